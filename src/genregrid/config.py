@@ -1,0 +1,93 @@
+"""Schema of the configuration: a misspelt key or a wrong type is refused when the config is composed.
+
+Imports nothing heavy, so that ``--help`` and config errors answer at once.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class DatasetConfig:
+    """Arguments of `genregrid.data.corpus.load_corpus`, and what outputs call the corpus."""
+
+    name: str = MISSING
+    label: str = MISSING  # in folder names and tables; says so where a corpus is synthetic
+    recipe: str = MISSING  # how the descriptors were computed; models and tables of two recipes are never mixed
+    root: str = "."
+    path: str | None = None
+    tables: list[str] = field(default_factory=list)
+    table_slice_seconds: float | None = None
+    genres: list[str] | None = None
+    artists: str | None = None
+    filtered: dict[str, str] | None = None
+    include_length: bool = False
+    synthetic: bool = False
+    num_tracks: int = 1000
+    downloads: dict[str, Any] | None = None
+    hint: str = ""
+
+
+@dataclass
+class SplitConfig:
+    """Arguments of `genregrid.data.split.split_table`."""
+
+    protocol: str = MISSING
+    label: str = MISSING  # in folder names and tables; says LEAKS where the protocol does
+    folds: int = 5
+    fold: int = 0
+    val_folds: int = 8
+    seed: int = 0
+    allow_leak: bool = False
+
+
+@dataclass
+class TrainerConfig:
+    """How long and where to train."""
+
+    max_epochs: int = 50
+    patience: int | None = None
+    accelerator: str = "auto"
+    devices: Any = "auto"
+    precision: str = "32-true"
+    gradient_clip_val: float | None = None
+    threads: int | None = None
+    progress_bar: bool | None = None
+
+
+@dataclass
+class TrainConfig:
+    """The whole of conf/train.yaml."""
+
+    dataset: DatasetConfig = MISSING
+    split: SplitConfig = MISSING
+    model: Any = MISSING
+    logger: Any = None
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    slice: int | float = 3
+    window: int | str = "track"
+    hop_slices: int | None = None
+    batch_size: int = 16
+    seed: int = 0
+
+
+@dataclass
+class EvaluateConfig:
+    """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint."""
+
+    checkpoint: str | None = None
+    runs: str | None = None
+    dataset: DatasetConfig | None = None
+    split: SplitConfig | None = None
+    logger: Any = None
+    seed: int | None = None
+
+
+def register_schemas() -> None:
+    """Make the schemas known to Hydra under the names that conf/*.yaml use."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)

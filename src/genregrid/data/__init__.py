@@ -1,0 +1,1 @@
+"""From feature CSVs to batches: table, reslice, split, window, DataModule."""

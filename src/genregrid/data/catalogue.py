@@ -1,0 +1,87 @@
+"""What is known of tracks besides their features: who plays, and in which published list they stand."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from genregrid.errors import UserError
+
+_TRACK_PATTERN = re.compile(r"([^/\s]+?\.\d{5,})(?:\.[A-Za-z0-9]+)?$")
+
+
+def read_artists(path: Path) -> dict[str, str]:
+    """Artist of each track, by track name; tracks of unknown artist are missing.
+
+    Two forms are read: a CSV with the columns `track` and `artist`, and lines `FILE ::: ARTIST ::: TITLE` below
+    comments that begin with ``##``.
+
+    Source: the second form is B. L. Sturm's GTZANindex, "An Analysis of the GTZAN Music Genre Dataset", MIRUM 2012.
+
+    Raises:
+        UserError: the file is missing or has neither form.
+    """
+    lines = _lines(path, "an artist index")
+    if ":::" not in "".join(lines):
+        return _artists_from_csv(path)
+    artists = {}
+    for row, line in enumerate(lines, start=1):
+        if line.startswith("##") or not line.strip():
+            continue
+        fields = [field.strip() for field in line.split(":::")]
+        if len(fields) < 2:
+            raise UserError(f"{path}, row {row}: expected `FILE ::: ARTIST ::: TITLE`, found '{line.strip()}'.")
+        if fields[1]:
+            artists[_track_name(fields[0], path, row)] = fields[1]
+    return artists
+
+
+def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Part of each track, by track name, from one list of file names per part.
+
+    Lines are ``blues/blues.00029.wav`` or ``blues.00029``.
+
+    Args:
+        paths: the list file of each part; keys are part names such as "train".
+
+    Raises:
+        UserError: a list is missing, a line names no track, or a track stands in two lists.
+    """
+    part_of: dict[str, str] = {}
+    for part, path in paths.items():
+        for row, line in enumerate(_lines(path, f"the list of the part '{part}'"), start=1):
+            if not line.strip():
+                continue
+            track = _track_name(line.strip(), path, row)
+            if part_of.setdefault(track, part) != part:
+                raise UserError(f"{path}, row {row}: {track} stands in the list of '{part_of[track]}' already.")
+    return part_of
+
+
+def _lines(path: Path, what: str) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: it should be {what}.")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save {what} as UTF-8.") from None
+
+
+def _track_name(text: str, path: Path, row: int) -> str:
+    match = _TRACK_PATTERN.search(text)
+    if match is None:
+        raise UserError(f"{path}, row {row}: '{text}' names no track of the form genre.NNNNN.")
+    return match[1]
+
+
+def _artists_from_csv(path: Path) -> dict[str, str]:
+    try:
+        frame = pd.read_csv(path, usecols=["track", "artist"], dtype=str, encoding="utf-8-sig")
+    except ValueError:
+        raise UserError(
+            f"{path} is no artist index: expected a CSV with the columns track and artist, or lines "
+            "`FILE ::: ARTIST ::: TITLE`."
+        ) from None
+    known = frame.dropna()
+    return dict(zip(known["track"].str.strip(), known["artist"].str.strip(), strict=True))

@@ -1,0 +1,132 @@
+"""A corpus: its table at the wanted slice length, and what is known of its tracks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from genregrid.data.catalogue import read_artists, read_lists
+from genregrid.data.download import fetch_file
+from genregrid.data.reslice import possible_slice_seconds, reslice
+from genregrid.data.synthetic import draw_twin
+from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
+from genregrid.errors import UserError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A table, and on demand the catalogue of its tracks: a protocol that needs no artists needs no artist index.
+
+    Attributes:
+        table: slices of the wanted length.
+        artists: reads the artist by track name; ``None`` where the corpus has no artist index.
+        lists: reads the published part by track name; ``None`` where there are no lists.
+    """
+
+    table: FeatureTable
+    artists: Callable[[], Mapping[str, str] | None]
+    lists: Callable[[], Mapping[str, str] | None]
+
+
+def load_corpus(
+    *,
+    name: str,
+    slice_seconds: float,
+    root: str = ".",
+    path: str | None = None,
+    tables: Sequence[str] = (),
+    table_slice_seconds: float | None = None,
+    genres: Sequence[str] | None = None,
+    artists: str | None = None,
+    filtered: Mapping[str, str] | None = None,
+    include_length: bool = False,
+    synthetic: bool = False,
+    num_tracks: int = 1000,
+    downloads: Mapping[str, Mapping[str, Any]] | None = None,
+    hint: str = "",
+) -> Corpus:
+    """Read a corpus at one slice length. The arguments are the keys of conf/dataset/*.yaml.
+
+    Args:
+        name: of the corpus, for messages.
+        slice_seconds: wanted slice length in seconds.
+        root: folder that relative paths start from.
+        path: one feature CSV in place of `tables`, relative to the working directory.
+        tables: feature CSVs; those of the wanted length are read, else those that can be pooled to it.
+        table_slice_seconds: slice length of all `tables` in seconds; ``None`` reads it from each file.
+        genres: genre names in the order of the logits; ``None`` takes those of the table, sorted.
+        artists: path of the artist index, if there is one.
+        filtered: path of the published list of each part, if there are lists.
+        include_length: whether `length` becomes a descriptor.
+        synthetic: whether the corpus is the statistical twin, drawn instead of read.
+        num_tracks: size of the twin.
+        downloads: ``urls`` and ``hashes`` by path below `root`, for files that may be fetched when missing.
+        hint: how to get the files, said when one is missing and cannot be fetched.
+
+    Raises:
+        UserError: a file is missing or breaks the contract, or no table makes the wanted slices.
+    """
+    if slice_seconds <= 0:
+        raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
+    files = _Files(Path(root), downloads or {}, hint)
+    if synthetic:
+        twin = draw_twin(num_tracks=num_tracks)
+        table = table_from_frame(twin.frame, source=name, genres=genres)
+        corpus = Corpus(table, lambda: twin.artists, lambda: twin.filtered)
+    else:
+        chosen = _choose_tables(files, [str(Path(path).absolute())] if path else tables, slice_seconds, table_slice_seconds)
+        corpus = Corpus(
+            table=read_table(chosen, genres=genres, slice_seconds=table_slice_seconds),
+            artists=lambda: read_artists(files.path(artists)) if artists else None,
+            lists=lambda: read_lists({part: files.path(p) for part, p in filtered.items()}) if filtered else None,
+        )
+    table = reslice(corpus.table, slice_seconds)
+    return replace(corpus, table=table.with_length() if include_length else table)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files below a root, fetched when missing and offered for download."""
+
+    root: Path
+    downloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hint: str = ""
+
+    def path(self, name: str) -> Path:
+        target = self.root / name
+        if target.exists():
+            return target
+        if name in self.downloads:
+            source = self.downloads[name]
+            return fetch_file(target, source["urls"], source["hashes"], hint=self.hint)
+        raise UserError(f"{target} does not exist. {self.hint}".rstrip())
+
+    def slice_seconds(self, name: str) -> float:
+        """Known without the file for those that are offered for download."""
+        declared = self.downloads.get(name, {}).get("slice_seconds")
+        return float(declared) if declared is not None else peek_slice_seconds(self.path(name))
+
+
+def _choose_tables(
+    files: _Files, tables: Sequence[str], slice_seconds: float, table_slice_seconds: float | None
+) -> list[Path]:
+    """The tables of the wanted length, else of the longest one that divides it."""
+    if not tables:
+        raise UserError("there is no feature CSV to read: set dataset.path=FILE to the path of yours.")
+    seconds = {name: table_slice_seconds or files.slice_seconds(name) for name in tables}
+    fitting = [s for s in set(seconds.values()) if abs(slice_seconds / s - round(slice_seconds / s)) < 1e-3 <= slice_seconds / s]
+    if not fitting:
+        lengths = ", ".join(f"{s:g}" for s in sorted(set(seconds.values())))
+        raise UserError(
+            f"slice={slice_seconds:g}: the tables hold slices of {lengths} seconds and can make {_makeable(files, seconds)}."
+        )
+    return [files.path(name) for name, s in seconds.items() if s == max(fitting)]
+
+
+def _makeable(files: _Files, seconds: Mapping[str, float]) -> str:
+    """Slice lengths in seconds that the tables make, as words."""
+    lengths: set[float] = set()
+    for name, length in seconds.items():
+        table = read_table([files.path(name)], slice_seconds=length)
+        lengths.update(possible_slice_seconds(length, int(table.num_slices.max())))
+    return ", ".join(f"{length:g}" for length in sorted(lengths)) + " seconds"

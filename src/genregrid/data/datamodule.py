@@ -1,0 +1,158 @@
+"""The one DataModule that all models share: a table and its split become batches of windows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genregrid.data.split import PARTS, TEST, TRAIN, VAL, Split
+from genregrid.data.table import FeatureTable
+from genregrid.data.window import window_bounds, window_rows
+from genregrid.errors import UserError
+
+#: Windows scored at once; 4096 ten-slice windows of 57 features take 9 MB.
+EVALUATION_BATCH_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one part.
+
+    Attributes:
+        rows: (window, slice) int64, table row of each slice; the padding row, one behind the last, where padded.
+        length: (window,) int64, slices that are not padding, at least 1.
+        genre: (window,) int64.
+        track: (window,) int64, the track of the window's first slice.
+    """
+
+    rows: Tensor
+    length: Tensor
+    genre: Tensor
+    track: Tensor
+
+
+class WindowBatches:
+    """Batches of windows, each gathered from the corpus by one index operation.
+
+    A plain iterable in place of a DataLoader: the corpus lies in memory as one tensor, so there is nothing to load,
+    collate or hand to workers, and tiny models spend no time on it.
+
+    A batch is ``{"features": (batch, slice, feature) float32, "length": (batch,), "genre": (batch,), "track":
+    (batch,)}``, the last three int64; padded slices are zeros behind `length`.
+
+    Args:
+        features: (row + 1, feature) float32, a row of zeros last.
+        windows: the part's windows.
+        batch_size: windows in a batch; the last batch may be smaller.
+        seed: shuffles anew each epoch, the same way for the same seed; ``None`` keeps the order.
+    """
+
+    def __init__(self, features: Tensor, windows: Windows, batch_size: int, seed: int | None = None) -> None:
+        self._features = features
+        self._windows = windows
+        self._batch_size = batch_size
+        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self._windows.genre) // self._batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        num_windows = len(self._windows.genre)
+        if self._generator is None:
+            order = torch.arange(num_windows)
+        else:
+            order = torch.randperm(num_windows, generator=self._generator)
+        for chosen in order.split(self._batch_size):
+            yield {
+                "features": self._features[self._windows.rows[chosen]],
+                "length": self._windows.length[chosen],
+                "genre": self._windows.genre[chosen],
+                "track": self._windows.track[chosen],
+            }
+
+
+class GenreDataModule(pl.LightningDataModule):
+    """Windows of a split table, as batches for training, validation and test.
+
+    Args:
+        table: the slices; kept in memory whole.
+        split: which row is in which part.
+        window: window length in slices, 1 or more; ``None`` is one window per sequence, that is per track.
+        hop_slices: step between windows in slices, 1 or more; ``None`` lets windows follow each other.
+        batch_size: training windows in a batch, 1 or more.
+        seed: of the training order.
+
+    Raises:
+        UserError: a size is less than 1.
+    """
+
+    def __init__(
+        self,
+        table: FeatureTable,
+        split: Split,
+        *,
+        window: int | None = None,
+        hop_slices: int | None = None,
+        batch_size: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: a batch has 1 window or more.")
+        self.table = table
+        self.split = split
+        self._batch_size = batch_size
+        self._seed = seed
+        # one row of zeros behind the last slice is what padding points to
+        self._features = torch.from_numpy(np.vstack([table.features, np.zeros_like(table.features[:1])]))
+        self.windows = [self._windows_of(part, window, hop_slices) for part in range(len(PARTS))]
+
+    @property
+    def training_features(self) -> Tensor:
+        """Every slice of the training part, (row, feature) float32: what scalers may be fitted on."""
+        return self._features[torch.from_numpy(np.flatnonzero(self.split.part == TRAIN))]
+
+    @property
+    def tracks(self) -> dict[str, list[str]]:
+        """Names of the tracks that have a slice in each part."""
+        return {
+            name: [self.table.tracks[index] for index in np.unique(self.table.track[self.split.part == part])]
+            for part, name in enumerate(PARTS)
+        }
+
+    @property
+    def num_unused_slices(self) -> int:
+        """Slices of some part that stand in no window."""
+        used = np.unique(np.concatenate([windows.rows.numpy().ravel() for windows in self.windows]))
+        return int((self.split.part >= 0).sum() - (used < len(self.table.track)).sum())
+
+    def train_dataloader(self) -> WindowBatches:
+        """Training windows, shuffled anew each epoch."""
+        return WindowBatches(self._features, self.windows[TRAIN], self._batch_size, self._seed)
+
+    def val_dataloader(self) -> WindowBatches:
+        """Validation windows in the table's order."""
+        return WindowBatches(self._features, self.windows[VAL], EVALUATION_BATCH_SIZE)
+
+    def test_dataloader(self) -> WindowBatches:
+        """Test windows in the table's order."""
+        return WindowBatches(self._features, self.windows[TEST], EVALUATION_BATCH_SIZE)
+
+    def _windows_of(self, part: int, window: int | None, hop_slices: int | None) -> Windows:
+        rows = np.flatnonzero(self.split.part == part)
+        rows = rows[np.argsort(self.split.sequence[rows], kind="stable")]
+        num_slices: NDArray[np.int64] = np.unique(self.split.sequence[rows], return_counts=True)[1]
+        sequence, start, stop = window_bounds(num_slices, window, hop_slices)
+        offset = (np.cumsum(num_slices) - num_slices)[sequence]
+        index = window_rows(rows, offset + start, offset + stop)
+        track = self.table.track[index[:, 0]] if len(index) else np.empty(0, np.int64)
+        return Windows(
+            rows=torch.from_numpy(np.where(index < 0, len(self.table.track), index)),
+            length=torch.from_numpy(stop - start),
+            genre=torch.from_numpy(self.table.genre[track]),
+            track=torch.from_numpy(track),
+        )

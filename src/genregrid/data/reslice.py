@@ -1,0 +1,99 @@
+"""Slices of another length, pooled from shorter ones.
+
+Every descriptor but tempo is a mean or a variance over the STFT frames of its slice, so pooling `k` slices of equal
+length is exact for the statistic itself: the mean of the means, and the mean of the variances plus the variance of
+the means (law of total variance). What it cannot undo is a descriptor that depends on the whole slice: librosa's
+decibel floor (MFCC) and its tempo. docs/results.md shows, column by column, how close pooled rows come.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genregrid.data.table import FeatureTable
+from genregrid.errors import UserError
+
+
+def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
+    """Pool consecutive slices into slices of `slice_seconds`; the remainder of a track is dropped and counted.
+
+    Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
+    `tempo` is the median of the pooled slices: it equals the tempo of the whole clip for two GTZAN clips in three,
+    and no average does, as librosa's tempi lie on a grid and slip by octaves.
+
+    Args:
+        table: slices of the length `table.slice_seconds`.
+        slice_seconds: the wanted length in seconds, a multiple of the table's.
+
+    Raises:
+        UserError: the table cannot make slices of that length.
+    """
+    pooled = _num_pooled(table, slice_seconds)
+    if pooled == 1:
+        return table
+    num_slices = table.num_slices
+    kept = table.slice_index < (num_slices // pooled * pooled)[table.track]
+    # (row, feature) -> (slice, pooled, feature): rows are sorted, so every track is a run of whole groups
+    features = table.features[kept].astype(np.float64).reshape(-1, pooled, len(table.feature_names))
+    track = table.track[kept][::pooled]
+    still_there, new_track = np.unique(track, return_inverse=True)
+    return replace(
+        table,
+        features=_pool(features, table.feature_names).astype(np.float32),
+        length_samples=table.length_samples[kept].reshape(-1, pooled).sum(axis=1),
+        tracks=tuple(table.tracks[index] for index in still_there),
+        track=new_track.astype(np.int64),
+        slice_index=table.slice_index[kept][::pooled] // pooled,
+        genre=table.genre[still_there],
+        slice_seconds=float(slice_seconds),
+        notes=(*table.notes, *_dropped(table, pooled, kept, len(still_there))),
+    )
+
+
+def possible_slice_seconds(slice_seconds: float, max_slices: int) -> list[float]:
+    """Slice lengths in seconds that a table makes.
+
+    >>> possible_slice_seconds(3.0, 4)
+    [3.0, 6.0, 9.0, 12.0]
+    """
+    return [round(slice_seconds * count, 6) for count in range(1, max_slices + 1)]
+
+
+def _num_pooled(table: FeatureTable, slice_seconds: float) -> int:
+    possible = possible_slice_seconds(table.slice_seconds, int(table.num_slices.max()))
+    nearest = int(np.argmin(np.abs(np.array(possible) - slice_seconds)))
+    if abs(possible[nearest] - slice_seconds) > 1e-3:
+        lengths = ", ".join(f"{seconds:g}" for seconds in possible)
+        raise UserError(f"slice={slice_seconds:g}: this table can make slices of {lengths} seconds.")
+    return nearest + 1
+
+
+def _pool(features: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
+    """(slice, pooled, feature) -> (slice, feature)."""
+    position = {name: index for index, name in enumerate(names)}
+    pooled = features.mean(axis=1)
+    for name, index in position.items():
+        if name.endswith("_var"):
+            mean = position.get(name.removesuffix("_var") + "_mean")
+            if mean is None:
+                raise UserError(f"the column '{name}' cannot be pooled without its mean; extract at this length instead.")
+            pooled[:, index] += features[:, :, mean].var(axis=1)
+        elif name == "tempo":
+            pooled[:, index] = np.median(features[:, :, index], axis=1)
+        elif not name.endswith("_mean"):
+            raise UserError(f"the column '{name}' has no pooling rule; extract at this slice length instead.")
+    return pooled
+
+
+def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_tracks_left: int) -> list[str]:
+    notes = []
+    num_dropped = int((~kept).sum())
+    if num_dropped:
+        notes.append(
+            f"pooling {pooled} slices of {table.slice_seconds:g} s into one left over {num_dropped} of {len(kept)} slices"
+        )
+    num_short = len(table.tracks) - num_tracks_left
+    if num_short:
+        notes.append(f"{num_short} tracks are too short for one slice of that length and were left out")
+    return notes

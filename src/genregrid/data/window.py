@@ -1,0 +1,62 @@
+"""Windows: which consecutive slices make one sample. Pure index arithmetic, no features."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genregrid.errors import UserError
+
+
+def window_bounds(
+    num_slices: NDArray[np.int64], window: int | None, hop_slices: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Where the windows of each sequence start and stop.
+
+    Windows start at slice 0, `hop_slices`, `2 * hop_slices`, ... as long as they fit. A sequence shorter than the
+    window has one window, as long as the sequence; the batch pads it. Slices behind the last window are in none.
+
+    Args:
+        num_slices: (sequence,) int64, slices of each sequence, all at least 1.
+        window: window length in slices, at least 1; ``None`` takes each sequence whole.
+        hop_slices: step between windows in slices, at least 1; ``None`` sets window by window without overlap.
+
+    Returns:
+        `sequence`, `start`, `stop`, each (window,) int64: the window is slices `start` to `stop - 1` of `sequence`.
+
+    Raises:
+        UserError: `window` or `hop_slices` is less than 1.
+
+    >>> sequence, start, stop = window_bounds(np.array([5, 2]), window=3, hop_slices=1)
+    >>> sequence.tolist(), start.tolist(), stop.tolist()
+    ([0, 0, 0, 1], [0, 1, 2, 0], [3, 4, 5, 2])
+    >>> sequence, start, stop = window_bounds(np.array([5, 2]), window=None)
+    >>> sequence.tolist(), start.tolist(), stop.tolist()
+    ([0, 1], [0, 0], [5, 2])
+    """
+    if window is not None and window < 1:
+        raise UserError(f"window={window}: a window has 1 slice or more, or is 'track'.")
+    if hop_slices is not None and hop_slices < 1:
+        raise UserError(f"hop_slices={hop_slices}: the step between windows is 1 slice or more.")
+    length = num_slices if window is None else np.full_like(num_slices, window)
+    hop = 1 if window is None else hop_slices or window
+    num_windows = np.maximum(num_slices - length, 0) // hop + 1
+    sequence = np.repeat(np.arange(len(num_slices)), num_windows)
+    first = np.cumsum(num_windows) - num_windows
+    start = (np.arange(len(sequence)) - first[sequence]) * hop
+    return sequence, start, np.minimum(start + length[sequence], num_slices[sequence])
+
+
+def window_rows(rows: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(window, slice) int64: the row behind every slice of every window, -1 where a short window is padded.
+
+    Args:
+        rows: (position,) int64, table rows in the order that `start` and `stop` count in.
+        start: (window,) int64, first position.
+        stop: (window,) int64, one behind the last position.
+
+    >>> window_rows(np.array([7, 8, 9]), np.array([0, 2]), np.array([2, 3])).tolist()
+    [[7, 8], [9, -1]]
+    """
+    longest = int((stop - start).max(initial=0))
+    position = start[:, None] + np.arange(longest)
+    inside = position < stop[:, None]
+    return np.where(inside, rows[np.where(inside, position, 0)], -1)

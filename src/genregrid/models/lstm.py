@@ -1,0 +1,42 @@
+"""The paper's main model: a long short-term memory network on the sequence of a track's slices.
+
+Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", sections 4 and 5.3.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genregrid.models.base import GenreClassifier
+
+
+class LSTM(GenreClassifier):
+    """LSTM layers, a dense layer with ReLU, dropout, and a linear layer on the state at the last slice.
+
+    Args:
+        hidden_size: features of the LSTM's state and of the dense layer, 1 or more.
+        num_layers: LSTM layers, 1 or more.
+        dropout: probability in [0, 1) of dropping a feature of the dense layer.
+        shared: arguments of `GenreClassifier`.
+    """
+
+    def __init__(self, *, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.3, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True)
+        self.head = nn.Sequential(
+            nn.Linear(hidden_size, hidden_size),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_size, len(self.genres)),
+        )
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
+
+        Padding stands behind a sequence and the LSTM runs forward, so the state at the last slice never sees it.
+        """
+        states, _ = self.lstm(features)
+        last = states[torch.arange(len(length), device=length.device), length - 1]
+        logits: Tensor = self.head(last)
+        return logits

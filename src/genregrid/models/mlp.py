@@ -1,0 +1,47 @@
+"""The paper's baseline: a multilayer perceptron on one feature vector.
+
+Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", sections 4 and 5.3.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from genregrid.models.base import GenreClassifier
+
+
+class MLP(GenreClassifier):
+    """Two linear layers on the mean feature vector of a window (of one slice, as the paper trains it).
+
+    Args:
+        hidden_size: hidden features, 1 or more; ``None`` takes the paper's: 13 for 30-second slices, 64 for shorter.
+        dropout: probability in [0, 1) of dropping a hidden feature.
+        shared: arguments of `GenreClassifier`.
+    """
+
+    def __init__(self, *, hidden_size: int | None = None, dropout: float = 0.2, **shared: Any) -> None:
+        super().__init__(**shared)
+        if hidden_size is None:
+            hidden_size = 13 if self.slice_seconds >= 30 else 64
+        self.layers = nn.Sequential(
+            nn.Linear(len(self.feature_names), hidden_size),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_size, len(self.genres)),
+        )
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
+        logits: Tensor = self.layers(masked_mean(features, length))
+        return logits
+
+
+def masked_mean(features: Tensor, length: Tensor) -> Tensor:
+    """Mean over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    if features.shape[1] == 1:
+        return features.squeeze(1)
+    position = features.new_tensor(range(features.shape[1]))
+    inside = position < length.unsqueeze(1)
+    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is no zero
+    total = features.masked_fill(~inside.unsqueeze(2), 0.0).sum(dim=1)
+    return total / length.unsqueeze(1)

@@ -1,0 +1,139 @@
+"""The result of a run, as the files of its folder.
+
+A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what was run, on what, by which versions),
+``per_genre.csv``, ``predictions.csv``, ``confusion.csv``, ``split.csv``, and, where a model was trained,
+``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genregrid.metrics.interval import cluster_interval
+
+_PER_GENRE = ("precision", "recall", "f1", "certainty")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one run and where they come from.
+
+    Attributes:
+        facts: the content of run.json.
+        scores: every score by name.
+        predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
+            (``p_<genre>``), and the second and third genre.
+        confusion: counts of test tracks, true genre by predicted genre.
+        split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
+        group: (test track,) int64, the group of each row of `predictions`.
+        curves: one row per epoch; empty where nothing was trained.
+        notes: what was left out, merged or ignored, one sentence each.
+    """
+
+    facts: dict[str, Any]
+    scores: dict[str, float]
+    predictions: pd.DataFrame
+    confusion: pd.DataFrame
+    split: pd.DataFrame
+    group: NDArray[np.int64]
+    curves: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def genres(self) -> list[str]:
+        """Genre names in the order of the logits."""
+        return list(self.confusion.index)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the track accuracy, from a bootstrap over groups of tracks."""
+        return cluster_interval(self.predictions["genre"] == self.predictions["predicted"], self.group)
+
+    @property
+    def title(self) -> str:
+        """What was run, in words that say where it leaks or is synthetic."""
+        facts = self.facts
+        return (
+            f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, split {facts['split_label']}"
+            f", fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}"
+        )
+
+    def per_genre(self, level: str = "test") -> pd.DataFrame:
+        """Precision, recall, F1 and certainty of each genre, at the level ``test`` (tracks) or ``test_slice``."""
+        columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
+        return pd.DataFrame({"genre": self.genres, "num_tracks": self.confusion.sum(axis=1).to_numpy(), **columns})
+
+    def write(self, folder: Path) -> None:
+        """Write all files into a folder that exists."""
+        # NaN is no JSON: the certainty of a genre without test tracks is null
+        metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
+        _write_json(folder / "metrics.json", metrics)
+        low, high = self.interval
+        _write_json(folder / "run.json", self.facts | {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes})
+        levels = {"track": "test", "slice": "test_slice"}
+        per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
+        per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
+        per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
+        self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+        self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
+        self.split.to_csv(folder / "split.csv", index=False)
+        if len(self.curves):
+            self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
+
+    def summary(self) -> str:
+        """One readable table: headline figures with their interval, then a line per genre."""
+        low, high = self.interval
+        scores = self.scores
+        table = self.per_genre()
+        for name in ("precision", "recall", "f1"):
+            table[name] = (100 * table[name]).map("{:.1f}".format)
+        table["certainty"] = table["certainty"].map("{:.2f}".format)
+        return "\n".join(
+            [
+                "",
+                self.title,
+                f"accuracy {100 * scores['test/accuracy']:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
+                f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
+                f"macro F1 {100 * scores['test/f1_macro']:.1f} %   by slice {100 * scores['test_slice/accuracy']:.1f} %",
+                "",
+                table.rename(columns={"num_tracks": "tracks"}).to_string(index=False),
+                "precision, recall, F1 in %; certainty in decades, by true genre",
+            ]
+        )
+
+
+def prediction_table(
+    tracks: list[str], genre: NDArray[np.int64], log_probs: NDArray[np.float32], genres: list[str]
+) -> pd.DataFrame:
+    """One row per test track, most of what a listener asks about it.
+
+    Args:
+        tracks: (track,) names.
+        genre: (track,) int64, true genres.
+        log_probs: (track, genre) float32, normalised.
+        genres: names in the order of the logits.
+    """
+    ranked = np.argsort(-log_probs, axis=1, kind="stable")
+    names = np.array(genres, dtype=object)
+    row = np.arange(len(tracks))
+    ahead = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
+    columns: dict[str, Any] = {
+        "track": tracks,
+        "part": "test",
+        "genre": names[genre],
+        "predicted": names[ranked[:, 0]],
+        "certainty": ahead / np.log(10),
+    }
+    columns |= {f"p_{name}": np.exp(log_probs[:, number]) for number, name in enumerate(genres)}
+    columns |= {place: names[ranked[:, rank]] for rank, place in ((1, "second"), (2, "third")) if rank < len(genres)}
+    return pd.DataFrame(columns)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
