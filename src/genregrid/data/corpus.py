@@ -99,7 +99,12 @@ class _Files:
         if name in self.downloads:
             source = self.downloads[name]
             return fetch_file(target, source["urls"], source["hashes"], hint=self.hint)
-        raise UserError(f"{target} does not exist. {self.hint}".rstrip())
+        if self.hint:
+            raise UserError(
+                f"{target} does not exist: put the file there ({self.hint}), or set GENREGRID_DATA to the data folder that "
+                "holds it."
+            )
+        raise UserError(f"{target} does not exist: give a path from the folder dataset.root={self.root}.")
 
     def slice_seconds(self, name: str) -> float:
         """Known without the file for those that are offered for download."""

@@ -35,8 +35,8 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
         ``target``.
 
     Raises:
-        UserError: no address gave an accepted file, for want of network, by an HTTP error, a transfer that broke
-            `NUM_ATTEMPTS` times or another hash; or the disk is full or the folder cannot be written.
+        UserError: no address gave an accepted file, for want of network, by an HTTP error, a transfer that keeps
+            breaking off or another hash; or the disk is full or the folder cannot be written.
     """
     if target.exists():
         return target
@@ -56,7 +56,7 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
             except requests.HTTPError as error:
                 failures[url] = f"{url} answered with HTTP status {error.response.status_code}"
             except (requests.ConnectionError, requests.Timeout) as error:
-                failures[host] = f"no network: {host} could not be reached, {type(error).__name__}"
+                failures[host] = f"no network, or no answer from {host}: {type(error).__name__}"
             except requests.RequestException as error:
                 failures[url] = str(error)
     except OSError as error:
@@ -93,7 +93,7 @@ def _complete(part: Path, url: str, hashes: Sequence[str]) -> None:
         is_resumed = part.exists()
         if is_resumed and _matches(part, hashes):
             return
-        why = f"{url} broke off {NUM_ATTEMPTS} times, run again to resume"
+        why = f"{url} keeps breaking off, run again to resume"
         try:
             _transfer(url, part)
         except requests.exceptions.ChunkedEncodingError:  # requests' name for a body that ends early

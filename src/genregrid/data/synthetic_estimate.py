@@ -27,6 +27,8 @@ Ints = npt.NDArray[np.int64]
 
 DEVIATES = np.linspace(-3.0, 3.0, 21)  # 3: one slice in 740 lies beyond, the outermost that 438 tracks support
 SCALE_FACTORS = 3  # how unsteadiness varies between tracks: later factors are at the level of sampling noise
+PRIOR_FREEDOM = 10.0
+NOISE = float(os.environ.get('NOISE', '0'))
 RIDGE = 20.0  # of the map from 30-second to mean 3-second values; flat from 5 to 50 in cross-validation
 SHORT_SAMPLES = 661_500  # a clip up to this length yields nine whole slices of 66 150 samples, not ten
 LOGARITHMIC_MEANS = frozenset(
@@ -115,7 +117,7 @@ def impute_levels(known: Floats, known_rows: Ints, clips: Floats) -> Floats:
     for part in range(10):
         residuals[fold == part] = known[fold == part] - train[fold == part] @ ridge(train[fold != part], known[fold != part])
     noise = np.random.default_rng(0).multivariate_normal(np.zeros(known.shape[1]), np.cov(residuals.T), size=len(clips))
-    levels: Floats = inputs @ ridge(train, known) + noise
+    levels: Floats = inputs @ ridge(train, known) + NOISE * noise
     levels[known_rows] = known
     return levels
 
@@ -131,7 +133,7 @@ def shrink(samples: Floats, weights: Floats) -> Floats:
         ``(genre, feature, feature)``; a covariance on as many degrees of freedom as there are features is half its own.
     """
     pooled = np.average(samples, axis=0, weights=weights)
-    own = (weights / (weights + samples.shape[1]))[:, None, None]
+    own = (weights / (weights + PRIOR_FREEDOM))[:, None, None]
     return own * samples + (1.0 - own) * pooled
 
 

@@ -81,6 +81,8 @@ class GenreClassifier(pl.LightningModule):
         #: Plain values about the run that trained the weights (protocol, parts, recipe ...), kept in the checkpoint.
         self.provenance: dict[str, Any] = {}
         self.scored: Scored | None = None
+        #: One row per epoch: epoch (from 1), train/loss, train/accuracy, and the validation scores.
+        self.curves: list[dict[str, float]] = []
         self._training: list[tuple[Tensor, Tensor]] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -118,10 +120,13 @@ class GenreClassifier(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log `train/loss` and `train/accuracy` (means over batches, dropout on)."""
+        """Log `train/loss` and `train/accuracy` (means over batches, dropout on), and add the epoch to `curves`."""
         loss, accuracy = (torch.stack(values).mean() for values in zip(*self._training, strict=True))
         self._training.clear()
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy})
+        values = {"train/loss": loss, "train/accuracy": accuracy}
+        self.log_dict(values)
+        values |= {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
+        self.curves.append({"epoch": self.current_epoch + 1} | {name: float(value) for name, value in values.items()})
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Keep a batch's logits for `on_validation_epoch_end`."""

@@ -30,6 +30,21 @@ class LSTM(GenreClassifier):
             nn.Dropout(dropout),
             nn.Linear(hidden_size, len(self.genres)),
         )
+        self._initialise_as_keras()
+
+    def _initialise_as_keras(self) -> None:
+        """The initial weights of Keras, in which the paper's model was written; PyTorch's own learn more slowly."""
+        for name, weight in self.named_parameters():
+            if "weight_hh" in name:
+                nn.init.orthogonal_(weight)
+            elif "weight" in name:
+                nn.init.xavier_uniform_(weight)
+            else:
+                nn.init.zeros_(weight)
+        for layer in range(self.lstm.num_layers):
+            # gates stand in the order input, forget, cell, output; a forget gate that begins open keeps the past
+            bias = getattr(self.lstm, f"bias_ih_l{layer}")
+            nn.init.ones_(bias.detach()[self.lstm.hidden_size : 2 * self.lstm.hidden_size])
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,).

@@ -11,6 +11,20 @@ from genregrid.metrics.interval import cluster_interval
 _CELL = ["dataset", "split", "model", "slice_seconds", "settings"]
 
 
+def write_leaderboard(runs: Path, folder: Path) -> str:
+    """Gather the runs below `runs` into leaderboard.csv and leaderboard.txt in `folder`, and return it as text.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+    table, notes = read_leaderboard(runs)
+    text = "\n".join([format_leaderboard(table), *notes])
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "leaderboard.csv", index=False, float_format="%.6g")
+    (folder / "leaderboard.txt").write_text(text + "\n", encoding="utf-8")
+    return text
+
+
 def read_leaderboard(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Gather every run below a folder into a table of cells, the most accurate first within a corpus and protocol.
 
@@ -74,7 +88,7 @@ def _read_run(folder: Path) -> dict[str, object]:
             "model": facts["model"],
             "slice_seconds": float(facts["slice_seconds"]),
             "leaks": facts["leaks"],
-            "config": facts["config"],
+            "knobs": facts["settings"],
             "top3": metrics["test/top3"],
             "f1_macro": metrics["test/f1_macro"],
             "predictions": predictions.merge(groups, on="track", how="left", validate="many_to_one"),
@@ -85,7 +99,7 @@ def _read_run(folder: Path) -> dict[str, object]:
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
-    configs = pd.DataFrame(frame["config"].tolist(), index=frame.index)
+    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index)
     words = pd.Series("", index=frame.index)
     for _, group in configs.groupby([frame[name] for name in _CELL[:-1]]):
         varying = [name for name in group if group[name].astype(str).nunique() > 1]

@@ -1,0 +1,39 @@
+"""Score a checkpoint (``python evaluate.py checkpoint=PATH``) or gather runs (``python evaluate.py runs=FOLDER``)."""
+
+import sys
+from pathlib import Path
+
+try:
+    import hydra
+    from omegaconf import DictConfig
+
+    from genregrid.config import register_schemas
+    from genregrid.errors import UserError
+    from genregrid.script import job, run_script
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error.name} is not installed in this Python: run `. .venv/bin/activate`, or set up once with "
+        "`python3 -m venv .venv && . .venv/bin/activate && pip install -e .`"
+    )
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+@job
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Score a checkpoint or gather runs, and print one table."""
+    if (cfg.checkpoint is None) == (cfg.runs is None):
+        raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
+    if cfg.runs is not None:
+        from genregrid.report.leaderboard import write_leaderboard
+
+        print(write_leaderboard(Path(cfg.runs), folder))
+    else:
+        from genregrid.run import evaluate  # torch and Lightning take seconds to import; a leaderboard needs neither
+
+        print(evaluate(cfg, folder).summary())
+
+
+if __name__ == "__main__":
+    run_script(main)

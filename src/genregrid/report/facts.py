@@ -1,0 +1,68 @@
+"""What was run, on what, and by which versions: the content of run.json."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from genregrid.config import DatasetConfig, SplitConfig
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.split import LEAKING_PROTOCOLS
+
+_PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas")
+# Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
+_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger"}
+
+
+def run_facts(model_name: str, config: Any) -> dict[str, Any]:
+    """Facts about a training run: model, seed, settings, versions and commit.
+
+    Args:
+        model_name: what outputs call the model.
+        config: the resolved `TrainConfig` as plain dicts.
+    """
+    settings = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
+    return {
+        "model": model_name,
+        "seed": config["seed"],
+        "settings": settings | {"dataset.include_length": config["dataset"]["include_length"]},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreDataModule) -> dict[str, Any]:
+    """Facts about a table and its split: corpus, slice length, protocol, fold, parts and hashes."""
+    return {
+        "dataset": dataset.name,
+        "dataset_label": dataset.label,
+        "synthetic": dataset.synthetic,
+        "recipe": dataset.recipe,
+        "slice_seconds": datamodule.table.slice_seconds,
+        "protocol": split.protocol,
+        "split_label": split.label,
+        "leaks": split.protocol in LEAKING_PROTOCOLS,
+        "folds": split.folds,
+        "fold": split.fold,
+        "split_seed": split.seed,
+        "num_tracks": {part: len(tracks) for part, tracks in datamodule.tracks.items()},
+        "data_hashes": datamodule.table.hashes,
+    }
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _commit() -> str | None:
+    """The commit of this source tree, with a plus where it has uncommitted changes; ``None`` outside of git."""
+    here = Path(__file__).parent
+    try:
+        words = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,340 @@
+"""Training and evaluation of one configuration: the only place where objects are built from config."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger, WandbLogger
+from omegaconf import DictConfig, OmegaConf
+
+from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
+from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.split import PARTS, Split, split_all_test, split_table
+from genregrid.data.table import FeatureTable
+from genregrid.errors import UserError
+from genregrid.metrics import confusion_matrix
+from genregrid.models.base import GenreClassifier, load_checkpoint
+from genregrid.report.facts import data_facts, run_facts
+from genregrid.report.result import Result, prediction_table
+
+# The size from which two threads beat one on two idle cores; beside other jobs two cost 4 to 10 times one.
+_WEIGHTS_WORTH_THREADS = 1_000_000
+_CHECKPOINT = "checkpoint"
+Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
+
+
+def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
+    """Train one model on one fold, test its best epoch, and write the run folder.
+
+    Args:
+        cfg: a composed `TrainConfig`.
+        folder: the run folder; made if missing.
+        model_name: what outputs call the model: the name of its YAML.
+
+    Raises:
+        UserError: a mistake in the configuration or in the data it names.
+    """
+    settings = _typed(cfg, TrainConfig)
+    _check(settings)
+    pl.seed_everything(settings.seed, verbose=False)
+    corpus = _corpus(settings.dataset, settings.slice)
+    split = _split(corpus, settings.split)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    datamodule = _datamodule(corpus.table, split, config)
+    model = _model(settings.model, corpus.table)
+    model.fit_scaler(datamodule.training_features)
+    facts = run_facts(model_name, config) | data_facts(settings.dataset, settings.split, datamodule)
+    model.provenance = facts | {"config": config, "tracks": datamodule.tracks}
+    notes = _announce(facts, datamodule)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    with _logger(settings.logger, facts, folder) as logger:
+        _fit_and_test(model, datamodule, settings.trainer, folder, logger)
+        result = _result(model, datamodule, facts, notes)
+        _keep(result, folder, logger)
+    return result
+
+
+def evaluate(cfg: DictConfig, folder: Path) -> Result:
+    """Score a checkpoint, by default on the test part that its training set aside, and write a run folder.
+
+    Args:
+        cfg: a composed `EvaluateConfig` with `checkpoint` set.
+        folder: the run folder; made if missing.
+
+    Raises:
+        UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on.
+    """
+    settings = _typed(cfg, EvaluateConfig)
+    model = load_checkpoint(Path(str(settings.checkpoint)))
+    trained = model.provenance
+    dataset, own_corpus = _dataset_for(model, settings.dataset)
+    corpus = _corpus(dataset, model.slice_seconds)
+    split_config, split = _split_for(settings, trained, corpus, own_corpus)
+    datamodule = _datamodule(corpus.table, split, trained["config"])
+    leaks = _refuse_seen_tracks(datamodule, trained, split_config) if own_corpus else False
+    facts = {name: value for name, value in trained.items() if name not in ("config", "tracks")}
+    facts |= data_facts(dataset, split_config, datamodule)
+    facts |= {"leaks": leaks or split.leaks or trained["leaks"], "trained_on": trained["dataset_label"]}
+    facts |= {"trained_split": trained["split_label"], "checkpoint": str(settings.checkpoint)}
+    notes = _announce(facts, datamodule)
+    if own_corpus and facts["data_hashes"] != trained["data_hashes"]:
+        notes.append("the files differ from those that the checkpoint was trained on")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
+        trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
+        trainer.test(model, datamodule, verbose=False)
+        result = _result(model, datamodule, facts, notes)
+        _keep(result, folder, logger)
+    return result
+
+
+# --- building --------------------------------------------------------------------------------------------------
+
+
+def _typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
+    settings = OmegaConf.to_object(cfg)
+    if not isinstance(settings, schema):
+        raise TypeError(f"expected a config of the schema {schema.__name__}, got {type(settings).__name__}")
+    return settings
+
+
+def _check(settings: TrainConfig) -> None:
+    """Refuse values that no constructor below would name well."""
+    if settings.trainer.max_epochs < 1:
+        raise UserError(f"trainer.max_epochs={settings.trainer.max_epochs}: training takes 1 epoch or more.")
+    if not 0 <= settings.seed < 2**32:
+        raise UserError(f"seed={settings.seed}: a seed is 0 to 4294967295.")
+    if isinstance(settings.window, str) and settings.window != "track":
+        raise UserError(f"window={settings.window}: a window is a number of slices, or 'track' for all of a track.")
+
+
+def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
+    arguments = {f.name: getattr(dataset, f.name) for f in fields(dataset) if f.name not in ("label", "recipe")}
+    return load_corpus(**arguments, slice_seconds=slice_seconds)
+
+
+def _split(corpus: Corpus, split: SplitConfig) -> Split:
+    arguments = asdict(split)
+    del arguments["label"]
+    needs_artists, needs_lists = split.protocol in ("artist", "filtered"), split.protocol == "filtered"
+    return split_table(
+        corpus.table,
+        **arguments,
+        artists=corpus.artists() if needs_artists else None,
+        lists=corpus.lists() if needs_lists else None,
+    )
+
+
+def _datamodule(table: FeatureTable, split: Split, config: Any) -> GenreDataModule:
+    return GenreDataModule(
+        table,
+        split,
+        window=None if config["window"] == "track" else config["window"],
+        hop_slices=config["hop_slices"],
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+    )
+
+
+def _model(model_config: Any, table: FeatureTable) -> GenreClassifier:
+    """The model, built for the table's genres and features; plain values only, as a checkpoint keeps them."""
+    facts = {
+        "genres": list(table.genres),
+        "feature_names": list(table.feature_names),
+        "slice_seconds": float(table.slice_seconds),
+    }
+    model = instantiate(model_config, **facts, _convert_="all")
+    if not isinstance(model, GenreClassifier):
+        raise UserError(f"model._target_={model_config['_target_']}: a model is a subclass of GenreClassifier.")
+    return model
+
+
+@contextmanager
+def _logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
+    """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
+    logger = instantiate(logger_config, facts=facts, folder=folder) if logger_config else None  # logger=none is empty
+    failed = True
+    try:
+        yield logger
+        failed = False
+    finally:
+        if logger is not None:
+            logger.finalize("failed" if failed else "success")
+
+
+def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
+    return {
+        "default_root_dir": folder,
+        "logger": logger or False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,  # epochs are logged, not steps; Lightning warns of epochs shorter than its default of 50
+        "use_distributed_sampler": False,  # batches come from no DataLoader that it could be put into
+    }
+
+
+def _fit_and_test(
+    model: GenreClassifier, datamodule: GenreDataModule, settings: TrainerConfig, folder: Path, logger: Logger | None
+) -> None:
+    torch.set_num_threads(settings.threads or _num_threads(model))
+    checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
+    callbacks: list[Callback] = [checkpoint]
+    if settings.patience is not None:
+        callbacks.append(EarlyStopping("val/loss", patience=settings.patience))
+    shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
+    if shows_bar:
+        callbacks.append(TQDMProgressBar(refresh_rate=25))  # redrawn each step, it would cost more than a small model
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
+            max_epochs=settings.max_epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
+            gradient_clip_val=settings.gradient_clip_val,
+            callbacks=callbacks,
+        )
+        trainer.fit(model, datamodule)
+        if not checkpoint.best_model_path:
+            raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
+        trainer.test(model, datamodule, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
+
+
+def _num_threads(model: GenreClassifier) -> int:
+    """One thread for a small model, every core for a large one."""
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    return (os.cpu_count() or 1) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's banners and its hints for other uses off the screen."""
+    names = ("lightning.pytorch", "lightning.fabric")
+    levels = [logging.getLogger(name).level for name in names]
+    for name in names:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")  # it is the run folder
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 against torch 2.13
+            yield
+    finally:
+        for name, level in zip(names, levels, strict=True):
+            logging.getLogger(name).setLevel(level)
+
+
+# --- evaluating a checkpoint -----------------------------------------------------------------------------------------
+
+
+def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> tuple[DatasetConfig, bool]:
+    """The dataset to score, fitted to the model, and whether it is the corpus that the model was trained on."""
+    trained = DatasetConfig(**model.provenance["config"]["dataset"])
+    dataset = chosen or trained
+    if dataset.recipe != trained.recipe:
+        raise UserError(
+            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={dataset.name} holds "
+            f"'{dataset.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are the same."
+        )
+    # a genre that the model does not know is then refused with its row, and features come in the model's order
+    fitted = replace(dataset, genres=model.genres, include_length="length" in model.feature_names)
+    return fitted, dataset.name == trained.name
+
+
+def _split_for(
+    settings: EvaluateConfig, trained: dict[str, Any], corpus: Corpus, own_corpus: bool
+) -> tuple[SplitConfig, Split]:
+    """The split that was asked for, else that of the training run, else every track of a corpus not trained on."""
+    if settings.split is None and not own_corpus:
+        return SplitConfig(protocol="all", label="all"), split_all_test(corpus.table)
+    chosen = settings.split or SplitConfig(**trained["config"]["split"])
+    if settings.seed is not None:
+        chosen = replace(chosen, seed=settings.seed)
+    return chosen, _split(corpus, chosen)
+
+
+def _refuse_seen_tracks(datamodule: GenreDataModule, trained: dict[str, Any], split: SplitConfig) -> bool:
+    """Whether test tracks were trained or validated on; refused unless the split allows the leak."""
+    seen = {*trained["tracks"]["train"], *trained["tracks"]["val"]}
+    test = datamodule.tracks["test"]
+    known = [track for track in test if track in seen]
+    if known and not split.allow_leak:
+        raise UserError(
+            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of this "
+            "checkpoint: leave `split` and `seed` out to test on its own test part, or add split.allow_leak=true."
+        )
+    return bool(known)
+
+
+# --- telling ------------------------------------------------------------------------------------------------------
+
+
+def _announce(facts: dict[str, Any], datamodule: GenreDataModule) -> list[str]:
+    """Print what is about to run, and every note on the data; return the notes."""
+    unused = datamodule.num_unused_slices
+    notes = [*datamodule.table.notes, *datamodule.split.notes]
+    notes += [f"{unused} slices stand in no window"] if unused else []
+    parts = ", ".join(f"{count} {part}" for part, count in facts["num_tracks"].items())
+    print(
+        f"{facts['dataset_label']}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
+        f"{facts['slice_seconds']:g} s; split {facts['split_label']}: {parts} tracks",
+        *(f"  {note}" for note in notes),
+        sep="\n",
+        flush=True,
+    )
+    return notes
+
+
+def _result(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str, Any], notes: list[str]) -> Result:
+    scored, table, split = model.scored, datamodule.table, datamodule.split
+    if scored is None:
+        raise RuntimeError("the model has scored no test tracks")
+    track = scored.track.numpy()
+    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
+    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
+    names = np.array(table.tracks, dtype=object)[pairs["track"]]
+    return Result(
+        facts=facts,
+        scores=scored.scores,
+        predictions=prediction_table(
+            [table.tracks[number] for number in track], scored.genre.numpy(), scored.log_probs.numpy(), model.genres
+        ),
+        confusion=pd.DataFrame(
+            confusion_matrix(scored.log_probs, scored.genre, len(model.genres)).numpy(), model.genres, model.genres
+        ),
+        split=pd.DataFrame(
+            {
+                "track": names,
+                "part": np.array(PARTS, dtype=object)[pairs["part"]],
+                "genre": np.array(model.genres, dtype=object)[table.genre[pairs["track"]]],
+                "group": split.group[pairs["track"]],
+                "num_slices": table.num_slices[pairs["track"]],
+            }
+        ),
+        group=split.group[track],
+        curves=pd.DataFrame(model.curves),
+        notes=notes,
+    )
+
+
+def _keep(result: Result, folder: Path, logger: Logger | None) -> None:
+    """Write the run folder, and show the result where the logger is a W&B run."""
+    result.write(folder)
+    if isinstance(logger, WandbLogger):
+        from genregrid.report.dashboard import log_result  # wandb takes a second to import
+
+        log_result(logger.experiment, result)

@@ -1,0 +1,70 @@
+"""What train.py and evaluate.py share: a user's mistake ends in one sentence and exit code 2, never in a traceback."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from genregrid.errors import UserError
+
+_failed_jobs: list[str] = []
+
+
+def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None]:
+    """Make `task(cfg, run folder)` a job for Hydra: a user's mistake is told at once, and a multirun goes on."""
+
+    @wraps(task)
+    def told(cfg: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        try:
+            task(cfg, shown)
+            print(f"run: {shown}")
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            print(_sentence(error), file=sys.stderr, flush=True)
+            _failed_jobs.append(str(shown))
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()  # nothing was written
+
+    return told
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's Hydra main and end the process: code 0 if all went well, 2 for a user's mistake."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; what was written so far is kept.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(2 if _failed_jobs else 0)
+
+
+def is_multirun() -> bool:
+    """Whether the job is one of several."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _sentence(error: BaseException) -> str:
+    """One line that says what was wrong; Hydra and OmegaConf spread theirs over several, and over causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__
+    # what follows these words is Hydra's search path, or advice that the schema does not let one follow
+    text = str(error).split("Config search path")[0].split("To append to your config use")[0]
+    if error.__cause__ is not None and isinstance(error, HydraException):
+        text += " " + str(error.__cause__).splitlines()[0]
+    words = " ".join(line.strip() for line in text.splitlines() if "object_type" not in line and "full_key: " not in line)
+    return f"{' '.join(words.split())} (`--cfg job` shows every key, `--help` every choice.)"

@@ -1,0 +1,32 @@
+"""Train one model on one corpus, slice length and protocol: ``python train.py model=lstm slice=3``."""
+
+import sys
+from pathlib import Path
+
+try:
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig
+
+    from genregrid.config import register_schemas
+    from genregrid.script import job, run_script
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error.name} is not installed in this Python: run `. .venv/bin/activate`, or set up once with "
+        "`python3 -m venv .venv && . .venv/bin/activate && pip install -e .`"
+    )
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@job
+def main(cfg: DictConfig, folder: Path) -> None:
+    """Train, test and print one table."""
+    from genregrid.run import train  # torch and Lightning take seconds to import; --help need not wait for them
+
+    print(train(cfg, folder, HydraConfig.get().runtime.choices["model"]).summary())
+
+
+if __name__ == "__main__":
+    run_script(main)
