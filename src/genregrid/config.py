@@ -40,7 +40,7 @@ class SplitConfig:
     folds: int = 5
     fold: int = 0
     val_folds: int = 8
-    seed: int = 0
+    seed: int | None = 0  # None, in evaluation: the seed of the checkpoint's split
     allow_leak: bool = False
 
 

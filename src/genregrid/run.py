@@ -17,6 +17,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
@@ -116,6 +117,8 @@ def _check(settings: TrainConfig) -> None:
     """Refuse values that no constructor below would name well."""
     if settings.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs={settings.trainer.max_epochs}: training takes 1 epoch or more.")
+    if settings.split.seed is None:
+        raise UserError("split.seed=null: give a number of 0 or more.")
     if not 0 <= settings.seed < 2**32:
         raise UserError(f"seed={settings.seed}: a seed is 0 to 4294967295.")
     if isinstance(settings.window, str) and settings.window != "track":
@@ -166,14 +169,14 @@ def _model(model_config: Any, table: FeatureTable) -> GenreClassifier:
 @contextmanager
 def _logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
     """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
-    logger = instantiate(logger_config, facts=facts, folder=folder) if logger_config else None  # logger=none is empty
+    logger = instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None  # logger=none is empty
     failed = True
     try:
         yield logger
         failed = False
     finally:
-        if logger is not None:
-            logger.finalize("failed" if failed else "success")
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=int(failed))
 
 
 def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,  # epochs are logged, not steps; Lightning warns of epochs shorter than its default of 50
+        "log_every_n_steps": 1,  # Lightning warns of epochs shorter than its default of 50
         "use_distributed_sampler": False,  # batches come from no DataLoader that it could be put into
     }
 
@@ -200,16 +203,22 @@ def _fit_and_test(
     if shows_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=25))  # redrawn each step, it would cost more than a small model
     with _quiet_lightning():
-        trainer = pl.Trainer(
-            **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
-            max_epochs=settings.max_epochs,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
-            gradient_clip_val=settings.gradient_clip_val,
-            callbacks=callbacks,
-        )
-        trainer.fit(model, datamodule)
+        try:
+            trainer = pl.Trainer(
+                **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
+                max_epochs=settings.max_epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
+                gradient_clip_val=settings.gradient_clip_val,
+                callbacks=callbacks,
+            )
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {error}") from error
+        try:
+            trainer.fit(model, datamodule)
+        except SystemExit:  # what Lightning makes of ctrl-C
+            raise KeyboardInterrupt from None
         if not checkpoint.best_model_path:
             raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
         trainer.test(model, datamodule, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
@@ -247,8 +256,9 @@ def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> tuple[
     dataset = chosen or trained
     if dataset.recipe != trained.recipe:
         raise UserError(
-            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={dataset.name} holds "
-            f"'{dataset.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are the same."
+            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={dataset.name} "
+            f"holds '{dataset.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are "
+            "the same."
         )
     # a genre that the model does not know is then refused with its row, and features come in the model's order
     fitted = replace(dataset, genres=model.genres, include_length="length" in model.feature_names)
@@ -262,8 +272,8 @@ def _split_for(
     if settings.split is None and not own_corpus:
         return SplitConfig(protocol="all", label="all"), split_all_test(corpus.table)
     chosen = settings.split or SplitConfig(**trained["config"]["split"])
-    if settings.seed is not None:
-        chosen = replace(chosen, seed=settings.seed)
+    seed = chosen.seed if settings.seed is None else settings.seed
+    chosen = replace(chosen, seed=trained["split_seed"] if seed is None else seed)
     return chosen, _split(corpus, chosen)
 
 
@@ -274,8 +284,8 @@ def _refuse_seen_tracks(datamodule: GenreDataModule, trained: dict[str, Any], sp
     known = [track for track in test if track in seen]
     if known and not split.allow_leak:
         raise UserError(
-            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of this "
-            "checkpoint: leave `split` and `seed` out to test on its own test part, or add split.allow_leak=true."
+            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of "
+            "this checkpoint: leave `split` and `seed` out to test on its own test part, or add split.allow_leak=true."
         )
     return bool(known)
 

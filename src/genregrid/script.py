@@ -7,14 +7,15 @@ from functools import wraps
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from genregrid.errors import UserError
 
-_failed_jobs: list[str] = []
+_failed_jobs: list[Path] = []
+_sweep_folders: list[Path] = []
 
 
 def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None]:
@@ -23,13 +24,15 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
     @wraps(task)
     def told(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _sweep_folders.append(Path(HydraConfig.get().sweep.dir))
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         try:
             task(cfg, shown)
-            print(f"run: {shown}")
+            print(f"run: {shown}", flush=True)
         except (UserError, HydraException, OmegaConfBaseException) as error:
             print(_sentence(error), file=sys.stderr, flush=True)
-            _failed_jobs.append(str(shown))
+            _failed_jobs.append(shown)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
 
@@ -41,6 +44,8 @@ def run_script(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
     try:
         main()
+        if _sweep_folders:
+            print(f"run: {_sweep_folders[-1]}")
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
         sys.exit(2)
@@ -50,11 +55,6 @@ def run_script(main: Callable[[], None]) -> None:
     sys.exit(2 if _failed_jobs else 0)
 
 
-def is_multirun() -> bool:
-    """Whether the job is one of several."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def _sentence(error: BaseException) -> str:
     """One line that says what was wrong; Hydra and OmegaConf spread theirs over several, and over causes."""
     cause: BaseException | None = error
@@ -62,9 +62,13 @@ def _sentence(error: BaseException) -> str:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return f"{error.__cause__} ({' '.join(str(error).split()).split(':')[0]}.)"
     # what follows these words is Hydra's search path, or advice that the schema does not let one follow
     text = str(error).split("Config search path")[0].split("To append to your config use")[0]
     if error.__cause__ is not None and isinstance(error, HydraException):
         text += " " + str(error.__cause__).splitlines()[0]
-    words = " ".join(line.strip() for line in text.splitlines() if "object_type" not in line and "full_key: " not in line)
+    words = " ".join(
+        line.strip() for line in text.splitlines() if "object_type" not in line and "full_key: " not in line
+    )
     return f"{' '.join(words.split())} (`--cfg job` shows every key, `--help` every choice.)"

@@ -74,7 +74,10 @@ def load_corpus(
         table = table_from_frame(twin.frame, source=name, genres=genres)
         corpus = Corpus(table, lambda: twin.artists, lambda: twin.filtered)
     else:
-        chosen = _choose_tables(files, [str(Path(path).absolute())] if path else tables, slice_seconds, table_slice_seconds)
+        if path is not None and not Path(path).is_file():
+            raise UserError(f"dataset.path={path} does not exist or is no file.")
+        names = tables if path is None else [str(Path(path).absolute())]
+        chosen = _choose_tables(files, names, slice_seconds, table_slice_seconds)
         corpus = Corpus(
             table=read_table(chosen, genres=genres, slice_seconds=table_slice_seconds),
             artists=lambda: read_artists(files.path(artists)) if artists else None,
@@ -101,8 +104,8 @@ class _Files:
             return fetch_file(target, source["urls"], source["hashes"], hint=self.hint)
         if self.hint:
             raise UserError(
-                f"{target} does not exist: put the file there ({self.hint}), or set GENREGRID_DATA to the data folder that "
-                "holds it."
+                f"{target} does not exist: put the file there ({self.hint}), or set GENREGRID_DATA "
+                "to the data folder that holds it."
             )
         raise UserError(f"{target} does not exist: give a path from the folder dataset.root={self.root}.")
 
@@ -119,11 +122,16 @@ def _choose_tables(
     if not tables:
         raise UserError("there is no feature CSV to read: set dataset.path=FILE to the path of yours.")
     seconds = {name: table_slice_seconds or files.slice_seconds(name) for name in tables}
-    fitting = [s for s in set(seconds.values()) if abs(slice_seconds / s - round(slice_seconds / s)) < 1e-3 <= slice_seconds / s]
+    fitting = [
+        s
+        for s in set(seconds.values())
+        if abs(slice_seconds / s - round(slice_seconds / s)) < 1e-3 <= slice_seconds / s
+    ]
     if not fitting:
         lengths = ", ".join(f"{s:g}" for s in sorted(set(seconds.values())))
         raise UserError(
-            f"slice={slice_seconds:g}: the tables hold slices of {lengths} seconds and can make {_makeable(files, seconds)}."
+            f"slice={slice_seconds:g}: the tables hold slices of {lengths} seconds and can make "
+            f"{_makeable(files, seconds)}."
         )
     return [files.path(name) for name, s in seconds.items() if s == max(fitting)]
 

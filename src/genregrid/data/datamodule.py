@@ -66,7 +66,7 @@ class WindowBatches:
             order = torch.arange(num_windows)
         else:
             order = torch.randperm(num_windows, generator=self._generator)
-        for chosen in order.split(self._batch_size):
+        for chosen in torch.split(order, self._batch_size):
             yield {
                 "features": self._features[self._windows.rows[chosen]],
                 "length": self._windows.length[chosen],

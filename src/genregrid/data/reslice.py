@@ -72,12 +72,14 @@ def _num_pooled(table: FeatureTable, slice_seconds: float) -> int:
 def _pool(features: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
     """(slice, pooled, feature) -> (slice, feature)."""
     position = {name: index for index, name in enumerate(names)}
-    pooled = features.mean(axis=1)
+    pooled: NDArray[np.float64] = features.mean(axis=1)
     for name, index in position.items():
         if name.endswith("_var"):
             mean = position.get(name.removesuffix("_var") + "_mean")
             if mean is None:
-                raise UserError(f"the column '{name}' cannot be pooled without its mean; extract at this length instead.")
+                raise UserError(
+                    f"the column '{name}' cannot be pooled without its mean; extract at this length instead."
+                )
             pooled[:, index] += features[:, :, mean].var(axis=1)
         elif name == "tempo":
             pooled[:, index] = np.median(features[:, :, index], axis=1)
@@ -91,7 +93,7 @@ def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_trac
     num_dropped = int((~kept).sum())
     if num_dropped:
         notes.append(
-            f"pooling {pooled} slices of {table.slice_seconds:g} s into one left over {num_dropped} of {len(kept)} slices"
+            f"pooling {pooled} slices of {table.slice_seconds:g} s left over {num_dropped} of {len(kept)} slices"
         )
     num_short = len(table.tracks) - num_tracks_left
     if num_short:

@@ -136,19 +136,23 @@ def _components(track: NDArray[np.int64], shared: NDArray[np.int64], num_tracks:
 
 
 def _merge(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The finest grouping that keeps together whatever either grouping keeps together; (track,), (track,) -> (track,)."""
+    """The finest grouping that keeps together what either grouping keeps together; two (track,) -> (track,)."""
     track = np.arange(len(first))
     return _components(np.tile(track, 2), np.concatenate([first, second + first.max() + 1]), len(track))
 
 
 def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> NDArray[np.int64]:
     if artists is None:
-        raise UserError("split=artist needs an artist index: set dataset.artists to a CSV with the columns track,artist.")
+        raise UserError(
+            "split=artist needs an artist index: set dataset.artists to a CSV with the columns track,artist."
+        )
     # a track of unknown artist is a group of its own
     names = [artists.get(track, f"\0{track}").casefold() for track in table.tracks]
     if all(name.startswith("\0") for name in names):
-        raise UserError(f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's?")
-    return pd.factorize(np.array(names, dtype=object))[0].astype(np.int64)
+        raise UserError(
+            f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's?"
+        )
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _check_arguments(protocol: str, folds: int, fold: int, val_folds: int, seed: int, allow_leak: bool) -> None:
@@ -213,9 +217,7 @@ def _fold_parts(
     return part
 
 
-def stratified_folds(
-    genre: NDArray[np.int64], group: NDArray[np.int64], folds: int, seed: int
-) -> NDArray[np.int64]:
+def stratified_folds(genre: NDArray[np.int64], group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """(unit,) int64: the fold of each unit, so that groups stay whole and every fold has its share of every genre.
 
     Groups of several units go first, the largest before the smaller, each to the fold that has least of its genres;
@@ -258,12 +260,10 @@ def stratified_folds(
         fold[units] = lightest_first[slots]
         load[:, number] += np.bincount(fold[units], minlength=folds) * share[number]
     renumbered = random.permutation(folds)  # else fold 0 would always hold the largest group
-    return renumbered[fold]
+    return np.asarray(renumbered[fold], np.int64)
 
 
-def _fewest_groups(
-    genre: NDArray[np.int64], group: NDArray[np.int64], genres: tuple[str, ...]
-) -> tuple[int, str]:
+def _fewest_groups(genre: NDArray[np.int64], group: NDArray[np.int64], genres: tuple[str, ...]) -> tuple[int, str]:
     """The smallest number of groups that a genre has, and that genre."""
     pairs = pd.DataFrame({"genre": genre, "group": group}).drop_duplicates()
     counts = pairs["genre"].value_counts()
@@ -277,7 +277,9 @@ def _split_by_lists(
     duplicates: NDArray[np.int64],
 ) -> Split:
     if lists is None:
-        raise UserError("split=filtered needs lists of tracks, which this corpus has not; take split=artist or split=track.")
+        raise UserError(
+            "split=filtered needs lists of tracks, which this corpus has not; take split=artist or split=track."
+        )
     numbers = {name: number for number, name in enumerate(PARTS)}
     track_part = np.array([numbers.get(lists.get(track, ""), LEFT_OUT) for track in table.tracks], np.int8)
     for number, name in enumerate(PARTS):

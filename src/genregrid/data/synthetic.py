@@ -24,7 +24,7 @@ LENGTH_SAMPLES = 66_149  # of a 3-second slice in Kaggle's tables
 TEMPO_LAG_BPM = 60 * 22_050 / 512  # the tempo of one STFT hop; librosa reports whole fractions of it
 PARTS = ("train", "val", "test")
 _PART_SHARES = (0.443, 0.197, 0.290)  # of all tracks; the published filtered lists have 443, 197 and 290 of 1000
-_LARGEST_DEVIATE = 4.0  # beyond, the outermost quantiles would be extrapolated by more than one unit
+_LARGEST_DEVIATE = 3.5  # beyond, extrapolated quantiles leave what audio at 22 050 Hz can give
 _UNIT_BOUNDED = ("chroma_stft_mean", "chroma_stft_var", "zero_crossing_rate_mean", "zero_crossing_rate_var")
 
 _Floats = NDArray[np.float32]
@@ -60,7 +60,9 @@ class _Figures:
     track_factor: _Floats
     slice_factor: _Floats
     slice_memory: _Floats
-    slice_scale: _Floats
+    artist_spread: _Floats
+    track_spread: _Floats
+    slice_spread: _Floats
     artists: list[list[list[int]]]
     short: list[list[int]]
     duplicates: list[list[int]]
@@ -103,7 +105,7 @@ def _figures() -> _Figures:
         deviates=np.linspace(low, high, count),
         **{
             name: np.asarray(stored[name], dtype=np.float32)
-            for name in ("quantiles", "genre_mean", "slice_memory", "slice_scale")
+            for name in ("quantiles", "genre_mean", "slice_memory", "artist_spread", "track_spread", "slice_spread")
         },
         **{name: _unpack(stored[name], len(columns)) for name in ("artist_factor", "track_factor", "slice_factor")},
         artists=[stored["artists"][genre] for genre in genres],
@@ -156,28 +158,45 @@ def _layout(figures: _Figures, tracks_per_genre: int) -> _Layout:
     return _Layout(artist, short, np.array(pairs, dtype=np.int64).reshape(-1, 4))
 
 
+def _spread(rng: np.random.Generator, shape: tuple[int, ...], spread: _Floats) -> _Floats:
+    """Log-normal factors of root mean square 1: a common one along the last axis times one of each coordinate."""
+    common, coordinate = spread.tolist()
+    logarithm = rng.standard_normal(shape, dtype=np.float32)
+    logarithm *= coordinate
+    logarithm += common * rng.standard_normal((*shape[:-1], 1), dtype=np.float32)
+    logarithm -= common**2 + coordinate**2
+    return np.exp(logarithm, out=logarithm)
+
+
 def _levels(figures: _Figures, layout: _Layout, rng: np.random.Generator) -> _Floats:
     """Deviates of every track's mean, ``(genre, track, feature)``.
 
     Artist and track effects are centred within each genre: the stored genre means are those of the real tracks, so
     they already carry the mean of the effects of the few artists that a genre has.
     """
-    shape = (*layout.artist.shape, len(figures.columns))
-    by_artist = rng.standard_normal((int(layout.artist.max()) + 1, shape[2]), dtype=np.float32)
-    effect = rng.standard_normal(shape, dtype=np.float32)  # of a track whose artist is unknown
+    num_features = len(figures.columns)
     known = layout.artist >= 0
-    effect[known] = by_artist[layout.artist[known]]
-    levels: _Floats = effect @ figures.artist_factor.transpose(0, 2, 1)
-    levels += rng.standard_normal(shape, dtype=np.float32) @ figures.track_factor.transpose(0, 2, 1)
+    owner = layout.artist.copy()
+    owner[~known] = layout.artist.max() + 1 + np.arange(np.sum(~known))  # an unknown artist is nobody else's
+    num_owners = int(owner.max()) + 1
+    by_owner = rng.standard_normal((num_owners, num_features), dtype=np.float32)
+    variety = _spread(rng, (num_owners, num_features), figures.artist_spread)
+    levels: _Floats = by_owner[owner] @ figures.artist_factor.transpose(0, 2, 1)
+    noise = rng.standard_normal((*owner.shape, num_features), dtype=np.float32)
+    noise *= variety[owner]
+    levels += noise @ figures.track_factor.transpose(0, 2, 1)
     levels += (figures.genre_mean - levels.mean(axis=1))[:, None]
     return levels
 
 
 def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) -> _Floats:
-    """Deviates of slices about their track's mean, ``(genre, track, slice, feature)``: centred autoregressive series."""
+    """Deviates of slices about their track's mean, ``(genre, track, slice, feature)``: autoregressive and centred."""
     num_genres, num_features = len(figures.genres), len(figures.columns)
     shape = (num_genres, num_tracks, SLICES_PER_TRACK, num_features)
-    noise = rng.standard_normal((num_genres, num_tracks * SLICES_PER_TRACK, num_features), dtype=np.float32)
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise *= _spread(rng, (num_genres, num_tracks, 1, num_features), figures.track_spread)
+    noise *= _spread(rng, (*shape[:-1], 1), figures.slice_spread)
+    noise = noise.reshape(num_genres, -1, num_features)  # (genre, track and slice, feature)
     series = (noise @ figures.slice_factor.transpose(0, 2, 1)).reshape(shape)
     innovation = np.sqrt(1.0 - figures.slice_memory**2)
     for index in range(1, SLICES_PER_TRACK):
@@ -188,13 +207,13 @@ def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) ->
     mean_correlation = (figures.slice_memory[:, None, None] ** lags).mean(axis=(1, 2))
     # Removing the mean took this share of the variance; the figures are about variances with n - 1 in the divisor.
     kept = (1.0 - mean_correlation) * SLICES_PER_TRACK / (SLICES_PER_TRACK - 1)
-    scale = rng.standard_normal((num_genres, num_tracks, figures.slice_scale.shape[1]), dtype=np.float32)
-    unsteadiness = np.exp(scale @ figures.slice_scale.T - (figures.slice_scale**2).sum(axis=1)) / np.sqrt(kept)
-    series *= unsteadiness.astype(np.float32)[:, :, None]
+    series /= np.sqrt(kept).astype(np.float32)
     return series
 
 
-def to_deviates(linked: NDArray[np.float64], quantiles: NDArray[np.float64], deviates: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_deviates(
+    linked: NDArray[np.float64], quantiles: NDArray[np.float64], deviates: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Map columns to standard normal deviates through their quantiles, linearly between them and beyond.
 
     Args:
@@ -203,7 +222,7 @@ def to_deviates(linked: NDArray[np.float64], quantiles: NDArray[np.float64], dev
         deviates: Evenly spaced, ``(deviate,)``.
 
     Returns:
-        Deviates, cut at plus and minus 4, ``(row, feature)``.
+        Deviates, cut at plus and minus 3.5, ``(row, feature)``.
     """
     mapped = np.empty_like(linked)
     step = deviates[1] - deviates[0]
@@ -242,7 +261,7 @@ def _frame(figures: _Figures, layout: _Layout, values: _Floats) -> pd.DataFrame:
     rows = np.flatnonzero(present)
     endings = [f".{index}.wav" for index in range(SLICES_PER_TRACK)]
     names = [track + ending for track in _track_names(figures, num_tracks) for ending in endings]
-    label = pd.Categorical.from_codes(rows // (num_tracks * SLICES_PER_TRACK), figures.genres).astype(str)
+    label = np.array(figures.genres, dtype=object)[rows // (num_tracks * SLICES_PER_TRACK)]
     features = pd.DataFrame(values[:, rows].astype(np.float64).T, columns=figures.columns)
     features.insert(0, "filename", [names[row] for row in rows.tolist()])
     features.insert(1, "length", LENGTH_SAMPLES)

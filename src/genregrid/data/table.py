@@ -200,7 +200,7 @@ def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = N
         frame = pd.read_csv(
             path,
             usecols=["filename", "label", *numbers],
-            dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},  # type: ignore[arg-type]  # the stubs want one type for all
+            dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
             encoding="utf-8-sig",
             nrows=num_rows,
             index_col=False,  # a row with a field too many would otherwise shift every column by one
@@ -413,9 +413,13 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
             bad = unknown.iloc[0]
             near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}."
-            raise UserError(f"{bad['source']}, row {bad['row']}, column 'label': unknown genre '{bad['label']}'; {hint}")
+            raise UserError(
+                f"{bad['source']}, row {bad['row']}, column 'label': unknown genre '{bad['label']}'; {hint}"
+            )
     if len(found) < 2:
-        raise UserError(f"{rows['source'].iloc[0]}: all tracks are '{found[0]}'; a classifier needs two genres or more.")
+        raise UserError(
+            f"{rows['source'].iloc[0]}: all tracks are '{found[0]}'; a classifier needs two genres or more."
+        )
     return list(genres) if genres is not None else found
 
 

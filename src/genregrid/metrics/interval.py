@@ -6,7 +6,9 @@ from numpy.typing import ArrayLike
 NUM_RESAMPLES = 2000
 
 
-def cluster_interval(correct: ArrayLike, cluster: ArrayLike, *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def cluster_interval(
+    correct: ArrayLike, cluster: ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
     """Percentile bootstrap interval of an accuracy, clusters resampled whole.
 
     Tracks of one artist, or predictions of one track by several seeds, are no independent draws; resampling them

@@ -19,7 +19,7 @@ def track_vote(logits: Tensor, track: Tensor) -> tuple[Tensor, Tensor]:
     >>> log_probs.argmax(dim=1).tolist(), track.tolist()
     ([1, 0], [2, 4])
     """
-    numbers, position = track.unique(return_inverse=True)
+    numbers, position = torch.unique(track, return_inverse=True)
     count = torch.bincount(position, minlength=len(numbers)).unsqueeze(1)
     total = logits.new_zeros(len(numbers), logits.shape[1]).index_add_(0, position, logits.log_softmax(dim=1))
     return (total / count).log_softmax(dim=1), numbers

@@ -69,7 +69,7 @@ class GenreClassifier(pl.LightningModule):
         self.save_hyperparameters()
         if learning_rate <= 0 or weight_decay < 0:
             raise UserError(
-                f"model.learning_rate={learning_rate:g} must be above 0 and model.weight_decay={weight_decay:g} not below."
+                f"model.learning_rate={learning_rate:g} must be above 0, and model.weight_decay={weight_decay:g} 0 or more."
             )
         self.genres = list(genres)
         self.feature_names = list(feature_names)
@@ -153,7 +153,9 @@ class GenreClassifier(pl.LightningModule):
         """Set `scored` and log all its scores."""
         logits, genre, track = self._gather()
         log_probs, track_genre, numbers = _voted(logits, genre, track)
-        values = scores(log_probs, track_genre, self.genres, "test/") | scores(logits, genre, self.genres, "test_slice/")
+        values = scores(log_probs, track_genre, self.genres, "test/") | scores(
+            logits, genre, self.genres, "test_slice/"
+        )
         self.scored = Scored(values, log_probs, track_genre, numbers)
         self.log_dict(values)
 
@@ -187,7 +189,9 @@ def load_checkpoint(path: Path) -> GenreClassifier:
             raise TypeError(f"{cls.__name__} is no GenreClassifier")
         model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for files that are no checkpoints
-        raise UserError(f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}: {error}).") from error
+        raise UserError(
+            f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}: {error})."
+        ) from error
     return model.eval()
 
 

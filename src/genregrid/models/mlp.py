@@ -13,9 +13,12 @@ from genregrid.models.base import GenreClassifier
 class MLP(GenreClassifier):
     """Two linear layers on the mean feature vector of a window (of one slice, as the paper trains it).
 
+    The paper drops out "the final layer", that is logits, and so does this; between the layers it names no
+    activation, where this has the ReLU that the paper names for its LSTM.
+
     Args:
         hidden_size: hidden features, 1 or more; ``None`` takes the paper's: 13 for 30-second slices, 64 for shorter.
-        dropout: probability in [0, 1) of dropping a hidden feature.
+        dropout: probability in [0, 1) of setting a logit to zero in training.
         shared: arguments of `GenreClassifier`.
     """
 
@@ -26,8 +29,8 @@ class MLP(GenreClassifier):
         self.layers = nn.Sequential(
             nn.Linear(len(self.feature_names), hidden_size),
             nn.ReLU(),
-            nn.Dropout(dropout),
             nn.Linear(hidden_size, len(self.genres)),
+            nn.Dropout(dropout),
         )
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:

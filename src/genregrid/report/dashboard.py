@@ -18,7 +18,10 @@ def log_result(run: Any, result: Result) -> None:
     genres = result.genres
     number = {genre: index for index, genre in enumerate(genres)}
     per_genre = wandb.Table(dataframe=table)
-    charts: dict[str, Any] = {"test/per_genre": per_genre, "test/predictions": wandb.Table(dataframe=result.predictions)}
+    charts: dict[str, Any] = {
+        "test/per_genre": per_genre,
+        "test/predictions": wandb.Table(dataframe=result.predictions),
+    }
     for name in ("precision", "recall", "f1", "certainty"):
         charts[f"test/{name}_by_genre"] = wandb.plot.bar(per_genre, "genre", name, title=f"{name}: {result.title}")
     charts["test/certainty_against_recall"] = wandb.plot.scatter(

@@ -48,6 +48,9 @@ def read_leaderboard(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
     frame = pd.DataFrame(runs)
     frame["settings"] = _settings(frame)
+    again = frame.duplicated([*_CELL, "fold", "seed", "split_seed"], keep="last")
+    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][again]]
+    frame = frame[~again]
     cells = [_cell(dict(zip(_CELL, key, strict=True)), group) for key, group in frame.groupby(_CELL, sort=False)]
     table = pd.DataFrame(cells).sort_values(
         ["dataset", "split", "accuracy"], ascending=[True, True, False], ignore_index=True
@@ -64,7 +67,9 @@ def format_leaderboard(table: pd.DataFrame) -> str:
             "model": table["model"],
             "slice": table["slice_seconds"].map("{:g} s".format),
             "accuracy %": (100 * table["accuracy"]).map("{:.1f}".format),
-            "95 % interval": [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in zip(table["low"], table["high"], strict=True)],
+            "95 % interval": [
+                f"{100 * low:.1f} to {100 * high:.1f}" for low, high in zip(table["low"], table["high"], strict=True)
+            ],
             "top-3 %": (100 * table["top3"]).map("{:.1f}".format),
             "macro F1 %": (100 * table["f1_macro"]).map("{:.1f}".format),
             "runs": table["runs"],
@@ -73,7 +78,7 @@ def format_leaderboard(table: pd.DataFrame) -> str:
     )
     if (table["settings"] != "").any():
         shown.insert(4, "settings", table["settings"])
-    return shown.to_string(index=False)
+    return str(shown.to_string(index=False))
 
 
 def _read_run(folder: Path) -> dict[str, object]:
@@ -88,13 +93,19 @@ def _read_run(folder: Path) -> dict[str, object]:
             "model": facts["model"],
             "slice_seconds": float(facts["slice_seconds"]),
             "leaks": facts["leaks"],
+            "fold": facts["fold"],
+            "seed": facts["seed"],
+            "split_seed": facts["split_seed"],
+            "folder": folder,
             "knobs": facts["settings"],
             "top3": metrics["test/top3"],
             "f1_macro": metrics["test/f1_macro"],
             "predictions": predictions.merge(groups, on="track", how="left", validate="many_to_one"),
         }
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again.") from None
+        raise UserError(
+            f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again."
+        ) from None
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":

@@ -26,7 +26,7 @@ def wandb_logger(
         facts: the content of run.json, which becomes the run's config.
         folder: the run folder.
         project: W&B project.
-        mode: ``online``, ``offline``, or ``auto``: online where W&B_MODE says so or the user is logged in.
+        mode: ``online``, ``offline``, or ``auto``: online where WANDB_MODE says so or the user is logged in.
         group: W&B group; ``None`` groups folds and seeds of a cell.
     """
     import wandb  # takes a second, which other loggers need not wait for
@@ -35,29 +35,22 @@ def wandb_logger(
     tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
     tags += ["LEAKS"] if facts["leaks"] else []
     tags += ["synthetic"] if facts["synthetic"] else []
-    settings = {
+    settings: dict[str, Any] = {
         "project": project,
-        "save_dir": folder,
+        "dir": folder,
         "name": f"{cell}-fold{facts['fold']}-seed{facts['seed']}",
         "group": group or cell,
         "tags": tags,
         "config": facts,
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
+        "reinit": "create_new",  # a multirun's job must not write into the run of the job before it
     }
-    if not (mode == "online" or (mode == "auto" and _is_logged_in())):
-        return _opened(WandbLogger(**settings, offline=True))
-    try:
-        return _opened(WandbLogger(**settings))
-    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        print(f"W&B cannot be reached ({error}); logging offline, `wandb sync` uploads the run later.")
-        wandb.teardown()
-        return _opened(WandbLogger(**settings, offline=True))
-
-
-def _opened(logger: WandbLogger) -> WandbLogger:
-    """Start the run now, so that a server that cannot be reached is met here and not in the middle of training."""
-    _ = logger.experiment
-    return logger
+    if mode == "online" or (mode == "auto" and _is_logged_in()):
+        try:
+            return WandbLogger(experiment=wandb.init(**settings, mode="online"))
+        except wandb.Error as error:
+            print(f"W&B cannot be reached ({error}); this run is logged offline, `wandb sync` uploads it later.")
+    return WandbLogger(experiment=wandb.init(**settings, mode="offline"))
 
 
 def _is_logged_in() -> bool:

@@ -60,8 +60,8 @@ class Result:
         """What was run, in words that say where it leaks or is synthetic."""
         facts = self.facts
         return (
-            f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, split {facts['split_label']}"
-            f", fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}"
+            f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, "
+            f"split {facts['split_label']}, fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}"
         )
 
     def per_genre(self, level: str = "test") -> pd.DataFrame:
@@ -75,7 +75,10 @@ class Result:
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
         low, high = self.interval
-        _write_json(folder / "run.json", self.facts | {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes})
+        _write_json(
+            folder / "run.json",
+            self.facts | {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes},
+        )
         levels = {"track": "test", "slice": "test_slice"}
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
         per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
@@ -100,7 +103,8 @@ class Result:
                 self.title,
                 f"accuracy {100 * scores['test/accuracy']:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
                 f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
-                f"macro F1 {100 * scores['test/f1_macro']:.1f} %   by slice {100 * scores['test_slice/accuracy']:.1f} %",
+                f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
+                f"by slice {100 * scores['test_slice/accuracy']:.1f} %",
                 "",
                 table.rename(columns={"num_tracks": "tracks"}).to_string(index=False),
                 "precision, recall, F1 in %; certainty in decades, by true genre",

@@ -1,0 +1,170 @@
+"""Claims about `genregrid.data.catalogue`: artists and published lists by track name."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genregrid.data.catalogue import read_artists, read_lists
+from genregrid.errors import UserError
+
+Writer = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Writer:
+    """`write("a.txt", text)` writes a file and gives its path."""
+
+    def write_text(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
+
+
+# --- artists ------------------------------------------------------------------------------------------------------
+
+
+def test_csv_of_artists_is_read_by_column_name(write: Writer) -> None:
+    path = write("a.csv", 'title,artist,track\nX,"Earth, Wind & Fire",disco.00003\nY, Björk ,pop.00012\n')
+    assert read_artists(path) == {"disco.00003": "Earth, Wind & Fire", "pop.00012": "Björk"}
+
+
+def test_index_lines_are_read_below_comments(write: Writer) -> None:
+    path = write(
+        "index.txt",
+        "## an index\n## FILE ::: ARTIST ::: TITLE\n\n"
+        "blues/blues.00000.wav ::: John Lee Hooker ::: One Bourbon\n"
+        "blues.00001.au:::  Kelly Joe Phelps:::\n"
+        "rock.00002 ::: U2\n",
+    )
+    assert read_artists(path) == {
+        "blues.00000": "John Lee Hooker",
+        "blues.00001": "Kelly Joe Phelps",
+        "rock.00002": "U2",
+    }
+
+
+def test_byte_order_mark_and_crlf_are_read(write: Writer) -> None:
+    assert read_artists(write("a.csv", "\ufefftrack,artist\r\nblues.00000,B. B. King\r\n")) == {
+        "blues.00000": "B. B. King"
+    }
+    assert read_artists(write("a.txt", "\ufeff## head\r\nblues.00000.wav ::: B. B. King ::: X\r\n")) == {
+        "blues.00000": "B. B. King"
+    }
+
+
+def test_tracks_of_unknown_artist_are_missing(write: Writer) -> None:
+    assert read_artists(write("a.csv", "track,artist\nblues.00000,\nblues.00001,Skip James\n")) == {
+        "blues.00001": "Skip James"
+    }
+    text = "blues.00000.wav ::: ::: Untitled\nblues.00001.wav ::: Skip James ::: X\n"
+    assert read_artists(write("a.txt", text)) == {"blues.00001": "Skip James"}
+
+
+@pytest.mark.xfail(strict=True, reason="blank becomes the artist ''")
+def test_blank_artist_in_a_csv_is_unknown(write: Writer) -> None:
+    assert read_artists(write("a.csv", "track,artist\nblues.00000,  \nblues.00001,Skip James\n")) == {
+        "blues.00001": "Skip James"
+    }
+
+
+@pytest.mark.xfail(strict=True, reason="read as missing")
+@pytest.mark.parametrize("artist", ["None", "NA", "null"])
+def test_artist_whose_name_looks_missing_is_kept(write: Writer, artist: str) -> None:
+    assert read_artists(write("a.csv", f"track,artist\nblues.00000,{artist}\n")) == {"blues.00000": artist}
+
+
+@pytest.mark.xfail(strict=True, reason="the last one wins silently")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "track,artist\nblues.00000,Skip James\nblues.00000,B. B. King\n"),
+        ("a.txt", "blues.00000 ::: Skip James ::: X\nblues.00000 ::: B. B. King ::: X\n"),
+    ],
+)
+def test_two_artists_for_one_track_are_refused(write: Writer, name: str, text: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}.*blues\.00000"):
+        read_artists(write(name, text))
+
+
+def test_bad_index_line_is_named(write: Writer) -> None:
+    path = write("index.txt", "## head\nblues.00000.wav ::: A ::: B\nblues.00001.wav - Skip James\n")
+    with pytest.raises(
+        UserError, match=r"index\.txt, row 3: expected `FILE ::: ARTIST ::: TITLE`, found 'blues\.00001\.wav"
+    ):
+        read_artists(path)
+    path = write("index.txt", "blues.00000.wav ::: A ::: B\nbogus ::: Skip James ::: X\n")
+    with pytest.raises(UserError, match=r"index\.txt, row 2: 'bogus' names no track of the form genre\.NNNNN"):
+        read_artists(path)
+
+
+@pytest.mark.parametrize("text", ["song,player\nblues.00000,Skip James\n", "", "just words\n"])
+def test_file_of_neither_form_is_refused(write: Writer, text: str) -> None:
+    with pytest.raises(UserError, match=r"a\.csv is no artist index: .*columns track and artist, or lines"):
+        read_artists(write("a.csv", text))
+
+
+def test_missing_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.txt does not exist: it should be an artist index\.$"):
+        read_artists(tmp_path / "gone.txt")
+
+
+def test_index_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("track,artist\npop.00001,Björk\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"a\.csv is not UTF-8 text; save an artist index as UTF-8"):
+        read_artists(tmp_path / "a.csv")
+
+
+# --- lists --------------------------------------------------------------------------------------------------------
+
+
+def test_lists_take_both_forms_of_a_line(write: Writer) -> None:
+    paths = {
+        "train": write("train.txt", "blues/blues.00029.wav\n\nblues.00030\r\n"),
+        "test": write("test.txt", "\ufeffrock/rock.00001.au\n"),
+    }
+    assert read_lists(paths) == {"blues.00029": "train", "blues.00030": "train", "rock.00001": "test"}
+
+
+def test_track_in_two_lists_is_refused(write: Writer) -> None:
+    paths = {
+        "train": write("train.txt", "blues.00000\nblues.00001\n"),
+        "test": write("test.txt", "x.00007\nblues.00001\n"),
+    }
+    with pytest.raises(UserError, match=r"test\.txt, row 2: blues\.00001 stands in the list of 'train' already"):
+        read_lists(paths)
+
+
+def test_list_line_without_a_track_is_named(write: Writer) -> None:
+    with pytest.raises(UserError, match=r"val\.txt, row 2: 'blues_00030\.wav' names no track"):
+        read_lists({"val": write("val.txt", "blues.00000\nblues_00030.wav\n")})
+
+
+def test_missing_list_is_refused_with_its_part(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.txt does not exist: it should be the list of the part 'val'"):
+        read_lists({"val": tmp_path / "gone.txt"})
+
+
+# --- the real files -------------------------------------------------------------------------------------------------
+
+
+def test_real_index_names_919_tracks(real_file: Callable[[str], Path]) -> None:
+    artists = read_artists(real_file("gtzan/meta/GTZANindex.txt"))
+    assert len(artists) == 919
+    assert len({artist.casefold() for artist in artists.values()}) == 243  # one is written in two ways
+    assert artists["blues.00000"] == "John Lee Hooker"
+
+
+def test_real_artist_csv_names_every_track(real_file: Callable[[str], Path]) -> None:
+    artists = read_artists(real_file("epidemic11/tracks.csv"))
+    assert len(artists) == 2205
+    assert len(set(artists.values())) == 489
+
+
+def test_real_lists_have_their_published_sizes(real_file: Callable[[str], Path]) -> None:
+    folder = {"train": "train", "val": "valid", "test": "test"}
+    lists = read_lists({part: real_file(f"gtzan/splits/filtered/{name}_filtered.txt") for part, name in folder.items()})
+    assert Counter(lists.values()) == {"train": 443, "val": 197, "test": 290}

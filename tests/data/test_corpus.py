@@ -1,0 +1,363 @@
+"""Claims about `genregrid.data.corpus`, through the files of conf/dataset wherever they can speak."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from genregrid.config import DatasetConfig
+from genregrid.data import corpus as corpus_module
+from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.table import FEATURE_NAMES
+from genregrid.errors import UserError
+
+Writer = Callable[..., Path]
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "dataset").glob("*.yaml"))
+# of outputs, not of the corpus
+NO_ARGUMENTS = {"label", "recipe"}
+GENRES = ("blues", "rock")
+
+
+def arguments_of(config: Path) -> dict[str, Any]:
+    """What a dataset's YAML hands to `load_corpus`."""
+    content = OmegaConf.to_container(OmegaConf.load(config), resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in NO_ARGUMENTS}
+
+
+def config_named(name: str) -> Path:
+    return next(config for config in CONFIGS if config.stem == name)
+
+
+each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+
+
+# --- conf/dataset -------------------------------------------------------------------------------------------------
+
+
+def test_dataset_configs_are_found() -> None:
+    assert {"csv", "epidemic11", "gtzan", "gtzan10", "twin"} <= {config.stem for config in CONFIGS}
+
+
+@each_config
+def test_config_keys_are_arguments_of_load_corpus(config: Path) -> None:
+    keys = set(OmegaConf.to_container(OmegaConf.load(config), resolve=False) or {})
+    assert keys <= set(inspect.signature(load_corpus).parameters) - {"slice_seconds"} | NO_ARGUMENTS
+    assert {"name", "label", "recipe"} <= keys
+
+
+def test_schema_has_the_arguments_of_load_corpus_and_their_defaults() -> None:
+    fields = {field.name: field for field in dataclasses.fields(DatasetConfig)}
+    parameters = inspect.signature(load_corpus).parameters
+    assert set(fields) == set(parameters) - {"slice_seconds"} | NO_ARGUMENTS
+    for name, parameter in parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            field = fields[name]
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            assert (tuple(default) if isinstance(default, list) else default) == parameter.default, name
+
+
+@each_config
+def test_config_is_called_like_its_file(config: Path) -> None:
+    assert arguments_of(config)["name"] == config.stem
+
+
+@each_config
+def test_synthetic_corpora_say_so_in_their_label(config: Path) -> None:
+    content = OmegaConf.load(config)
+    assert content.get("synthetic", False) == ("synthetic" in content["label"])
+
+
+@each_config
+def test_downloads_are_pinned_and_checked(config: Path) -> None:
+    arguments = arguments_of(config)
+    wanted = {*arguments.get("tables", ()), arguments.get("artists"), *(arguments.get("filtered") or {}).values()}
+    for name, source in (arguments.get("downloads") or {}).items():
+        assert name in wanted
+        assert source["urls"]
+        assert source["hashes"]
+        for url in source["urls"]:
+            assert re.fullmatch(r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/\S+", url), url
+        for digest in source["hashes"]:
+            assert re.fullmatch(r"sha256:[0-9a-f]{64}|gitblob:[0-9a-f]{40}", digest), digest
+        if name in arguments["tables"]:  # so that a length can be chosen before anything is fetched
+            assert f"features_{source['slice_seconds']}_sec.csv" == name
+
+
+@each_config
+def test_every_dataset_config_loads(
+    config: Path, write_csv: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "data"))
+    arguments = arguments_of(config)
+    genres = arguments.get("genres") or GENRES
+    if config.stem == "csv":
+        arguments |= {"path": "mine.csv"}
+        write_csv(name="mine.csv", genres=genres, tracks=3)
+    if arguments.get("synthetic"):
+        arguments |= {"num_tracks": 100}
+    else:
+        # all that the file names must lie below the folder that GENREGRID_DATA names
+        assert config.stem == "csv" or Path(arguments["root"]).parent == tmp_path / "data"
+    for name in arguments.get("tables", ()):
+        seconds = int(re.findall(r"features_(\d+)_sec", name)[0])
+        path = Path(arguments["root"], name).relative_to(tmp_path)
+        write_csv(name=str(path), genres=genres, tracks=3, slices=30 // seconds, slice_seconds=seconds)
+    tracks = [f"{genre}.{number:05d}" for genre in genres for number in range(3)]
+    for part, number in (("train", 0), ("val", 1), ("test", 2)):
+        if arguments.get("filtered"):
+            path = Path(arguments["root"], arguments["filtered"][part])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(tracks[number::3]))
+    if arguments.get("artists"):
+        path = Path(arguments["root"], arguments["artists"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        index = pd.DataFrame({"track": tracks, "artist": ["Björk"] * len(tracks)})
+        index.to_csv(path, index=False)
+    corpus = load_corpus(slice_seconds=30, **arguments)
+    assert corpus.table.slice_seconds == 30.0
+    assert corpus.table.features.shape[1] == 57
+    assert corpus.table.genres == tuple(genres)
+    if arguments.get("synthetic"):
+        assert len(corpus.table.tracks) <= 100
+        return
+    assert list(corpus.table.tracks) == sorted(tracks)
+    assert corpus.artists() == (dict.fromkeys(tracks, "Björk") if arguments.get("artists") else None)
+    assert corpus.lists() == (
+        {track: ("train", "val", "test")[number % 3] for number, track in enumerate(tracks)}
+        if arguments.get("filtered")
+        else None
+    )
+
+
+# --- which table --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def load(write_csv: Writer, tmp_path: Path) -> Callable[..., Corpus]:
+    """`load(["3", "30"], 6.0)`: a corpus of tables `3.csv` (slices of 3 s) and `30.csv` (whole clips) at 6 s."""
+
+    def load_tables(names: Sequence[str], slice_seconds: float, **options: Any) -> Corpus:
+        for seed, name in enumerate(names):
+            write_csv(
+                name=f"{name}.csv",
+                genres=GENRES,
+                tracks=2,
+                slices=int(30 // float(name)),
+                slice_seconds=float(name),
+                whole_clips=name == "30",
+                seed=seed,
+            )
+        tables = [f"{name}.csv" for name in names]
+        return load_corpus(name="mine", slice_seconds=slice_seconds, root=str(tmp_path), tables=tables, **options)
+
+    return load_tables
+
+
+@pytest.mark.parametrize(
+    ("names", "slice_seconds", "chosen"),
+    [
+        (["3", "30"], 3, "3"),
+        (["3", "30"], 30, "30"),  # the exact length, though ten slices of 3 s make it too
+        (["3", "30"], 27, "3"),
+        (["3", "6", "10"], 12, "6"),  # the longest that divides
+        (["10", "6", "3"], 9, "3"),
+        (["3", "6", "10"], 20, "10"),
+        (["3", "6", "10"], 30, "10"),
+        (["0.5", "3"], 1.5, "0.5"),
+    ],
+)
+def test_exact_table_first_then_the_longest_that_divides(
+    load: Callable[..., Corpus], names: list[str], slice_seconds: float, chosen: str
+) -> None:
+    table = load(names, slice_seconds).table
+    assert list(table.hashes) == [f"{chosen}.csv"]
+    assert table.slice_seconds == slice_seconds
+    assert table.num_slices.tolist() == [int(30 // slice_seconds)] * 4
+
+
+def test_tables_of_one_length_are_joined(write_csv: Writer, tmp_path: Path) -> None:
+    write_csv(name="a.csv", genres=("blues",), tracks=2)
+    write_csv(name="b.csv", genres=("rock",), tracks=3)
+    corpus = load_corpus(name="mine", slice_seconds=15, root=str(tmp_path), tables=["a.csv", "b.csv"])
+    assert corpus.table.genres == GENRES
+    assert corpus.table.num_slices.tolist() == [2] * 5
+    assert set(corpus.table.hashes) == {"a.csv", "b.csv"}
+
+
+@pytest.mark.parametrize("slice_seconds", [1, 4, 31, 2.9])
+def test_unmakeable_length_is_refused_with_the_makeable_ones(load: Callable[..., Corpus], slice_seconds: float) -> None:
+    match = rf"^slice={slice_seconds:g}: the tables hold slices of 10, 30 seconds and can make 10, 20, 30 seconds\.$"
+    with pytest.raises(UserError, match=match):
+        load(["10", "30"], slice_seconds)
+
+
+def test_length_beyond_the_tracks_is_refused(load: Callable[..., Corpus]) -> None:
+    with pytest.raises(UserError, match=r"^slice=60: this table can make slices of 10, 20, 30 seconds\.$"):
+        load(["10"], 60)
+
+
+@pytest.mark.parametrize("slice_seconds", [0, -3])
+def test_length_not_above_zero_is_refused(load: Callable[..., Corpus], slice_seconds: float) -> None:
+    with pytest.raises(UserError, match=rf"^slice={slice_seconds}: a slice is longer than 0 seconds\.$"):
+        load(["3"], slice_seconds)
+
+
+def test_table_slice_seconds_stand_in_for_a_useless_length(make_frame: Any, write_csv: Writer, tmp_path: Path) -> None:
+    write_csv(make_frame(genres=GENRES).assign(length=0.13), "a.csv")
+    options: dict[str, Any] = {"name": "mine", "slice_seconds": 6, "root": str(tmp_path), "tables": ["a.csv"]}
+    with pytest.raises(UserError, match=r"median is 0\.13; set dataset\.slice_seconds|table_slice_seconds"):
+        load_corpus(**options)
+    assert load_corpus(**options, table_slice_seconds=3).table.num_slices.tolist() == [5] * 12
+
+
+@pytest.mark.xfail(strict=True, reason="names dataset.slice_seconds, which is no key")
+def test_way_out_of_a_useless_length_is_a_key_of_the_config(make_frame: Any, write_csv: Writer, tmp_path: Path) -> None:
+    write_csv(make_frame(genres=GENRES).assign(length=0.13), "a.csv")
+    with pytest.raises(UserError, match=r"dataset\.table_slice_seconds"):
+        load_corpus(name="mine", slice_seconds=6, root=str(tmp_path), tables=["a.csv"])
+
+
+def test_include_length_adds_the_58th_descriptor(load: Callable[..., Corpus]) -> None:
+    table = load(["3"], 6, include_length=True).table
+    assert table.feature_names == (*FEATURE_NAMES, "length")
+    assert table.features[:, 57].tolist() == [2 * 66149.0] * 20
+    plain = load(["3"], 6).table
+    assert plain.feature_names == FEATURE_NAMES
+    np.testing.assert_array_equal(plain.features, table.features[:, :57])
+
+
+def test_genres_are_kept_in_the_given_order(load: Callable[..., Corpus]) -> None:
+    assert load(["3"], 3, genres=["rock", "blues"]).table.genres == ("rock", "blues")
+    with pytest.raises(UserError, match=r"unknown genre 'rock'"):
+        load(["3"], 3, genres=["blues", "jazz"])
+
+
+# --- one CSV ------------------------------------------------------------------------------------------------------
+
+
+def test_path_starts_from_the_working_directory_and_wins_over_tables(write_csv: Writer, tmp_path: Path) -> None:
+    write_csv(name="here/mine.csv", genres=GENRES)
+    corpus = load_corpus(
+        name="csv", slice_seconds=3, root=str(tmp_path / "elsewhere"), path="here/mine.csv", tables=["other.csv"]
+    )
+    assert list(corpus.table.hashes) == ["mine.csv"]
+    assert corpus.artists() is None
+    assert corpus.lists() is None
+
+
+def test_config_of_a_csv_without_its_path_tells_the_key() -> None:
+    with pytest.raises(UserError, match=r"^there is no feature CSV to read: set dataset\.path=FILE"):
+        load_corpus(slice_seconds=3, **arguments_of(config_named("csv")))
+
+
+def test_missing_csv_is_named() -> None:
+    with pytest.raises(UserError, match=r"gone\.csv.* does not exist"):
+        load_corpus(slice_seconds=3, **arguments_of(config_named("csv")) | {"path": "gone.csv"})
+
+
+# --- missing files and downloads ----------------------------------------------------------------------------------
+
+
+def test_missing_table_is_told_with_its_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path))
+    arguments = arguments_of(config_named("epidemic11"))
+    match = re.escape(
+        f"{tmp_path}/epidemic11/features_3_sec.csv does not exist: put the file there ({arguments['hint']})"
+    )
+    with pytest.raises(UserError, match=match + ".*GENREGRID_DATA"):
+        load_corpus(slice_seconds=3, **arguments)
+
+
+def test_missing_table_without_a_hint_names_the_root(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=re.escape(f"a.csv does not exist: give a path from the folder dataset.root={tmp_path}")
+    ):
+        load_corpus(name="mine", slice_seconds=3, root=str(tmp_path), tables=["a.csv"])
+
+
+def test_missing_artists_and_lists_are_told_when_they_are_needed(load: Callable[..., Corpus]) -> None:
+    corpus = load(["3"], 3, artists="index.csv", filtered={"train": "train.txt"})
+    with pytest.raises(UserError, match=r"index\.csv does not exist"):
+        corpus.artists()
+    with pytest.raises(UserError, match=r"train\.txt does not exist"):
+        corpus.lists()
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch, write_csv: Writer, tmp_path: Path) -> list[tuple[Any, ...]]:
+    """Stands in for downloads: writes a table of the length that its name says, and remembers what was asked for."""
+    asked: list[tuple[Any, ...]] = []
+
+    def fetch(target: Path, urls: Sequence[str], hashes: Sequence[str], hint: str = "") -> Path:
+        asked.append((target, urls, hashes, hint))
+        seconds = int(re.findall(r"_(\d+)_sec", target.name)[0])
+        name = str(target.relative_to(tmp_path))
+        return write_csv(name=name, genres=GENRES, tracks=2, slices=30 // seconds, slice_seconds=seconds)
+
+    monkeypatch.setattr(corpus_module, "fetch_file", fetch)
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path))
+    return asked
+
+
+@pytest.mark.parametrize(("slice_seconds", "name"), [(6, "features_3_sec.csv"), (30, "features_30_sec.csv")])
+def test_only_the_table_that_is_needed_is_fetched(
+    fetched: list[tuple[Any, ...]], tmp_path: Path, slice_seconds: float, name: str
+) -> None:
+    arguments = arguments_of(config_named("gtzan"))
+    source = arguments["downloads"][name]
+    table = load_corpus(slice_seconds=slice_seconds, **arguments).table
+    assert fetched == [(tmp_path / "gtzan" / name, source["urls"], source["hashes"], arguments["hint"])]
+    assert list(table.hashes) == [name]
+    load_corpus(slice_seconds=slice_seconds, **arguments)
+    assert len(fetched) == 1  # a file that is there is not asked for again
+
+
+def test_users_own_file_is_not_fetched(fetched: list[tuple[Any, ...]], write_csv: Writer) -> None:
+    path = write_csv(name="gtzan/features_3_sec.csv", genres=GENRES)
+    load_corpus(slice_seconds=3, **arguments_of(config_named("gtzan")))
+    assert fetched == []
+    assert path.exists()
+
+
+# --- the real files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "slice_seconds", "num_tracks", "num_rows"),
+    [
+        ("gtzan", 30, 1000, 1000),
+        ("gtzan10", 10, 1000, 2991),
+        ("gtzan10", 20, 1000, 1000),
+        ("epidemic11", 9, 2205, 6615),
+    ],
+)
+def test_real_corpora_load(
+    real_data: Path, real_file: Callable[[str], Path], name: str, slice_seconds: float, num_tracks: int, num_rows: int
+) -> None:
+    arguments = arguments_of(config_named(name))
+    for part in (arguments["tables"][-1], arguments["artists"], *(arguments.get("filtered") or {}).values()):
+        real_file(str(Path(arguments["root"], part).relative_to(real_data)))  # skips where it is missing
+    corpus = load_corpus(slice_seconds=slice_seconds, **arguments)
+    assert len(corpus.table.tracks) == num_tracks
+    assert len(corpus.table.features) == num_rows
+    artists = corpus.artists()
+    assert artists is not None
+    assert set(artists) <= set(corpus.table.tracks)
+
+
+def test_real_part_of_a_corpus_is_a_corpus(real_file: Callable[[str], Path]) -> None:
+    names = ["features_3_sec.rebuilt192.csv", "features_3_sec.classical-jazz-rock.csv"]
+    for name in names:
+        real_file(f"gtzan/{name}")
+    table = load_corpus(slice_seconds=9, **arguments_of(config_named("gtzan")) | {"tables": names}).table
+    assert len(table.tracks) == 438
+    assert table.num_slices.tolist() == [3] * 438

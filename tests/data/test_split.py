@@ -1,0 +1,591 @@
+"""Claims about `genregrid.data.split`: nothing leaks from training into test, unless it is asked to."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from genregrid.data.catalogue import read_artists, read_lists
+from genregrid.data.split import (
+    LEAKING_PROTOCOLS,
+    LEFT_OUT,
+    PARTS,
+    TEST,
+    TRAIN,
+    VAL,
+    Split,
+    duplicate_groups,
+    split_all_test,
+    split_table,
+    stratified_folds,
+)
+from genregrid.data.table import FeatureTable, read_table
+from genregrid.errors import UserError
+
+Tables = Callable[..., FeatureTable]
+Finder = Callable[[str], Path]
+
+TOO_FEW = "tracks or groups of tracks that must stay together|too few tracks to stand in"
+
+
+# --- arbitrary tables ---------------------------------------------------------------------------------------------
+
+
+@st.composite
+def tables_and_artists(draw: st.DrawFn) -> tuple[FeatureTable, dict[str, str]]:
+    """Few genres, short and long tracks, copies of tracks and of single slices, silence, artists in any case."""
+    num_tracks = draw(st.lists(st.integers(4, 12), min_size=2, max_size=3), label="tracks of each genre")
+    total = sum(num_tracks)
+    num_slices = draw(st.lists(st.integers(1, 4), min_size=total, max_size=total), label="slices of each track")
+    starts = np.cumsum(num_slices) - num_slices
+    features = np.arange(1, 2 * sum(num_slices) + 1, dtype=np.float32).reshape(-1, 2)
+    pairs = st.tuples(st.integers(0, total - 1), st.integers(0, total - 1))
+    for source, copy in draw(st.lists(pairs, max_size=3), label="copies, as far as both tracks reach"):
+        reach = min(num_slices[source], num_slices[copy])
+        features[starts[copy] : starts[copy] + reach] = features[starts[source] : starts[source] + reach]
+    for source, copy in draw(st.lists(pairs, max_size=3), label="first slice stands as last slice elsewhere"):
+        features[starts[copy] + num_slices[copy] - 1] = features[starts[source]]
+    silent = draw(st.lists(st.integers(0, len(features) - 1), max_size=4), label="silent rows")
+    features[silent] = 0
+    genre = np.repeat(np.arange(len(num_tracks)), num_tracks)
+    tracks = tuple(f"{'abc'[genre[number]]}.{number:05d}" for number in range(total))
+    players = st.sampled_from(
+        [None, None, None, None, None, "Abba", "ABBA", "abba", "B. B. King", "b. b. king", "Björk"]
+    )
+    artists = draw(st.lists(players, min_size=total, max_size=total), label="artists")
+    assume(any(artists))
+    track = np.repeat(np.arange(total), num_slices)
+    table = FeatureTable(
+        features=features,
+        feature_names=("rms_mean", "tempo"),
+        length_samples=np.full(len(features), 66149, np.float32),
+        tracks=tracks,
+        track=track,
+        slice_index=np.arange(len(features)) - starts[track],
+        genre=genre.astype(np.int64),
+        genres=tuple("abc"[: len(num_tracks)]),
+        slice_seconds=3.0,
+        hashes={},
+    )
+    return table, {name: artist for name, artist in zip(tracks, artists, strict=True) if artist}
+
+
+def linked_tracks(table: FeatureTable, artists: Mapping[str, str] | None) -> set[tuple[int, int]]:
+    """Pairs of tracks that share a slice that is not silent, or, with `artists`, an artist in any case."""
+    sounding = [
+        {tuple(row) for row in table.features[table.track == track].tolist() if row[0] > 0}
+        for track in range(len(table.tracks))
+    ]
+    names = [(artists or {}).get(name, "").lower() for name in table.tracks]
+    return {
+        (a, b)
+        for a, b in combinations(range(len(table.tracks)), 2)
+        if sounding[a] & sounding[b] or (names[a] and names[a] == names[b])
+    }
+
+
+def components(num_tracks: int, links: set[tuple[int, int]]) -> list[int]:
+    """The lowest track that each track is linked to, through any number of others."""
+    lowest = list(range(num_tracks))
+    for _ in range(num_tracks):
+        for a, b in links:
+            lowest[a] = lowest[b] = min(lowest[a], lowest[b])
+    return lowest
+
+
+def parts_of_tracks(table: FeatureTable, split: Split) -> list[set[int]]:
+    return [set(split.part[table.track == track].tolist()) for track in range(len(table.tracks))]
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist"])
+@given(
+    drawn=tables_and_artists(),
+    folds=st.integers(2, 4),
+    val_folds=st.integers(2, 8),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+def test_no_track_duplicate_or_artist_in_two_parts(
+    protocol: str,
+    drawn: tuple[FeatureTable, dict[str, str]],
+    folds: int,
+    val_folds: int,
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    table, artists = drawn
+    fold = data.draw(st.integers(0, folds - 1), label="fold")
+    options = {"artists": artists, "folds": folds, "fold": fold, "val_folds": val_folds, "seed": seed}
+    try:
+        split = split_table(table, protocol, **options)
+    except UserError as error:
+        assert re.search(TOO_FEW, str(error))  # noqa: PT017  # any other refusal is wrong, none is fine
+        assume(False)
+    parts = parts_of_tracks(table, split)
+    assert all(len(part) == 1 for part in parts)
+    assert {TRAIN, TEST} <= {part for track in parts for part in track}
+    for a, b in linked_tracks(table, artists if protocol == "artist" else None):
+        assert parts[a] == parts[b], (table.tracks[a], table.tracks[b])
+    assert set(table.genre[table.track[split.part == TRAIN]]) == set(table.genre)
+    np.testing.assert_array_equal(split.sequence, table.track)
+    assert not split.leaks
+    again = split_table(table, protocol, **options)
+    np.testing.assert_array_equal(again.part, split.part)
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist"])
+@given(drawn=tables_and_artists(), seed=st.integers(0, 1000))
+def test_groups_are_the_linked_tracks_and_no_more(
+    protocol: str, drawn: tuple[FeatureTable, dict[str, str]], seed: int
+) -> None:
+    table, artists = drawn
+    try:
+        split = split_table(table, protocol, artists=artists, folds=2, seed=seed)
+    except UserError as error:
+        assert re.search(TOO_FEW, str(error))  # noqa: PT017
+        assume(False)
+    expected = components(len(table.tracks), linked_tracks(table, artists if protocol == "artist" else None))
+    np.testing.assert_array_equal(split.group[:, None] == split.group, np.equal.outer(expected, expected))
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist", "row"])
+@given(drawn=tables_and_artists(), folds=st.integers(2, 4), seed=st.integers(0, 1000))
+def test_each_unit_is_tested_exactly_once_over_the_folds(
+    protocol: str, drawn: tuple[FeatureTable, dict[str, str]], folds: int, seed: int
+) -> None:
+    table, artists = drawn
+    try:
+        splits = [
+            split_table(table, protocol, artists=artists, folds=folds, fold=fold, seed=seed, allow_leak=True)
+            for fold in range(folds)
+        ]
+    except UserError as error:
+        assert re.search(TOO_FEW, str(error))  # noqa: PT017
+        assume(False)
+    tested = np.sum([split.part == TEST for split in splits], axis=0)
+    assert tested.tolist() == [1] * len(table.track)
+    assert all((split.part >= 0).all() for split in splits)
+
+
+# --- folds --------------------------------------------------------------------------------------------------------
+
+
+@given(
+    genre=st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    folds=st.integers(2, 7),
+    seed=st.integers(0, 1000),
+)
+def test_single_units_fill_every_genre_up_evenly(genre: list[int], folds: int, seed: int) -> None:
+    units = np.array(genre)
+    fold = stratified_folds(units, np.arange(len(units)), folds, seed)
+    assert ((fold >= 0) & (fold < folds)).all()
+    for number in set(genre):
+        counts = np.bincount(fold[units == number], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+
+
+@given(
+    units=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15)), min_size=1, max_size=60),
+    folds=st.integers(2, 7),
+    seed=st.integers(0, 1000),
+)
+def test_groups_stay_whole_whatever_their_genres(units: list[tuple[int, int]], folds: int, seed: int) -> None:
+    genre, group = np.array(units).T
+    fold = stratified_folds(genre, group, folds, seed)
+    assert ((fold >= 0) & (fold < folds)).all()
+    for number in np.unique(group):
+        assert len(np.unique(fold[group == number])) == 1
+
+
+def test_single_tracks_make_up_for_groups() -> None:
+    # one genre: a group of four, and eight single tracks; four to a fold is the only even way
+    fold = stratified_folds(np.zeros(12, int), np.array([0] * 4 + list(range(1, 9))), folds=3, seed=0)
+    assert np.bincount(fold).tolist() == [4, 4, 4]
+    assert len(set(fold[:4])) == 1
+
+
+def test_large_groups_spread_over_the_folds() -> None:
+    group = np.repeat(np.arange(5), 4)
+    fold = stratified_folds(np.zeros(20, int), group, folds=5, seed=3)
+    assert np.bincount(fold).tolist() == [4] * 5
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist", "row"])
+def test_every_genre_has_its_share_of_every_part(make_table: Tables, protocol: str) -> None:
+    table = make_table(tracks=20, slices=3)
+    artists = {table.tracks[0]: "A", table.tracks[1]: "A", table.tracks[25]: "A"}
+    split = split_table(table, protocol, artists=artists, allow_leak=True)
+    for genre in range(3):
+        counts = np.bincount(split.part[table.genre[table.track] == genre], minlength=3)
+        slack = 0 if protocol == "track" else 3
+        assert np.abs(counts - np.array([42, 6, 12])).max() <= slack  # of 60: a fifth, and an eighth of the rest
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist", "row", "misaligned"])
+def test_same_seed_same_split_and_another_seed_another(make_table: Tables, protocol: str) -> None:
+    table = make_table(tracks=10)
+    options: dict[str, Any] = {"artists": {"blues.00000": "A", "blues.00001": "A"}, "allow_leak": True}
+    first, again, other = (split_table(table, protocol, seed=seed, **options).part for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_row_order_of_the_csv_does_not_change_the_split(make_table: Tables, write_csv: Any, make_frame: Any) -> None:
+    shuffled = read_table([write_csv(make_frame(tracks=8).sample(frac=1, random_state=2))])
+    np.testing.assert_array_equal(split_table(shuffled, "track").part, split_table(make_table(tracks=8), "track").part)
+
+
+# --- duplicates ---------------------------------------------------------------------------------------------------
+
+
+def with_copied(table: FeatureTable, copies: Mapping[str, str], slices: slice = slice(None)) -> FeatureTable:
+    """The table with the slices of one track written over those of another, {copy: original}."""
+    features = table.features.copy()
+    for copy, original in copies.items():
+        rows = [np.flatnonzero(table.track == table.tracks.index(name))[slices] for name in (copy, original)]
+        features[rows[0]] = features[rows[1]]
+    return replace(table, features=features)
+
+
+@pytest.mark.parametrize("protocol", ["track", "artist"])
+@pytest.mark.parametrize("slices", [slice(None), slice(2, 3)])
+def test_copy_under_another_name_stays_with_its_original(make_table: Tables, protocol: str, slices: slice) -> None:
+    copies = {"blues.00007": "blues.00001", "metal.00003": "classical.00005", "metal.00004": "metal.00003"}
+    table = with_copied(make_table(tracks=8, slices=4), copies, slices)
+    for seed in range(12):
+        split = split_table(table, protocol, artists={"blues.00000": "A"}, seed=seed, fold=seed % 5)
+        parts = dict(zip(table.tracks, parts_of_tracks(table, split), strict=True))
+        assert parts["blues.00007"] == parts["blues.00001"]
+        assert parts["metal.00003"] == parts["classical.00005"]
+        assert split.notes == ("3 tracks repeat another one exactly and stay with it",)
+
+
+def test_nothing_is_noted_without_duplicates(make_table: Tables) -> None:
+    assert split_table(make_table(tracks=8), "track").notes == ()
+
+
+def test_silent_slices_do_not_merge_tracks(make_table: Tables) -> None:
+    table = make_table(tracks=8, slices=4)
+    rms = table.feature_names.index("rms_mean")
+    for level, expected in ((0.0, 24), (1e-6, 1)):  # an equal slice that sounds does merge
+        features = table.features.copy()
+        features[::4] = 0
+        features[::4, rms] = level
+        assert len(np.unique(duplicate_groups(replace(table, features=features)))) == expected
+
+
+def test_wholly_silent_table_has_no_duplicates(make_table: Tables) -> None:
+    table = make_table(tracks=2, slices=2)
+    assert len(np.unique(duplicate_groups(replace(table, features=np.zeros_like(table.features))))) == 6
+
+
+def test_nearly_equal_slices_are_no_duplicates(make_table: Tables) -> None:
+    table = with_copied(make_table(tracks=2, slices=2), {"blues.00001": "blues.00000"})
+    table.features[table.track == 1] = np.nextafter(table.features[table.track == 1], np.float32(np.inf))
+    assert len(np.unique(duplicate_groups(table))) == 6
+
+
+# --- artists ------------------------------------------------------------------------------------------------------
+
+
+def test_artist_keeps_together_what_artists_and_copies_link(make_table: Tables) -> None:
+    # 0 and 1 share an artist, 1 and 2 are one recording, 2 and 3 share another artist
+    table = with_copied(make_table(tracks=10), {"blues.00002": "blues.00001"})
+    artists = {"blues.00000": "X", "blues.00001": "x", "blues.00002": "Y", "blues.00003": "Y"}
+    for seed in range(12):
+        split = split_table(table, "artist", artists=artists, seed=seed)
+        assert len({int(part) for part in split.part[table.track < 4]}) == 1
+    assert len(np.unique(split.group)) == 30 - 3
+
+
+def test_artists_do_not_count_under_track(make_table: Tables) -> None:
+    table = make_table(tracks=10)
+    artists = dict.fromkeys(table.tracks, "everyone")
+    np.testing.assert_array_equal(split_table(table, "track", artists=artists).part, split_table(table, "track").part)
+
+
+def test_missing_artists_are_told(make_table: Tables) -> None:
+    with pytest.raises(UserError, match=r"^split=artist needs an artist index: set dataset\.artists"):
+        split_table(make_table(), "artist")
+
+
+@pytest.mark.parametrize("artists", [{}, {"pop.00001": "ABBA"}])
+def test_artists_of_another_corpus_are_refused(make_table: Tables, artists: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"names none of the tracks, such as blues\.00000"):
+        split_table(make_table(), "artist", artists=artists)
+
+
+# --- the leaking protocols ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", LEAKING_PROTOCOLS)
+def test_leaking_protocols_refuse_unless_asked_for(make_table: Tables, protocol: str) -> None:
+    with pytest.raises(UserError, match=rf"^split={protocol} leaks .*split\.allow_leak=true .*split=artist\.$"):
+        split_table(make_table(), protocol)
+    assert split_table(make_table(), protocol, allow_leak=True).leaks
+
+
+def test_row_really_leaks(make_table: Tables) -> None:
+    table = make_table(tracks=10)
+    split = split_table(table, "row", allow_leak=True)
+    in_both = [track for track in parts_of_tracks(table, split) if {TRAIN, TEST} <= track]
+    assert len(in_both) > 20  # nearly all of thirty
+    np.testing.assert_array_equal(split.sequence, table.track)
+    assert np.bincount(split.part).tolist() == [210, 30, 60]
+
+
+def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
+    table = make_table(tracks=6, short={"classical.00002": 9})  # the ninth of eighteen
+    split = split_table(table, "misaligned", allow_leak=True)
+    assert split.notes == (
+        "9 of 17 sequences straddle two tracks",
+        "9 rows after the last whole sequence were left out",
+    )
+    assert split.sequence.tolist() == [row // 10 for row in range(170)] + [LEFT_OUT] * 9
+    np.testing.assert_array_equal(split.part < 0, split.sequence < 0)
+    for block in range(17):
+        rows = split.sequence == block
+        assert len(set(split.part[rows].tolist())) == 1
+        assert len(set(table.track[rows].tolist())) == (1 if block < 8 else 2)
+    leaking = [
+        any({TRAIN, TEST} <= track for track in parts_of_tracks(table, split_table(table, "misaligned", **options)))
+        for options in ({"allow_leak": True, "seed": seed} for seed in range(5))
+    ]
+    assert all(leaking)
+
+
+def test_misaligned_straddles_nothing_without_short_tracks(make_table: Tables) -> None:
+    table = make_table(tracks=6)
+    split = split_table(table, "misaligned", allow_leak=True)
+    np.testing.assert_array_equal(split.sequence, table.track)
+    assert split.notes == ("0 of 18 sequences straddle two tracks",)
+    assert all(len(track) == 1 for track in parts_of_tracks(table, split))
+
+
+@pytest.mark.parametrize("protocol", ["track", "filtered"])
+def test_honest_protocols_do_not_need_permission(make_table: Tables, protocol: str) -> None:
+    table = make_table(tracks=9)
+    lists = {name: PARTS[number % 3] for number, name in enumerate(table.tracks)}
+    split = split_table(table, protocol, lists=lists, allow_leak=True)
+    assert not split.leaks
+    assert all(len(track) == 1 for track in parts_of_tracks(table, split))
+
+
+# --- published lists ----------------------------------------------------------------------------------------------
+
+
+def test_filtered_follows_the_lists(make_table: Tables) -> None:
+    table = make_table(tracks=4)
+    lists = {"blues.00000": "train", "metal.00003": "train", "blues.00002": "val", "classical.00001": "test"}
+    split = split_table(table, "filtered", lists=lists | {"pop.00001": "test"})
+    for name, part in zip(table.tracks, parts_of_tracks(table, split), strict=True):
+        assert part == {PARTS.index(lists[name]) if name in lists else LEFT_OUT}
+    assert split.notes == (
+        "8 of 12 tracks stand in no list and were left out",
+        "1 of 5 listed tracks are not in this table",
+    )
+    np.testing.assert_array_equal(split.sequence, table.track)
+
+
+def test_lists_that_share_an_artist_are_refused(make_table: Tables) -> None:
+    table = make_table(tracks=4)
+    lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}
+    split_table(table, "filtered", lists=lists, artists={"blues.00000": "X", "metal.00001": "X", "blues.00001": "X"})
+    match = r"^the lists leak: blues\.00000 \(train\) and classical\.00001 \(test\) are of one artist\.$"
+    with pytest.raises(UserError, match=match):
+        split_table(table, "filtered", lists=lists, artists={"blues.00000": "X y", "classical.00001": "x Y"})
+
+
+def test_lists_that_share_a_duplicate_are_refused(make_table: Tables) -> None:
+    table = with_copied(make_table(tracks=4), {"classical.00001": "blues.00000"})
+    lists = {"blues.00000": "train", "blues.00002": "val", "metal.00001": "test"}
+    split_table(table, "filtered", lists=lists)  # the copy stands in no list
+    match = r"^the lists leak: blues\.00000 \(train\) and classical\.00001 \(test\) repeat each other exactly\.$"
+    with pytest.raises(UserError, match=match):
+        split_table(table, "filtered", lists=lists | {"classical.00001": "test"})
+
+
+def test_missing_lists_are_told(make_table: Tables) -> None:
+    with pytest.raises(UserError, match=r"^split=filtered needs lists of tracks.*take split=artist or split=track\.$"):
+        split_table(make_table(), "filtered")
+
+
+@pytest.mark.parametrize("empty", PARTS)
+def test_list_that_names_no_track_is_told(make_table: Tables, empty: str) -> None:
+    lists = {f"blues.0000{number}": part for number, part in enumerate(PARTS) if part != empty}
+    with pytest.raises(UserError, match=rf"none of the tracks stands in the list of the part '{empty}'"):
+        split_table(make_table(), "filtered", lists=lists | {"pop.00000": empty})
+
+
+# --- wrong arguments ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"folds": 1}, r"^split\.folds=1: at least 2 folds"),
+        ({"folds": 0}, r"^split\.folds=0: at least 2 folds"),
+        ({"fold": 5}, r"^split\.fold=5: with split\.folds=5 the folds are numbered 0 to 4\.$"),
+        ({"fold": -1}, r"^split\.fold=-1: with split\.folds=5"),
+        ({"val_folds": 1}, r"^split\.val_folds=1: at least 2"),
+        ({"seed": -1}, r"^split\.seed=-1: a seed is 0 or more\.$"),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["track", "filtered"])
+def test_impossible_number_is_named(make_table: Tables, protocol: str, options: dict[str, int], match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        split_table(make_table(), protocol, lists={}, **options)
+
+
+def test_unknown_protocol_is_refused_with_the_known_ones(make_table: Tables) -> None:
+    with pytest.raises(UserError, match=r"'random': choose one of track, artist, filtered, row, misaligned\.$"):
+        split_table(make_table(), "random")
+
+
+def test_more_folds_than_tracks_are_refused_with_the_way_out(make_table: Tables) -> None:
+    table = make_table(tracks={"blues": 8, "classical": 4, "metal": 6})
+    with pytest.raises(UserError, match=r"^split\.folds=5: the genre 'classical' has only 4 .*take split\.folds=4\.$"):
+        split_table(table, "track", folds=5)
+    assert set(split_table(table, "track", folds=4).part.tolist()) == {TRAIN, VAL, TEST}
+
+
+def test_duplicates_count_as_one_track(make_table: Tables) -> None:
+    table = with_copied(make_table(tracks=6), {"metal.00001": "metal.00000", "metal.00002": "metal.00000"})
+    with pytest.raises(UserError, match=r"^split\.folds=5: the genre 'metal' has only 4 tracks or groups"):
+        split_table(table, "track")
+
+
+def test_genre_of_one_track_cannot_be_divided(make_table: Tables) -> None:
+    table = make_table(tracks={"blues": 8, "classical": 1, "metal": 6})
+    with pytest.raises(UserError, match=r"the genre 'classical' has only 1 .*it cannot be divided\.$"):
+        split_table(table, "track")
+
+
+def test_genre_without_training_tracks_is_refused_by_its_name(make_table: Tables) -> None:
+    # two tracks in two folds: one is tested, the other becomes validation for some seeds
+    table = make_table(tracks={"blues": 8, "classical": 2, "metal": 6}, slices=1)
+    refusals = 0
+    for seed in range(20):
+        try:
+            split = split_table(table, "track", folds=2, seed=seed)
+        except UserError as error:
+            assert re.match("the genre 'classical' has too few tracks to stand in training", str(error))  # noqa: PT017
+            refusals += 1
+        else:
+            assert set(table.genre[table.track[split.part == TRAIN]]) == {0, 1, 2}
+    assert refusals
+
+
+@pytest.mark.xfail(strict=True, reason="an empty validation part goes through silently")
+def test_no_part_is_empty(make_table: Tables) -> None:
+    # one recording stands for half of both genres: what is left for training and validation may be that group alone
+    copies = dict.fromkeys(["blues.00001", "rock.00000", "rock.00001"], "blues.00000")
+    table = with_copied(make_table(genres=("blues", "rock"), tracks=4, slices=1), copies)
+    for seed in range(8):
+        for fold in range(2):
+            try:
+                split = split_table(table, "track", folds=2, fold=fold, seed=seed)
+            except UserError as error:
+                assert re.search(TOO_FEW, str(error))  # noqa: PT017
+            else:
+                assert set(split.part.tolist()) == {TRAIN, VAL, TEST}, (seed, fold)
+
+
+# --- no split -----------------------------------------------------------------------------------------------------
+
+
+def test_split_all_test_tests_every_row(make_table: Tables) -> None:
+    table = with_copied(make_table(), {"blues.00001": "blues.00000"})
+    split = split_all_test(table)
+    assert split.part.tolist() == [TEST] * len(table.track)
+    assert split.protocol == "all"
+    assert not split.leaks
+    assert split.group[0] == split.group[1] != split.group[2]
+
+
+# --- the real files -----------------------------------------------------------------------------------------------
+
+GTZAN_REPETITIONS = {
+    ("disco.00098", "disco.00099"),
+    ("hiphop.00039", "hiphop.00045"),
+    ("hiphop.00076", "hiphop.00078"),
+    ("metal.00034", "metal.00094"),
+    ("metal.00040", "metal.00061"),
+    ("metal.00041", "metal.00062"),
+    ("metal.00042", "metal.00063"),
+    ("metal.00043", "metal.00064"),
+    ("metal.00044", "metal.00065"),
+    ("metal.00045", "metal.00066"),
+    ("metal.00058", "rock.00016"),
+    ("pop.00054", "pop.00060"),
+    ("pop.00067", "pop.00071"),
+    ("reggae.00081", "reggae.00082"),
+}
+
+
+def repetitions(table: FeatureTable) -> set[tuple[str, ...]]:
+    groups = pd.Series(list(table.tracks)).groupby(duplicate_groups(table)).agg(tuple)
+    return {group for group in groups if len(group) > 1}
+
+
+def test_real_repetitions_are_found_across_genres(real_file: Finder) -> None:
+    assert repetitions(read_table([real_file("gtzan/features_30_sec.csv")])) == GTZAN_REPETITIONS
+    in_slices = repetitions(read_table([real_file("gtzan/features_10_sec.csv")]))
+    assert in_slices == GTZAN_REPETITIONS | {("jazz.00053", "jazz.00054")}  # that file's own fault
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("gtzan/features_30_sec.csv", "gtzan/meta/GTZANindex.txt"),
+        ("gtzan/features_10_sec.csv", "gtzan/meta/GTZANindex.txt"),
+        ("epidemic11/features_3_sec.csv", "epidemic11/tracks.csv"),
+    ],
+)
+def test_no_real_artist_in_two_parts(real_file: Finder, name: str, index: str) -> None:
+    table, artists = read_table([real_file(name)]), read_artists(real_file(index))
+    names = pd.Series([artists.get(track, track).lower() for track in table.tracks])
+    tested = np.zeros(len(table.track), int)
+    for fold in range(5):
+        split = split_table(table, "artist", artists=artists, fold=fold, seed=fold)
+        track_part = (
+            pd.DataFrame({"track": table.track, "part": split.part}).groupby("track")["part"].agg(["min", "max"])
+        )
+        assert (track_part["min"] == track_part["max"]).all()
+        assert track_part["min"].groupby(names).nunique().max() == 1
+        by_name = dict(zip(table.tracks, track_part["min"], strict=True))
+        assert all(len({by_name[member] for member in group}) == 1 for group in repetitions(table))
+        tested += split_table(table, "artist", artists=artists, fold=fold).part == TEST
+    assert (tested == 1).all()
+
+
+def test_real_filtered_lists_give_their_published_parts(real_file: Finder) -> None:
+    files = {"train": "train", "val": "valid", "test": "test"}
+    lists = read_lists({part: real_file(f"gtzan/splits/filtered/{file}_filtered.txt") for part, file in files.items()})
+    artists = read_artists(real_file("gtzan/meta/GTZANindex.txt"))
+    table = read_table([real_file("gtzan/features_30_sec.csv")])
+    split = split_table(table, "filtered", lists=lists, artists=artists)
+    assert [int((split.part == part).sum()) for part in (TRAIN, VAL, TEST, LEFT_OUT)] == [443, 197, 290, 70]
+
+
+def test_real_stratified_lists_are_refused_as_they_leak(real_file: Finder) -> None:
+    files = {"train": "train", "val": "valid", "test": "test"}
+    lists = read_lists(
+        {part: real_file(f"gtzan/splits/stratified/{file}_stratified.txt") for part, file in files.items()}
+    )
+    table = read_table([real_file("gtzan/features_30_sec.csv")])
+    with pytest.raises(UserError, match=r"the lists leak: .* repeat each other exactly"):
+        split_table(table, "filtered", lists=lists)
+
+
+def test_real_ten_second_file_straddles_by_position(real_file: Finder) -> None:
+    split = split_table(read_table([real_file("gtzan/features_10_sec.csv")]), "misaligned", allow_leak=True)
+    assert split.notes == ("671 of 997 sequences straddle two tracks",)

@@ -1,0 +1,148 @@
+"""What every model of conf/model must do; a new one is tested by existing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
+
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.split import split_table
+from genregrid.data.table import FEATURE_NAMES, FeatureTable
+from genregrid.models.base import GenreClassifier, load_checkpoint
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "model").glob("*.yaml"))
+GENRES = ["blues", "classical", "metal"]
+pytestmark = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+
+
+def build(config: Path, **overrides: Any) -> GenreClassifier:
+    torch.manual_seed(0)
+    facts = {"genres": GENRES, "feature_names": list(FEATURE_NAMES), "slice_seconds": 3.0}
+    model: GenreClassifier = instantiate(OmegaConf.load(config)["model"], **facts, **overrides, _convert_="all")
+    return model
+
+
+def random_batch(num_slices: int = 10, size: int = 6) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "features": torch.randn(size, num_slices, len(FEATURE_NAMES), generator=generator),
+        "length": torch.full((size,), num_slices),
+        "genre": torch.arange(size) % len(GENRES),
+        "track": torch.arange(size),
+    }
+
+
+def fit(model: GenreClassifier, table: FeatureTable, folder: Path, max_epochs: int) -> pl.Trainer:
+    datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
+    model.fit_scaler(datamodule.training_features)
+    checkpoint = pl.callbacks.ModelCheckpoint(folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False)
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[checkpoint],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(model, datamodule)
+    trainer.test(model, datamodule, verbose=False)
+    return trainer
+
+
+def test_yaml_keys_are_constructor_parameters(config: Path) -> None:
+    keys = set(OmegaConf.load(config)["model"]) - {"_target_"}
+    cls = get_class(OmegaConf.load(config)["model"]["_target_"])
+    parameters = {name for base in cls.__mro__ if issubclass(base, GenreClassifier) for name in _keywords(base)}
+    assert keys == parameters - {"genres", "feature_names", "slice_seconds", "shared"}
+
+
+def _keywords(cls: type) -> set[str]:
+    code = cls.__init__.__code__
+    return set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+
+
+@pytest.mark.parametrize("num_slices", [1, 4, 10])
+def test_logits_have_a_row_per_window_and_a_column_per_genre(config: Path, num_slices: int) -> None:
+    logits = build(config).eval().logits(random_batch(num_slices))
+    assert logits.shape == (6, len(GENRES))
+    assert torch.isfinite(logits).all()
+
+
+def test_padding_has_no_effect(config: Path) -> None:
+    model = build(config).eval()
+    batch = random_batch(num_slices=4)
+    padded = batch | {"features": torch.nn.functional.pad(batch["features"], (0, 0, 0, 3), value=1e6)}
+    torch.testing.assert_close(model.logits(padded), model.logits(batch))
+
+
+def test_windows_of_a_batch_do_not_see_each_other(config: Path) -> None:
+    model = build(config).eval()
+    batch = random_batch()
+    alone = model.logits({name: values[2:3] for name, values in batch.items()})
+    torch.testing.assert_close(model.logits(batch)[2:3], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient(config: Path) -> None:
+    model = build(config).eval()
+    torch.nn.functional.cross_entropy(model.logits(random_batch()), random_batch()["genre"]).backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+
+
+def test_eight_tracks_can_be_learnt_by_heart(config: Path) -> None:
+    model = build(config, dropout=0.0).train()
+    batch = random_batch(size=8)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(200):
+        loss = torch.nn.functional.cross_entropy(model.logits(batch), batch["genre"])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert (model.logits(batch).argmax(dim=1) == batch["genre"]).all()
+
+
+def test_scaler_standardises_training_slices_and_leaves_constants_alone(config: Path) -> None:
+    model = build(config)
+    features = 50 + 7 * torch.randn(200, len(FEATURE_NAMES))
+    features[:, 3] = 66149.0
+    model.fit_scaler(features)
+    scaled = model.standardise(features)
+    varying = [index for index in range(len(FEATURE_NAMES)) if index != 3]
+    torch.testing.assert_close(scaled[:, varying].mean(dim=0), torch.zeros(56), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled[:, varying].std(dim=0, correction=0), torch.ones(56), atol=1e-4, rtol=0)
+    assert scaled[:, 3].abs().max() < 0.01
+
+
+def test_checkpoint_gives_the_same_logits_again(
+    config: Path, make_table: Callable[..., FeatureTable], tmp_path: Path
+) -> None:
+    model = build(config)
+    model.provenance = {"protocol": "track", "tracks": {"train": ["blues.00000"]}}
+    trainer = fit(model, make_table(genres=GENRES, tracks=6, slices=4), tmp_path, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "again.ckpt")
+    loaded = load_checkpoint(tmp_path / "again.ckpt")
+    assert type(loaded) is type(model)
+    assert loaded.provenance == model.provenance
+    assert (loaded.genres, loaded.slice_seconds) == (GENRES, 3.0)
+    batch = random_batch()
+    torch.testing.assert_close(loaded.logits(batch), model.eval().logits(batch), atol=0, rtol=0)
+
+
+def test_model_learns_well_separated_genres(
+    config: Path, make_table: Callable[..., FeatureTable], tmp_path: Path
+) -> None:
+    model = build(config)
+    fit(model, make_table(genres=GENRES, tracks=12, slices=4), tmp_path, max_epochs=15)
+    assert model.scored is not None
+    assert model.scored.scores["test/accuracy"] >= 0.9
+    assert [row["epoch"] for row in model.curves] == list(range(1, 16))
+    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy"} <= set(model.curves[0])

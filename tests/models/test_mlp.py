@@ -1,0 +1,29 @@
+"""The paper's MLP."""
+
+import pytest
+import torch
+
+from genregrid.data.table import FEATURE_NAMES
+from genregrid.errors import UserError
+from genregrid.models.mlp import MLP, masked_mean
+
+
+def build(slice_seconds: float, **overrides: float) -> MLP:
+    genres, names = [str(number) for number in range(10)], list(FEATURE_NAMES)
+    return MLP(genres=genres, feature_names=names, slice_seconds=slice_seconds, learning_rate=0.01, **overrides)
+
+
+@pytest.mark.parametrize(("slice_seconds", "hidden_size"), [(30.0, 13), (3.0, 64), (9.0, 64)])
+def test_hidden_size_is_the_papers(slice_seconds: float, hidden_size: int) -> None:
+    weights = [tuple(weight.shape) for name, weight in build(slice_seconds).named_parameters() if "weight" in name]
+    assert weights == [(hidden_size, 57), (10, hidden_size)]
+
+
+def test_mean_leaves_padding_out() -> None:
+    features = torch.tensor([[[1.0], [3.0], [float("inf")]], [[2.0], [4.0], [6.0]]])
+    assert masked_mean(features, torch.tensor([2, 3])).tolist() == [[2.0], [4.0]]
+
+
+def test_learning_rate_must_be_positive() -> None:
+    with pytest.raises(UserError, match=r"model\.learning_rate=0 must be above 0"):
+        MLP(genres=["a", "b"], feature_names=["x"], slice_seconds=3.0, learning_rate=0.0)

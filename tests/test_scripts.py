@@ -1,0 +1,96 @@
+"""The real commands, each in a process of its own; few, as each imports for seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("trainer.max_epochs=2", "trainer.accelerator=cpu", "logger=none")
+
+
+@pytest.fixture
+def script(project_root: Path, tmp_path: Path) -> Run:
+    """`script("train.py", *arguments)` runs a script from an empty folder."""
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(project_root / name), *arguments]
+        return subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+
+    return run
+
+
+def last_run(output: str) -> Path:
+    label, path = output.splitlines()[-1].split(": ", 1)
+    assert label == "run"
+    return Path(path)
+
+
+def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: Run, tmp_path: Path) -> None:
+    grid = script("train.py", "-m", "model=mlp,lstm", "slice=9", "dataset.num_tracks=300", *QUICK)
+    assert grid.returncode == 0, grid.stderr
+    folder = tmp_path / last_run(grid.stdout)
+    runs = sorted(path.parent for path in folder.rglob("run.json"))
+    assert [run.name.split("-")[0] for run in runs] == ["lstm", "mlp"]
+    assert "synthetic" in grid.stdout
+    board = script("evaluate.py", f"runs={folder}")
+    assert board.returncode == 0, board.stderr
+    assert (tmp_path / last_run(board.stdout) / "leaderboard.csv").is_file()
+    assert board.stdout.count("twin-synthetic") == 2
+    again = script("evaluate.py", f"checkpoint={runs[0] / 'checkpoint.ckpt'}")
+    assert again.returncode == 0, again.stderr
+    scores = json.loads((tmp_path / last_run(again.stdout) / "metrics.json").read_text())
+    assert scores == json.loads((runs[0] / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train.py", "slcie=3"), "Could not override 'slcie'"),
+        (("train.py", "model=foo"), "Could not find 'model/foo'"),
+        (("train.py", "split=row", "logger=none"), "split=row leaks"),
+        (("train.py", "model.dropout=2", "logger=none"), "dropout probability"),
+        (("evaluate.py",), "give one of checkpoint=PATH"),
+        (("evaluate.py", "runs=nowhere"), "runs=nowhere is not a folder"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_line_and_code_two(script: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    done = script(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "run: " not in done.stdout
+
+
+def test_a_failed_job_lets_the_others_run_and_the_code_tells(script: Run, tmp_path: Path) -> None:
+    done = script("train.py", "-m", "slice=4,9", "dataset.num_tracks=300", *QUICK)
+    assert done.returncode == 2
+    assert "slice=4" in done.stderr
+    assert len(list((tmp_path / last_run(done.stdout)).rglob("run.json"))) == 1
+
+
+def test_ctrl_c_is_told_in_one_line(project_root: Path, tmp_path: Path) -> None:
+    words = [sys.executable, str(project_root / "train.py"), "trainer.max_epochs=10000", "logger=none"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("checkpoint.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in errors
+
+
+def test_missing_packages_are_answered_with_the_set_up_command(project_root: Path) -> None:
+    words = [sys.executable, "-S", "-I", str(project_root / "train.py")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "pip install -e ." in done.stderr
+    assert "Traceback" not in done.stderr
