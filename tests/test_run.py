@@ -56,7 +56,9 @@ def test_run_folder_keeps_the_contract(run: Trainer, tmp_path: Path) -> None:
     names += [f"{score}/{genre}" for score in ("precision", "recall", "f1", "certainty") for genre in GENRES]
     assert set(metrics) == {f"{level}/{name}" for level in ("test", "test_slice") for name in names}
     facts = read_json(folder / "run.json")
-    assert {name: facts[name] for name in ("model", "dataset", "slice_seconds", "protocol", "leaks", "fold", "seed")} == {
+    assert {
+        name: facts[name] for name in ("model", "dataset", "slice_seconds", "protocol", "leaks", "fold", "seed")
+    } == {
         "model": "mlp",
         "dataset": "csv",
         "slice_seconds": 3.0,
@@ -200,7 +202,9 @@ def test_a_users_mistake_is_one_sentence(run: Trainer, override: str, sentence: 
     assert "\n" not in str(caught.value)
 
 
-def test_shuffled_labels_fall_to_chance(write_csv: Callable[..., Path], make_frame: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_shuffled_labels_fall_to_chance(
+    write_csv: Callable[..., Path], make_frame: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
     frame = make_frame(genres=GENRES, tracks=60, slices=2, separation=0.0)
     path = write_csv(frame, "chance.csv")
     cfg = composed("train", *QUICK, f"dataset.path={path}", "model=mlp", "trainer.max_epochs=10", "batch_size=16")

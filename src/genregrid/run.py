@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
@@ -169,7 +169,9 @@ def _model(model_config: Any, table: FeatureTable) -> GenreClassifier:
 @contextmanager
 def _logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
     """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
-    logger = instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None  # logger=none is empty
+    logger = (
+        instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None
+    )  # logger=none is empty
     failed = True
     try:
         yield logger

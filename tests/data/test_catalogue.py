@@ -64,20 +64,17 @@ def test_tracks_of_unknown_artist_are_missing(write: Writer) -> None:
     assert read_artists(write("a.txt", text)) == {"blues.00001": "Skip James"}
 
 
-@pytest.mark.xfail(strict=True, reason="blank becomes the artist ''")
 def test_blank_artist_in_a_csv_is_unknown(write: Writer) -> None:
     assert read_artists(write("a.csv", "track,artist\nblues.00000,  \nblues.00001,Skip James\n")) == {
         "blues.00001": "Skip James"
     }
 
 
-@pytest.mark.xfail(strict=True, reason="read as missing")
 @pytest.mark.parametrize("artist", ["None", "NA", "null"])
 def test_artist_whose_name_looks_missing_is_kept(write: Writer, artist: str) -> None:
     assert read_artists(write("a.csv", f"track,artist\nblues.00000,{artist}\n")) == {"blues.00000": artist}
 
 
-@pytest.mark.xfail(strict=True, reason="the last one wins silently")
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -219,7 +219,6 @@ def test_table_slice_seconds_stand_in_for_a_useless_length(make_frame: Any, writ
     assert load_corpus(**options, table_slice_seconds=3).table.num_slices.tolist() == [5] * 12
 
 
-@pytest.mark.xfail(strict=True, reason="names dataset.slice_seconds, which is no key")
 def test_way_out_of_a_useless_length_is_a_key_of_the_config(make_frame: Any, write_csv: Writer, tmp_path: Path) -> None:
     write_csv(make_frame(genres=GENRES).assign(length=0.13), "a.csv")
     with pytest.raises(UserError, match=r"dataset\.table_slice_seconds"):

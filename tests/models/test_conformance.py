@@ -40,7 +40,9 @@ def random_batch(num_slices: int = 10, size: int = 6) -> dict[str, torch.Tensor]
 def fit(model: GenreClassifier, table: FeatureTable, folder: Path, max_epochs: int) -> pl.Trainer:
     datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
     model.fit_scaler(datamodule.training_features)
-    checkpoint = pl.callbacks.ModelCheckpoint(folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False)
+    checkpoint = pl.callbacks.ModelCheckpoint(
+        folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False
+    )
     trainer = pl.Trainer(
         max_epochs=max_epochs,
         accelerator="cpu",

@@ -25,7 +25,7 @@ def read_artists(path: Path) -> dict[str, str]:
     lines = _lines(path, "an artist index")
     if ":::" not in "".join(lines):
         return _artists_from_csv(path)
-    artists = {}
+    artists: dict[str, str] = {}
     for row, line in enumerate(lines, start=1):
         if line.startswith("##") or not line.strip():
             continue
@@ -33,7 +33,9 @@ def read_artists(path: Path) -> dict[str, str]:
         if len(fields) < 2:
             raise UserError(f"{path}, row {row}: expected `FILE ::: ARTIST ::: TITLE`, found '{line.strip()}'.")
         if fields[1]:
-            artists[_track_name(fields[0], path, row)] = fields[1]
+            track = _track_name(fields[0], path, row)
+            if artists.setdefault(track, fields[1]) != fields[1]:
+                raise UserError(f"{path}, row {row}: {track} has the artist '{artists[track]}' already.")
     return artists
 
 
@@ -77,11 +79,15 @@ def _track_name(text: str, path: Path, row: int) -> str:
 
 def _artists_from_csv(path: Path) -> dict[str, str]:
     try:
-        frame = pd.read_csv(path, usecols=["track", "artist"], dtype=str, encoding="utf-8-sig")
+        frame = pd.read_csv(path, usecols=["track", "artist"], dtype=str, keep_default_na=False)
     except ValueError:
         raise UserError(
             f"{path} is no artist index: expected a CSV with the columns track and artist, or lines "
             "`FILE ::: ARTIST ::: TITLE`."
         ) from None
-    known = frame.dropna()
-    return dict(zip(known["track"].str.strip(), known["artist"].str.strip(), strict=True))
+    known = frame.apply(lambda column: column.str.strip())
+    known = known[known["artist"] != ""].drop_duplicates()
+    twice = known["track"].duplicated()
+    if twice.any():
+        raise UserError(f"{path}: {known['track'][twice].iloc[0]} has two artists; keep one line of each track.")
+    return dict(zip(known["track"], known["artist"], strict=True))

@@ -70,6 +70,8 @@ def load_corpus(
         raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
     files = _Files(Path(root), downloads or {}, hint)
     if synthetic:
+        if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:
+            raise UserError(f"dataset.num_tracks={num_tracks}: a multiple of 10 from 20 to 1000000.")
         twin = draw_twin(num_tracks=num_tracks)
         table = table_from_frame(twin.frame, source=name, genres=genres)
         corpus = Corpus(table, lambda: twin.artists, lambda: twin.filtered)

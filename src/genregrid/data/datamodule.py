@@ -62,6 +62,8 @@ class WindowBatches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         num_windows = len(self._windows.genre)
+        if num_windows == 0:
+            return  # torch would split nothing into one empty batch
         if self._generator is None:
             order = torch.arange(num_windows)
         else:

@@ -19,8 +19,8 @@ def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
     """Pool consecutive slices into slices of `slice_seconds`; the remainder of a track is dropped and counted.
 
     Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
-    `tempo` is the median of the pooled slices: it equals the tempo of the whole clip for two GTZAN clips in three,
-    and no average does, as librosa's tempi lie on a grid and slip by octaves.
+    `tempo` is the median of the pooled slices, which equals the tempo of the whole clip for more than half of GTZAN's
+    clips; no average does, as librosa's tempi lie on a grid and slip by octaves.
 
     Args:
         table: slices of the length `table.slice_seconds`.

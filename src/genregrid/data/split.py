@@ -208,12 +208,16 @@ def _fold_parts(
     is_test = stratified_folds(genre, group, folds, seed) == fold
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
-    smallest, name = _fewest_groups(genre[rest], group[rest], genres)
+    smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
     val_fold = stratified_folds(genre[rest], group[rest], max(2, min(val_folds, smallest)), seed)
     part[rest[val_fold == 0]] = VAL
-    untrained = set(genre) - set(genre[part == TRAIN])
-    if untrained or not is_test.any():
-        raise UserError(f"the genre '{name}' has too few tracks to stand in training, validation and test.")
+    untrained = sorted(set(genre) - set(genre[part == TRAIN]))
+    if untrained:
+        raise UserError(
+            f"the genre '{genres[untrained[0]]}' has too few tracks to stand in training, validation and test."
+        )
+    if not all((part == number).any() for number in range(len(PARTS))):
+        raise UserError(f"split.folds={folds}: tracks or groups of tracks that must stay together leave a part empty.")
     return part
 
 

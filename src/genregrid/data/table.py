@@ -39,7 +39,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 KEY_COLUMNS = ("filename", "length", "label")
 SAMPLE_RATE_HZ = 22_050
 #: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
-FILENAME_PATTERN = r"^(?P<track>(?P<prefix>.+?)\.\d{5,})(?:\.(?P<slice>\d+))?\.[A-Za-z0-9]+$"
+FILENAME_PATTERN = r"^(?P<track>(?P<prefix>.+?)\.\d{5,})(?:\.(?P<slice>\d{1,9}))?\.[A-Za-z0-9]+$"
 # Extractions on different machines agree to about 3e-6 of a column's standard deviation; a thousandth is still no
 # difference that a model could see.
 _SAME_ROW_TOLERANCE = 1e-3
@@ -115,7 +115,8 @@ def read_table(
         for path, frame in zip(paths, frames, strict=True)
         if frame.attrs["extra"]
     ]
-    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    names = [path.name if [p.name for p in paths].count(path.name) == 1 else str(path) for path in paths]
+    hashes = {name: frame.attrs["sha256"] for name, frame in zip(names, frames, strict=True)}
     sources = [str(path) for path in paths]
     return _assemble(frames, sources, genres, slice_seconds, tuple(feature_names), hashes, notes)
 
@@ -141,11 +142,14 @@ def table_from_frame(
         UserError: the frame breaks the contract.
     """
     _check_columns(list(frame.columns), source, feature_names)
+    if frame.empty:
+        raise UserError(f"{source} has no rows: expected one row per slice.")
     finite = np.isfinite(frame[[*feature_names, "length"]].to_numpy(np.float64))
     if not finite.all():
         row, column = (int(axis[0]) for axis in np.nonzero(~finite))
         name = [*feature_names, "length"][column]
         raise UserError(f"{source}, row {row + 2}, column '{name}': expected a finite number.")
+    frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, where row 1 is the header
     return _assemble([frame], [source], genres, slice_seconds, tuple(feature_names), {}, [])
 
 
@@ -180,7 +184,7 @@ def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: boo
     if seconds <= 0:
         raise UserError(
             f"{source}: the column 'length' should hold samples at {SAMPLE_RATE_HZ} Hz, but its median is "
-            f"{np.median(length_samples):g}; set dataset.slice_seconds to the slice length of this file."
+            f"{np.median(length_samples):g}; set dataset.table_slice_seconds to the slice length of this file."
         )
     return seconds
 
@@ -189,7 +193,10 @@ def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: boo
 
 
 def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = None) -> pd.DataFrame:
-    """Read the named columns; `attrs["extra"]` lists those left aside."""
+    """Read the named columns, and the row that each line of the file is; row 1 is the header.
+
+    `attrs` has "extra", the names of the columns left aside, and "sha256".
+    """
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {what}: give the path of a feature CSV (data/README.md says what it must hold).")
@@ -201,9 +208,7 @@ def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = N
             path,
             usecols=["filename", "label", *numbers],
             dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
-            encoding="utf-8-sig",
             nrows=num_rows,
-            index_col=False,  # a row with a field too many would otherwise shift every column by one
         )
     except (ValueError, pd.errors.ParserError) as error:
         raise _first_fault(path, columns, numbers) or UserError(f"{path} is not a readable CSV: {error}.") from None
@@ -212,8 +217,47 @@ def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = N
     whole = frame[["filename", "label"]].notna().all(axis=None) and np.isfinite(frame[numbers].to_numpy()).all()
     if not whole:
         raise _first_fault(path, columns, numbers) or UserError(f"{path} holds cells that are not finite numbers.")
-    frame.attrs["extra"] = [name for name in columns if name not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS}]
-    return frame
+    row = np.arange(2, len(frame) + 2)
+    if num_rows is None:
+        scan = _scan(path)
+        frame.attrs["sha256"] = scan.sha256
+        if scan.num_commas != (len(columns) - 1) * (len(frame) + 1):
+            # pandas drops what stands behind the last column without a word; commas in quotes are no fault
+            fault = _first_fault(path, columns, numbers)
+            if fault is not None:
+                raise fault
+        if scan.num_lines != len(frame) + 1:  # blank lines, or lines broken within quotes
+            row = _row_numbers(path)
+    frame.attrs["extra"] = [n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS}]
+    return frame.assign(row=row)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A file's SHA-256, its commas and its lines, read in one pass."""
+
+    sha256: str
+    num_commas: int
+    num_lines: int
+
+
+def _scan(path: Path) -> _Scan:
+    digest = hashlib.sha256()
+    num_commas = num_lines = 0
+    block = b""
+    with path.open("rb") as file:
+        while more := file.read(1 << 20):
+            block = more
+            digest.update(block)
+            num_commas += block.count(b",")
+            num_lines += block.count(b"\n")
+    return _Scan(digest.hexdigest(), num_commas, num_lines + (not block.endswith(b"\n")))
+
+
+def _row_numbers(path: Path) -> NDArray[np.int64]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        return np.array([reader.line_num for cells in reader if cells][1:])
 
 
 def _header(path: Path) -> list[str]:
@@ -249,7 +293,8 @@ def _check_columns(columns: Sequence[str], source: str, feature_names: Sequence[
         named = ", ".join(f"'{name}'" for name in missing[:3]) + (
             f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         )
-        near = difflib.get_close_matches(missing[0], columns, n=1)
+        unknown = [name for name in columns if name not in {*KEY_COLUMNS, *FEATURE_NAMES}]
+        near = difflib.get_close_matches(missing[0], unknown, n=1)
         hint = f" (did you mean its '{near[0]}'?)" if near and len(missing) <= 3 else ""
         raise UserError(f"{source}, row 1: lacks the columns {named}{hint}; data/README.md lists what it must hold.")
     twice = sorted({name for name in columns if columns.count(name) > 1} & {*KEY_COLUMNS, *feature_names})
@@ -283,10 +328,12 @@ def _cell_fault(cell: str, is_number: bool) -> str | None:
         # What pandas reads as a missing value.
         return f"'{cell}' reads as a missing value" if cell.lower() in {"nan", "n/a", "na", "null", "none"} else None
     try:
-        value = float(cell)
+        value = float(
+            cell.replace("_", "?").encode("ascii")
+        )  # Python reads 1_000 and other scripts' digits; CSVs do not
     except ValueError:
         return f"expected a number, found '{cell}'"
-    if not math.isfinite(value) or abs(value) > np.finfo(np.float32).max:
+    if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
         return f"expected a finite number, found '{cell}'; leave the track out or extract it again"
     return None
 
@@ -303,13 +350,14 @@ def _assemble(
     hashes: dict[str, str],
     notes: list[str],
 ) -> FeatureTable:
-    rows, join_notes = _join([_keyed(f, s) for f, s in zip(frames, sources, strict=True)], sources, feature_names)
+    keyed = [_keyed(frame, source) for frame, source in zip(frames, sources, strict=True)]
+    _check_kinds(keyed, sources)
+    rows, join_notes = _join(keyed, sources, feature_names)
     rows = rows.sort_values(["track", "slice"], kind="stable", ignore_index=True)
     tracks, track = _codes(rows["track"])
     _check_slices(rows, track)
     genres = _checked_genres(rows, genres)
     length_samples = rows["length"].to_numpy(np.float32)
-    whole_clips = bool(rows["whole_clip"].all())
     first_row = np.searchsorted(track, np.arange(len(tracks)))
     return FeatureTable(
         features=np.ascontiguousarray(rows[list(feature_names)].to_numpy(np.float32)),
@@ -320,7 +368,7 @@ def _assemble(
         slice_index=rows["slice"].to_numpy(np.int64),
         genre=pd.Index(genres).get_indexer(rows["label"].to_numpy()[first_row]).astype(np.int64),
         genres=tuple(genres),
-        slice_seconds=slice_seconds or _checked_slice_seconds(length_samples.astype(float), whole_clips, sources[0]),
+        slice_seconds=slice_seconds or _common_slice_seconds(rows, sources),
         hashes=hashes,
         notes=(*notes, *join_notes, *_constant_columns(rows, feature_names)),
     )
@@ -329,7 +377,7 @@ def _assemble(
 def _keyed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     """The frame with its keys parsed from the file names: track, slice, and row number in the file."""
     keys = frame["filename"].str.extract(FILENAME_PATTERN)
-    row = np.arange(2, len(frame) + 2)  # row 1 is the header
+    row = frame["row"].to_numpy()
 
     def refuse(bad: "pd.Series[bool]", sentence: str) -> None:
         if bad.any():
@@ -347,7 +395,9 @@ def _keyed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         both = row[(frame["filename"] == name).to_numpy()]
         raise UserError(f"{source}, row {both[1]}, column 'filename': '{name}' stood in row {both[0]} already.")
     whole_clip = keys["slice"].isna()
-    if whole_clip.any():
+    if 0 < whole_clip.mean() < 0.5:
+        refuse(whole_clip, "column 'filename': '{filename}' is a whole clip in a file of slices; keep one kind.")
+    elif whole_clip.any():
         refuse(~whole_clip, "column 'filename': '{filename}' is a slice in a file of whole clips; keep one kind.")
     first_label = frame["label"].groupby(keys["track"]).transform("first")
     refuse(frame["label"] != first_label, "column 'label': '{label}' is a second genre for the track {track}.")
@@ -355,9 +405,15 @@ def _keyed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
         frame["label"] != keys["prefix"],
         "column 'label': '{label}' contradicts the genre '{prefix}' in the file name '{filename}'.",
     )
-    return frame.assign(
-        track=keys["track"], slice=keys["slice"].fillna("0").astype(np.int64), whole_clip=whole_clip, row=row
-    )
+    return frame.assign(track=keys["track"], slice=keys["slice"].fillna("0").astype(np.int64), whole_clip=whole_clip)
+
+
+def _check_kinds(frames: list[pd.DataFrame], sources: list[str]) -> None:
+    """Slices and whole clips are not joined: a clip would count as one more slice of its track."""
+    kinds = [bool(frame["whole_clip"].all()) for frame in frames]
+    if len(set(kinds)) > 1:
+        clips, slices = sources[kinds.index(True)], sources[kinds.index(False)]
+        raise UserError(f"{clips} has a row per whole clip and {slices} a row per slice; join files of one kind.")
 
 
 def _join(
@@ -386,6 +442,22 @@ def _join(
     return rows[~again], [f"{int(again.sum())} rows stood in two files, agreed, and were kept once"]
 
 
+def _common_slice_seconds(rows: pd.DataFrame, sources: list[str]) -> float:
+    """Slice length in seconds that all files tell alike."""
+    known: dict[str, float] = {}
+    for source, group in rows.groupby("source", sort=False):
+        known[str(source)] = _checked_slice_seconds(
+            group["length"].to_numpy(np.float64), bool(group["whole_clip"].all()), str(source)
+        )
+    first, seconds = next(iter(known.items()))
+    for source, others in known.items():
+        if others != seconds:
+            raise UserError(
+                f"{source} has slices of {others:g} s and {first} of {seconds:g} s; join files of one length."
+            )
+    return seconds
+
+
 def _codes(names: "pd.Series[str]") -> tuple[tuple[str, ...], NDArray[np.int64]]:
     codes, unique = pd.factorize(names, sort=True)
     return tuple(str(name) for name in unique), codes.astype(np.int64)
@@ -393,6 +465,14 @@ def _codes(names: "pd.Series[str]") -> tuple[tuple[str, ...], NDArray[np.int64]]
 
 def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
     """Slices of a track must be numbered 0, 1, ... without a gap."""
+    again = rows.duplicated(["track", "slice"])
+    if again.any():
+        at = int(np.flatnonzero(again)[0])
+        bad, first = rows.iloc[at], rows.iloc[at - 1]  # sorted, so the two stand side by side
+        raise UserError(
+            f"{bad['source']}, row {bad['row']}, column 'filename': '{bad['filename']}' is slice {bad['slice']} of "
+            f"{bad['track']}, which row {first['row']} of {first['source']} is already."
+        )
     first_row = np.searchsorted(track, track)
     expected = np.arange(len(rows)) - first_row
     found = rows["slice"].to_numpy()

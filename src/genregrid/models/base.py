@@ -69,7 +69,7 @@ class GenreClassifier(pl.LightningModule):
         self.save_hyperparameters()
         if learning_rate <= 0 or weight_decay < 0:
             raise UserError(
-                f"model.learning_rate={learning_rate:g} must be above 0, and model.weight_decay={weight_decay:g} 0 or more."
+                f"model.learning_rate={learning_rate:g} must be above 0, and weight_decay={weight_decay:g} 0 or more."
             )
         self.genres = list(genres)
         self.feature_names = list(feature_names)
