@@ -403,7 +403,7 @@ def test_one_slice_under_two_names_is_called_repeated(spoilt: Callable[[int, str
 
 def test_slices_and_whole_clips_do_not_mix(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(5, "filename", "blues.00001.wav")
-    with refused(path, "'filename'", "is a slice in a file of whole clips"):
+    with refused(path, "row 5", "'filename'", "'blues.00001.wav' is a whole clip in a file of slices"):
         read_table([path])
 
 

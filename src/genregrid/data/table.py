@@ -8,6 +8,7 @@ import csv
 import difflib
 import hashlib
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,12 +205,14 @@ def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = N
     _check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
     try:
-        frame = pd.read_csv(
-            path,
-            usecols=["filename", "label", *numbers],
-            dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
-            nrows=num_rows,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite, and is then refused
+            frame = pd.read_csv(
+                path,
+                usecols=["filename", "label", *numbers],
+                dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
+                nrows=num_rows,
+            )
     except (ValueError, pd.errors.ParserError) as error:
         raise _first_fault(path, columns, numbers) or UserError(f"{path} is not a readable CSV: {error}.") from None
     if frame.empty:

@@ -109,8 +109,8 @@ class GenreClassifier(pl.LightningModule):
         return (features - self.feature_mean) / self.feature_scale
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, as in the paper."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        """Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Cross-entropy of a batch. Nothing is logged here: a call of `log` costs as much as a small model's step."""
