@@ -3,10 +3,10 @@
     python benchmarks/train_speed.py
 
 The work is that of the paper's LSTM: 800 sequences of ten slices of 58 features, batches of 16, Adam, and 100
-sequences for validation after every epoch. The hand-written loop keeps its tensors in memory, runs on one thread and logs
-nothing. genregrid's epoch is a real run by `genregrid.run.train`: validation with metrics, best checkpoint, W&B offline.
-Rounds alternate between the peers, and the figures are medians, as machines are noisy. Keras is measured where it is
-installed (`pip install keras`, with the torch backend, or `tensorflow-cpu`); it is no dependency of genregrid.
+sequences for validation after every epoch. The hand-written loop keeps its tensors in memory, runs on one thread and
+logs nothing. genregrid's epoch is a real run by `genregrid.run.train`: validation with metrics, best checkpoint, W&B
+offline. Rounds alternate between the peers, and the figures are medians, as machines are noisy. Keras is measured where
+it is installed (`pip install keras` with a backend such as tensorflow-cpu); it is no dependency of genregrid.
 
 The last lines are the figures: ``name: value``.
 """
