@@ -97,7 +97,7 @@ def test_checkpoint_is_the_epoch_of_the_lowest_validation_loss(run: Trainer, tmp
     import torch
 
     result = run("run", "trainer.max_epochs=12", "model.learning_rate=0.05")
-    best = int(result.curves.sort_values("val/loss").iloc[0]["epoch"])
+    best = int(result.curves["epoch"][result.curves["val/loss"].idxmin()])
     assert torch.load(tmp_path / "run/checkpoint.ckpt", weights_only=True)["epoch"] + 1 == best
 
 
@@ -125,8 +125,14 @@ def test_evaluate_refuses_tracks_that_were_trained_on(run: Trainer, tmp_path: Pa
     checkpoint = f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"
     with pytest.raises(UserError, match=r"of 9 test tracks, such as .* were in the training or validation part"):
         evaluate(composed("evaluate", checkpoint, "split=track", "split.folds=3", "split.fold=1"), tmp_path / "a")
+    assert (
+        evaluate(composed("evaluate", checkpoint, "split=track", "split.folds=3"), tmp_path / "own").facts["leaks"]
+        is False
+    )
     leaky = composed("evaluate", checkpoint, "split=track", "split.folds=3", "split.fold=1", "split.allow_leak=true")
-    assert evaluate(leaky, tmp_path / "b").facts["leaks"] is True
+    result = evaluate(leaky, tmp_path / "b")
+    assert result.facts["leaks"] is True
+    assert "LEAKS" in result.title
 
 
 def test_evaluate_scores_every_track_of_another_corpus(
@@ -138,12 +144,67 @@ def test_evaluate_scores_every_track_of_another_corpus(
         "evaluate",
         f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}",
         "dataset=csv",
-        "dataset.name=other",
+        "dataset.corpus=other",
         f"dataset.path={other}",
     )
     result = evaluate(cfg, tmp_path / "other")
     assert len(result.predictions) == 10
     assert result.facts["protocol"] == "all"
+
+
+def test_evaluate_knows_a_track_by_its_features_under_any_name(
+    run: Trainer, write_csv: Callable[..., Path], corpus: Path, tmp_path: Path
+) -> None:
+    run("run")
+    renamed = pd.read_csv(corpus)
+    renamed["filename"] = renamed["filename"].str.replace(".000", ".123", regex=False)
+    path = write_csv(renamed, "renamed.csv")
+    overrides = ("dataset=csv", "dataset.corpus=other", "dataset.name=other", f"dataset.path={path}")
+    with pytest.raises(UserError, match="18 of 27 test tracks"):
+        evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", *overrides), tmp_path / "x")
+
+
+def test_evaluate_takes_what_training_set_aside_from_a_changed_file(
+    run: Trainer, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = run("run")
+    frame = pd.read_csv(corpus)
+    frame[~frame["filename"].str.startswith("blues.00008")].to_csv(corpus, index=False)
+    result = evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
+    assert set(result.predictions["track"]) == set(trained.predictions["track"]) - {"blues.00008"}
+    assert "the files differ from those that were trained on" in capsys.readouterr().out
+
+
+def test_evaluate_finds_data_that_moved(
+    run: Trainer, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root given by GENREGRID_DATA is looked up anew."""
+    relative = "dataset.tables=[mine.csv]"
+    for name in ("old", "new"):
+        (tmp_path / name / "gtzan").mkdir(parents=True)
+        (tmp_path / name / "gtzan" / "mine.csv").write_bytes(corpus.read_bytes())
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "old"))
+    cfg = composed("train", *QUICK[:-1], "dataset=gtzan", relative, "model=mlp", f"dataset.genres={list(GENRES)}")
+    train(cfg, tmp_path / "run", "mlp")
+    (tmp_path / "old" / "gtzan" / "mine.csv").unlink()
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "new"))
+    evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
+
+
+def test_leaks_are_marked_even_under_another_label(run: Trainer) -> None:
+    with pytest.raises(UserError, match="choose a protocol by split=row"):
+        run("run", "split.protocol=row", "split.allow_leak=true")
+
+
+def test_a_loss_that_is_no_number_leaves_no_model(run: Trainer) -> None:
+    with pytest.raises(UserError, match="no epoch had a finite validation loss"):
+        run("run", "model.learning_rate=1e20")
+
+
+def test_an_artist_index_that_knows_few_tracks_is_told(run: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "artists.csv").write_text("track,artist\nblues.00000,Skip James\n")
+    result = run("run", "split=artist", f"dataset.artists={tmp_path / 'artists.csv'}")
+    assert "1 artists; 26 of 27 tracks have none and stand for themselves" in result.notes
 
 
 @pytest.mark.parametrize(
@@ -158,7 +219,7 @@ def test_evaluate_refuses_a_table_that_does_not_fit(
 ) -> None:
     run("run")
     other = write_csv(name="other.csv", tracks=5, slices=4, **change)
-    overrides = ["dataset=csv", "dataset.name=other", f"dataset.path={other}"]
+    overrides = ["dataset=csv", "dataset.corpus=other", f"dataset.path={other}"]
     with pytest.raises(UserError, match=sentence):
         evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", *overrides), tmp_path / "x")
 
@@ -189,6 +250,10 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes |
         ("batch_size=0", "batch_size=0"),
         ("slice=4", "can make 3, 6, 9, 12 seconds"),
         ("slice=-3", "longer than 0 seconds"),
+        ("slice=nan", "longer than 0 seconds"),
+        ("trainer.threads=0", "1 thread or more"),
+        ("trainer.patience=-1", "1 epoch or more"),
+        ("hop_slices=2 window=track", "no meaning with window=track"),
         ("dataset.path=nowhere.csv", "dataset.path=nowhere.csv does not exist"),
         ("trainer.accelerator=abacus", "abacus"),
         ("split=artist", "needs an artist index"),
@@ -198,7 +263,7 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes |
 )
 def test_a_users_mistake_is_one_sentence(run: Trainer, override: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
-        run("run", override)
+        run("run", *override.split())
     assert "\n" not in str(caught.value)
 
 

@@ -15,6 +15,7 @@ class DatasetConfig:
     """Arguments of `genregrid.data.corpus.load_corpus`, and what outputs call the corpus."""
 
     name: str = MISSING
+    corpus: str = MISSING  # which recordings the track names stand for; two datasets of one corpus share its tracks
     label: str = MISSING  # in folder names and tables; says so where a corpus is synthetic
     recipe: str = MISSING  # how the descriptors were computed; models and tables of two recipes are never mixed
     root: str = "."
@@ -51,7 +52,7 @@ class TrainerConfig:
     max_epochs: int = 50
     patience: int | None = None
     accelerator: str = "auto"
-    devices: Any = "auto"
+    devices: int | str = 1
     precision: str = "32-true"
     gradient_clip_val: float | None = None
     threads: int | None = None

@@ -4,9 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +23,21 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
-from genregrid.data.split import PARTS, Split, split_all_test, split_table
+from genregrid.data.split import (
+    LEAKING_PROTOCOLS,
+    PARTS,
+    TRAIN,
+    VAL,
+    Split,
+    split_by_name,
+    split_table,
+    track_fingerprints,
+)
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.metrics import confusion_matrix
 from genregrid.models.base import GenreClassifier, load_checkpoint
-from genregrid.report.facts import data_facts, run_facts
+from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, prediction_table
 
 # The size from which two threads beat one on two idle cores; beside other jobs two cost 4 to 10 times one.
@@ -50,15 +59,18 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     """
     settings = _typed(cfg, TrainConfig)
     _check(settings)
+    torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
     corpus = _corpus(settings.dataset, settings.slice)
     split = _split(corpus, settings.split)
-    config = OmegaConf.to_container(cfg, resolve=True)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
     datamodule = _datamodule(corpus.table, split, config)
     model = _model(settings.model, corpus.table)
     model.fit_scaler(datamodule.training_features)
-    facts = run_facts(model_name, config) | data_facts(settings.dataset, settings.split, datamodule)
-    model.provenance = facts | {"config": config, "tracks": datamodule.tracks}
+    facts = run_facts(model_name, config) | data_facts(settings.dataset, settings.split, datamodule, split.leaks)
+    model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
+    unresolved: Any = OmegaConf.to_container(cfg.dataset)
+    model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
     notes = _announce(facts, datamodule)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
@@ -80,20 +92,20 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
         UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on.
     """
     settings = _typed(cfg, EvaluateConfig)
+    torch.set_num_threads(1)
     model = load_checkpoint(Path(str(settings.checkpoint)))
     trained = model.provenance
-    dataset, own_corpus = _dataset_for(model, settings.dataset)
+    dataset = _dataset_for(model, settings.dataset)
     corpus = _corpus(dataset, model.slice_seconds)
-    split_config, split = _split_for(settings, trained, corpus, own_corpus)
+    split_config, split = _split_for(settings, trained, dataset, corpus)
     datamodule = _datamodule(corpus.table, split, trained["config"])
-    leaks = _refuse_seen_tracks(datamodule, trained, split_config) if own_corpus else False
-    facts = {name: value for name, value in trained.items() if name not in ("config", "tracks")}
-    facts |= data_facts(dataset, split_config, datamodule)
-    facts |= {"leaks": leaks or split.leaks or trained["leaks"], "trained_on": trained["dataset_label"]}
-    facts |= {"trained_split": trained["split_label"], "checkpoint": str(settings.checkpoint)}
-    notes = _announce(facts, datamodule)
-    if own_corpus and facts["data_hashes"] != trained["data_hashes"]:
-        notes.append("the files differ from those that the checkpoint was trained on")
+    leaks = split.leaks or trained["leaks"] or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
+    facts = {name: value for name, value in trained.items() if name not in ("config", "tracks", "seen", "root")}
+    facts |= data_facts(dataset, split_config, datamodule, leaks)
+    facts |= {"synthetic": dataset.synthetic or trained["synthetic"], "checkpoint": str(settings.checkpoint)}
+    facts |= {"trained_on": f"{trained['dataset_label']} ({trained['split_label']})"}
+    changed = dataset.name == trained["dataset"] and facts["data_hashes"] != trained["data_hashes"]
+    notes = _announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
     with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
         trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
@@ -117,6 +129,15 @@ def _check(settings: TrainConfig) -> None:
     """Refuse values that no constructor below would name well."""
     if settings.trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs={settings.trainer.max_epochs}: training takes 1 epoch or more.")
+    if settings.trainer.threads is not None and settings.trainer.threads < 1:
+        raise UserError(f"trainer.threads={settings.trainer.threads}: 1 thread or more, or null to choose.")
+    if settings.trainer.patience is not None and settings.trainer.patience < 1:
+        raise UserError(f"trainer.patience={settings.trainer.patience}: 1 epoch or more, or null for no early stop.")
+    if settings.split.label != split_label(settings.split.protocol, settings.split.protocol in LEAKING_PROTOCOLS):
+        raise UserError(
+            f"split.protocol={settings.split.protocol} under the label '{settings.split.label}': choose a protocol by "
+            f"split={settings.split.protocol}, so that the run folder says what it holds."
+        )
     if settings.split.seed is None:
         raise UserError("split.seed=null: give a number of 0 or more.")
     if not 0 <= settings.seed < 2**32:
@@ -126,7 +147,9 @@ def _check(settings: TrainConfig) -> None:
 
 
 def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
-    arguments = {f.name: getattr(dataset, f.name) for f in fields(dataset) if f.name not in ("label", "recipe")}
+    arguments = asdict(dataset)
+    for name in ("corpus", "label", "recipe"):  # of outputs and checkpoints, not of files
+        del arguments[name]
     return load_corpus(**arguments, slice_seconds=slice_seconds)
 
 
@@ -137,6 +160,7 @@ def _split(corpus: Corpus, split: SplitConfig) -> Split:
     return split_table(
         corpus.table,
         **arguments,
+        source=corpus.source,
         artists=corpus.artists() if needs_artists else None,
         lists=corpus.lists() if needs_lists else None,
     )
@@ -196,7 +220,7 @@ def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
 def _fit_and_test(
     model: GenreClassifier, datamodule: GenreDataModule, settings: TrainerConfig, folder: Path, logger: Logger | None
 ) -> None:
-    torch.set_num_threads(settings.threads or _num_threads(model))
+    torch.set_num_threads(_num_threads(model) if settings.threads is None else settings.threads)
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
     callbacks: list[Callback] = [checkpoint]
     if settings.patience is not None:
@@ -221,7 +245,8 @@ def _fit_and_test(
             trainer.fit(model, datamodule)
         except SystemExit:  # what Lightning makes of ctrl-C
             raise KeyboardInterrupt from None
-        if not checkpoint.best_model_path:
+        # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
+        if checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
             raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
         trainer.test(model, datamodule, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
 
@@ -252,42 +277,67 @@ def _quiet_lightning() -> Iterator[None]:
 # --- evaluating a checkpoint -----------------------------------------------------------------------------------------
 
 
-def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> tuple[DatasetConfig, bool]:
-    """The dataset to score, fitted to the model, and whether it is the corpus that the model was trained on."""
+def _seen_tracks(datamodule: GenreDataModule) -> list[int]:
+    """Fingerprints of the tracks of training and validation, by which they are known under other names."""
+    seen = np.unique(datamodule.table.track[np.isin(datamodule.split.part, (TRAIN, VAL))])
+    return [int(number) for number in track_fingerprints(datamodule.table)[seen]]
+
+
+def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> DatasetConfig:
+    """The dataset to score, fitted to the model; that of its training where none is chosen."""
     trained = DatasetConfig(**model.provenance["config"]["dataset"])
-    dataset = chosen or trained
-    if dataset.recipe != trained.recipe:
+    if chosen is None:
+        chosen = replace(trained, root=str(OmegaConf.create({"root": model.provenance["root"]}).root))
+    if chosen.recipe != trained.recipe:
         raise UserError(
-            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={dataset.name} "
-            f"holds '{dataset.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are "
+            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={chosen.name} "
+            f"holds '{chosen.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are "
             "the same."
         )
     # a genre that the model does not know is then refused with its row, and features come in the model's order
-    fitted = replace(dataset, genres=model.genres, include_length="length" in model.feature_names)
-    return fitted, dataset.name == trained.name
+    return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
 
 def _split_for(
-    settings: EvaluateConfig, trained: dict[str, Any], corpus: Corpus, own_corpus: bool
+    settings: EvaluateConfig, trained: dict[str, Any], dataset: DatasetConfig, corpus: Corpus
 ) -> tuple[SplitConfig, Split]:
-    """The split that was asked for, else that of the training run, else every track of a corpus not trained on."""
-    if settings.split is None and not own_corpus:
-        return SplitConfig(protocol="all", label="all"), split_all_test(corpus.table)
-    chosen = settings.split or SplitConfig(**trained["config"]["split"])
-    seed = chosen.seed if settings.seed is None else settings.seed
-    chosen = replace(chosen, seed=trained["split_seed"] if seed is None else seed)
+    """The split that was asked for; else, by name, the tracks that training set aside; else every track.
+
+    Every track it is for a corpus that was not trained on. A leaking protocol has no tracks of its own to set aside
+    and is dealt again.
+    """
+    own = SplitConfig(**trained["config"]["split"])
+    if settings.split is not None:
+        seed = settings.split.seed if settings.seed is None else settings.seed
+        chosen = replace(settings.split, seed=trained["split_seed"] if seed is None else seed)
+    elif settings.seed is not None or (trained["leaks"] and corpus.table.hashes == trained["data_hashes"]):
+        chosen = replace(own, seed=own.seed if settings.seed is None else settings.seed)
+    else:
+        same_corpus = dataset.corpus == trained["config"]["dataset"]["corpus"]
+        set_aside = set(trained["tracks"]["test"]) & set(corpus.table.tracks) if same_corpus else set()
+        if set_aside:
+            return own, split_by_name(corpus.table, own.protocol, set_aside)
+        return SplitConfig(protocol="all", label="all"), split_by_name(corpus.table, "all")
     return chosen, _split(corpus, chosen)
 
 
-def _refuse_seen_tracks(datamodule: GenreDataModule, trained: dict[str, Any], split: SplitConfig) -> bool:
-    """Whether test tracks were trained or validated on; refused unless the split allows the leak."""
-    seen = {*trained["tracks"]["train"], *trained["tracks"]["val"]}
-    test = datamodule.tracks["test"]
-    known = [track for track in test if track in seen]
+def _tests_on_seen_tracks(
+    datamodule: GenreDataModule, trained: dict[str, Any], dataset: DatasetConfig, split: SplitConfig
+) -> bool:
+    """Whether test tracks were trained or validated on; refused unless the split allows the leak.
+
+    A track is known by its features, and within a corpus by its name.
+    """
+    names = {*trained["tracks"]["train"], *trained["tracks"]["val"]}
+    same_corpus = dataset.corpus == trained["config"]["dataset"]["corpus"]
+    fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
+    seen, test = set(trained["seen"]), datamodule.tracks["test"]
+    known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in names)]
     if known and not split.allow_leak:
         raise UserError(
             f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of "
-            "this checkpoint: leave `split` and `seed` out to test on its own test part, or add split.allow_leak=true."
+            "this checkpoint: leave out `dataset`, `split` and `seed` to test on its own test part, say "
+            "dataset.corpus=NAME if they are other recordings, or add a split with split.allow_leak=true."
         )
     return bool(known)
 
@@ -295,10 +345,10 @@ def _refuse_seen_tracks(datamodule: GenreDataModule, trained: dict[str, Any], sp
 # --- telling ------------------------------------------------------------------------------------------------------
 
 
-def _announce(facts: dict[str, Any], datamodule: GenreDataModule) -> list[str]:
-    """Print what is about to run, and every note on the data; return the notes."""
+def _announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
+    """Print what is about to run, and every note on the data and `more`; return the notes."""
     unused = datamodule.num_unused_slices
-    notes = [*datamodule.table.notes, *datamodule.split.notes]
+    notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
     notes += [f"{unused} slices stand in no window"] if unused else []
     parts = ", ".join(f"{count} {part}" for part, count in facts["num_tracks"].items())
     print(
@@ -328,6 +378,7 @@ def _result(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str
         confusion=pd.DataFrame(
             confusion_matrix(scored.log_probs, scored.genre, len(model.genres)).numpy(), model.genres, model.genres
         ),
+        window_confusion=pd.DataFrame(scored.window_confusion.numpy(), model.genres, model.genres),
         split=pd.DataFrame(
             {
                 "track": names,

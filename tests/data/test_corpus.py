@@ -22,7 +22,7 @@ Writer = Callable[..., Path]
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "dataset").glob("*.yaml"))
 # of outputs, not of the corpus
-NO_ARGUMENTS = {"label", "recipe"}
+NO_ARGUMENTS = {"corpus", "label", "recipe"}
 GENRES = ("blues", "rock")
 
 

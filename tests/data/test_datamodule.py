@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
-from genregrid.data.split import PARTS, TRAIN, Split, split_all_test, split_table
+from genregrid.data.split import PARTS, TRAIN, Split, split_by_name, split_table
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 
@@ -94,7 +94,7 @@ def test_every_window_of_a_part_comes_exactly_once_an_epoch(
 
 
 def test_padding_is_zero_behind_length(table: FeatureTable) -> None:
-    module = GenreDataModule(table, split_all_test(table))
+    module = GenreDataModule(table, split_by_name(table, "all"))
     (batch,) = module.test_dataloader()
     assert batch["features"].shape == (30, 10, 57)
     assert dict(zip(table.tracks, batch["length"].tolist(), strict=True)) == dict.fromkeys(table.tracks, 10) | SHORT
@@ -126,7 +126,7 @@ def test_evaluation_order_stays(table: FeatureTable, part: str) -> None:
 
 def test_batches_of_evaluation_hold_every_window_once(table: FeatureTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genregrid.data.datamodule.EVALUATION_BATCH_SIZE", 16)
-    seen = windows_seen(table, GenreDataModule(table, split_all_test(table), window=1).test_dataloader())
+    seen = windows_seen(table, GenreDataModule(table, split_by_name(table, "all"), window=1).test_dataloader())
     assert seen == [(row,) for row in range(len(table.track))]
 
 
@@ -182,7 +182,7 @@ def test_tracks_of_each_part_are_named(table: FeatureTable) -> None:
 def test_slices_in_no_window_are_counted(
     table: FeatureTable, window: int | None, hop_slices: int | None, num_unused: int
 ) -> None:
-    module = GenreDataModule(table, split_all_test(table), window=window, hop_slices=hop_slices)
+    module = GenreDataModule(table, split_by_name(table, "all"), window=window, hop_slices=hop_slices)
     assert module.num_unused_slices == num_unused
 
 
@@ -194,7 +194,7 @@ def test_slices_left_out_of_the_split_are_not_counted_as_unused(make_table: Tabl
 
 
 def test_part_without_slices_has_no_batches(table: FeatureTable) -> None:
-    module = GenreDataModule(table, split_all_test(table), window=3)
+    module = GenreDataModule(table, split_by_name(table, "all"), window=3)
     assert len(module.train_dataloader()) == 0
     assert list(module.train_dataloader()) == []
     assert module.tracks["train"] == []
@@ -203,10 +203,10 @@ def test_part_without_slices_has_no_batches(table: FeatureTable) -> None:
 
 def test_table_is_not_changed(table: FeatureTable) -> None:
     before = table.features.copy()
-    for batch in GenreDataModule(table, split_all_test(table)).test_dataloader():
+    for batch in GenreDataModule(table, split_by_name(table, "all")).test_dataloader():
         batch["features"].add_(1)
     np.testing.assert_array_equal(table.features, before)
-    module = GenreDataModule(table, split_all_test(table))
+    module = GenreDataModule(table, split_by_name(table, "all"))
     (first,), (second,) = module.test_dataloader(), module.test_dataloader()
     first["features"].zero_()
     assert second["features"].any()
@@ -215,7 +215,7 @@ def test_table_is_not_changed(table: FeatureTable) -> None:
 def test_sequences_may_interleave(make_table: Tables) -> None:
     # rows of two sequences by turns: the window gathers each one's rows in order
     table = make_table(tracks=1, slices=4, genres=("blues", "rock"))
-    base = split_all_test(table)
+    base = split_by_name(table, "all")
     split: Split = replace(base, sequence=np.array([0, 1, 0, 1, 0, 1, 0, 1]))
     assert windows_seen(table, GenreDataModule(table, split, window=2).test_dataloader()) == [
         (0, 2),
@@ -235,4 +235,4 @@ def test_sequences_may_interleave(make_table: Tables) -> None:
 )
 def test_size_below_one_is_refused(table: FeatureTable, options: dict[str, int], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        GenreDataModule(table, split_all_test(table), **options)
+        GenreDataModule(table, split_by_name(table, "all"), **options)

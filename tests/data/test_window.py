@@ -30,6 +30,7 @@ def windows_by_slicing(num_slices: list[int], window: int | None, hop: int | Non
     hop=st.none() | st.integers(1, 14),
 )
 def test_bounds_are_those_of_slicing(num_slices: list[int], window: int | None, hop: int | None) -> None:
+    hop = hop if window is not None else None
     sequence, start, stop = window_bounds(np.array(num_slices, np.int64), window, hop)
     found = [[(s, i) for i in range(a, b)] for s, a, b in zip(sequence, start, stop, strict=True)]
     assert found == windows_by_slicing(num_slices, window, hop)
@@ -70,3 +71,8 @@ def test_window_below_one_is_refused(window: int) -> None:
 def test_hop_below_one_is_refused(window: int | None, hop: int) -> None:
     with pytest.raises(UserError, match=rf"^hop_slices={hop}: the step between windows is 1 slice or more\.$"):
         window_bounds(np.array([3]), window, hop)
+
+
+def test_hop_without_a_window_is_refused() -> None:
+    with pytest.raises(UserError, match="hop_slices=2 has no meaning with window=track"):
+        window_bounds(np.array([3]), None, 2)

@@ -66,8 +66,6 @@ def test_csv_logger_writes_a_row_per_epoch_into_the_run_folder(run: Callable[...
     [
         ({}, False),
         ({"WANDB_API_KEY": "0" * 40}, True),
-        ({"WANDB_API_KEY": "0" * 40, "WANDB_MODE": "offline"}, False),
-        ({"WANDB_MODE": "online"}, True),
     ],
 )
 def test_runs_are_online_only_where_the_user_is_logged_in_or_says_so(

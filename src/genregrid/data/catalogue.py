@@ -8,7 +8,7 @@ import pandas as pd
 
 from genregrid.errors import UserError
 
-_TRACK_PATTERN = re.compile(r"([^/\s]+?\.\d{5,})(?:\.[A-Za-z0-9]+)?$")
+_TRACK_PATTERN = re.compile(r"([^/]+?\.\d{5,})(?:\.[A-Za-z0-9]+)?$")
 
 
 def read_artists(path: Path) -> dict[str, str]:

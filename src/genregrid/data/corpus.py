@@ -1,5 +1,6 @@
 """A corpus: its table at the wanted slice length, and what is known of its tracks."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +20,13 @@ class Corpus:
 
     Attributes:
         table: slices of the wanted length.
+        source: the table that they were pooled from, in which repeated recordings are found.
         artists: reads the artist by track name; ``None`` where the corpus has no artist index.
         lists: reads the published part by track name; ``None`` where there are no lists.
     """
 
     table: FeatureTable
+    source: FeatureTable
     artists: Callable[[], Mapping[str, str] | None]
     lists: Callable[[], Mapping[str, str] | None]
 
@@ -66,7 +69,7 @@ def load_corpus(
     Raises:
         UserError: a file is missing or breaks the contract, or no table makes the wanted slices.
     """
-    if slice_seconds <= 0:
+    if not 0 < slice_seconds < math.inf:
         raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
     files = _Files(Path(root), downloads or {}, hint)
     if synthetic:
@@ -74,14 +77,16 @@ def load_corpus(
             raise UserError(f"dataset.num_tracks={num_tracks}: a multiple of 10 from 20 to 1000000.")
         twin = draw_twin(num_tracks=num_tracks)
         table = table_from_frame(twin.frame, source=name, genres=genres)
-        corpus = Corpus(table, lambda: twin.artists, lambda: twin.filtered)
+        corpus = Corpus(table, table, lambda: twin.artists, lambda: twin.filtered)
     else:
         if path is not None and not Path(path).is_file():
             raise UserError(f"dataset.path={path} does not exist or is no file.")
         names = tables if path is None else [str(Path(path).absolute())]
         chosen = _choose_tables(files, names, slice_seconds, table_slice_seconds)
+        table = read_table(chosen, genres=genres, slice_seconds=table_slice_seconds)
         corpus = Corpus(
-            table=read_table(chosen, genres=genres, slice_seconds=table_slice_seconds),
+            table=table,
+            source=table,
             artists=lambda: read_artists(files.path(artists)) if artists else None,
             lists=lambda: read_lists({part: files.path(p) for part, p in filtered.items()}) if filtered else None,
         )
@@ -139,9 +144,12 @@ def _choose_tables(
 
 
 def _makeable(files: _Files, seconds: Mapping[str, float]) -> str:
-    """Slice lengths in seconds that the tables make, as words."""
+    """Slice lengths in seconds that the tables make, as words; missing files are not fetched to find out."""
     lengths: set[float] = set()
     for name, length in seconds.items():
-        table = read_table([files.path(name)], slice_seconds=length)
-        lengths.update(possible_slice_seconds(length, int(table.num_slices.max())))
+        if (files.root / name).is_file():
+            num_slices = int(read_table([files.root / name], slice_seconds=length).num_slices.max())
+        else:
+            num_slices = round(max(seconds.values()) / length)
+        lengths.update(possible_slice_seconds(length, num_slices))
     return ", ".join(f"{length:g}" for length in sorted(lengths)) + " seconds"

@@ -10,7 +10,7 @@ Five protocols, three of them honest:
   two tracks. Leaks; a negative control.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -58,6 +58,7 @@ def split_table(
     table: FeatureTable,
     protocol: str,
     *,
+    source: FeatureTable | None = None,
     artists: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
     folds: int = 5,
@@ -71,6 +72,8 @@ def split_table(
     Args:
         table: the slices.
         protocol: one of `PROTOCOLS`.
+        source: the table that `table` was pooled from, whose shorter slices show repeated recordings better; ``None``
+            looks for them in `table`.
         artists: artist by track name; needed by ``artist``, used by ``filtered`` to check the lists.
         lists: part ("train", "val", "test") by track name; needed by ``filtered``.
         folds: number of folds, at least 2; a fold is the test part. ``filtered`` has one fixed test part.
@@ -84,7 +87,7 @@ def split_table(
             too few tracks.
     """
     _check_arguments(protocol, folds, fold, val_folds, seed, allow_leak)
-    duplicates = duplicate_groups(table)
+    duplicates = _groups_in(table, source)
     num_merged = len(table.tracks) - len(np.unique(duplicates))
     notes = [f"{num_merged} tracks repeat another one exactly and stay with it"] if num_merged else []
     if protocol == "filtered":
@@ -100,17 +103,35 @@ def split_table(
         unit_genre, track_group = table.genre[table.track[first_row]], np.arange(len(table.tracks))
         unit_group = np.arange(len(unit_genre))
     else:
-        track_group = _merge(duplicates, _artist_groups(table, artists)) if protocol == "artist" else duplicates
+        track_group = duplicates
+        if protocol == "artist":
+            track_group = _merge(duplicates, _artist_groups(table, artists))
+            notes.append(_artist_note(table, artists or {}))
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
     unit_key = _shuffle_key(table, unit, seed)
-    unit_part = _fold_parts(unit_genre, unit_group, unit_key, table.genres, folds, fold, val_folds, seed)
+    unit_part, used_val_folds = _fold_parts(
+        unit_genre, unit_group, unit_key, table.genres, folds, fold, val_folds, seed
+    )
+    if used_val_folds < val_folds:
+        notes.append(
+            f"validation is one in {used_val_folds} of what is not test, as a genre has no more groups of tracks"
+        )
     part = np.where(unit >= 0, unit_part[unit], LEFT_OUT).astype(np.int8)
     return Split(protocol, part, sequence, track_group, tuple(notes))
 
 
-def split_all_test(table: FeatureTable) -> Split:
-    """Every track as test: for a table that a finished model has never seen."""
-    return Split("all", np.full(len(table.track), TEST, np.int8), table.track, duplicate_groups(table))
+def split_by_name(table: FeatureTable, protocol: str, test: Collection[str] | None = None) -> Split:
+    """The tracks named in `test` as test and no others, or every track: for scoring a finished model."""
+    named = np.array([test is None or track in test for track in table.tracks])
+    part = np.where(named, TEST, LEFT_OUT).astype(np.int8)
+    return Split(protocol, part[table.track], table.track, duplicate_groups(table))
+
+
+def track_fingerprints(table: FeatureTable) -> NDArray[np.uint64]:
+    """(track,) uint64: a hash of all features of each track, by which a track is known under another name."""
+    fingerprint = np.zeros(len(table.tracks), np.uint64)
+    np.add.at(fingerprint, table.track, _row_hashes(table))  # wraps round; slices of a track are told apart anyway
+    return fingerprint
 
 
 def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
@@ -119,12 +140,24 @@ def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
     One shared slice is enough: excerpts of one recording overlap. Slices of digital silence say nothing and are
     passed over.
     """
-    row_hash = pd.util.hash_pandas_object(pd.DataFrame(table.features), index=False).to_numpy()
+    row_hash = _row_hashes(table)
     sounding = np.ones(len(row_hash), bool)
     if "rms_mean" in table.feature_names:
         sounding = table.features[:, table.feature_names.index("rms_mean")] > 0
     content = np.unique(row_hash[sounding], return_inverse=True)[1]
     return _components(table.track[sounding], content, len(table.tracks))
+
+
+def _row_hashes(table: FeatureTable) -> NDArray[np.uint64]:
+    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(pd.DataFrame(table.features), index=False).to_numpy()
+    return hashes
+
+
+def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.int64]:
+    """(track,) int64: duplicate groups of `table`, as found in `source`, which has all its tracks."""
+    if source is None or source is table:
+        return duplicate_groups(table)
+    return duplicate_groups(source)[np.searchsorted(np.array(source.tracks), np.array(table.tracks))]
 
 
 def _components(track: NDArray[np.int64], shared: NDArray[np.int64], num_tracks: int) -> NDArray[np.int64]:
@@ -154,6 +187,12 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
             f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's?"
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
+    known = [artists[track].casefold() for track in table.tracks if track in artists]
+    unknown = len(table.tracks) - len(known)
+    return f"{len(set(known))} artists; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
 
 
 def _check_arguments(protocol: str, folds: int, fold: int, val_folds: int, seed: int, allow_leak: bool) -> None:
@@ -208,8 +247,11 @@ def _fold_parts(
     fold: int,
     val_folds: int,
     seed: int,
-) -> NDArray[np.int8]:
-    """(unit,) int8: test is one of `folds`, validation one of `val_folds` of the rest, stratified and grouped."""
+) -> tuple[NDArray[np.int8], int]:
+    """(unit,) int8: test is one of `folds`, validation one of `val_folds` of the rest, stratified and grouped.
+
+    Also the number of validation folds: no more than the groups of the genre that has fewest.
+    """
     smallest, name = _fewest_groups(genre, group, genres)
     if smallest < folds:
         way_out = f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided"
@@ -222,7 +264,8 @@ def _fold_parts(
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
     smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
-    val_fold = stratified_folds(genre[rest], group[rest], max(2, min(val_folds, smallest)), seed, key[rest])
+    val_folds = max(2, min(val_folds, smallest))
+    val_fold = stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest])
     part[rest[val_fold == 0]] = VAL
     untrained = sorted(set(genre) - set(genre[part == TRAIN]))
     if untrained:
@@ -231,7 +274,7 @@ def _fold_parts(
         )
     if not all((part == number).any() for number in range(len(PARTS))):
         raise UserError(f"split.folds={folds}: tracks or groups of tracks that must stay together leave a part empty.")
-    return part
+    return part, val_folds
 
 
 def stratified_folds(

@@ -151,7 +151,8 @@ def table_from_frame(
         name = [*feature_names, "length"][column]
         raise UserError(f"{source}, row {row + 2}, column '{name}': expected a finite number.")
     frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, where row 1 is the header
-    return _assemble([frame], [source], genres, slice_seconds, tuple(feature_names), {}, [])
+    digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
+    return _assemble([frame], [source], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
 def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) -> float:

@@ -23,7 +23,7 @@ def window_bounds(
         `sequence`, `start`, `stop`, each (window,) int64: the window is slices `start` to `stop - 1` of `sequence`.
 
     Raises:
-        UserError: `window` or `hop_slices` is less than 1.
+        UserError: `window` or `hop_slices` is less than 1, or there is a hop without a window.
 
     >>> sequence, start, stop = window_bounds(np.array([5, 2]), window=3, hop_slices=1)
     >>> sequence.tolist(), start.tolist(), stop.tolist()
@@ -36,6 +36,8 @@ def window_bounds(
         raise UserError(f"window={window}: a window has 1 slice or more, or is 'track'.")
     if hop_slices is not None and hop_slices < 1:
         raise UserError(f"hop_slices={hop_slices}: the step between windows is 1 slice or more.")
+    if window is None and hop_slices is not None:
+        raise UserError(f"hop_slices={hop_slices} has no meaning with window=track: give window=N in slices.")
     length = num_slices if window is None else np.full_like(num_slices, window)
     hop = 1 if window is None else hop_slices or window
     num_windows = np.maximum(num_slices - length, 0) // hop + 1

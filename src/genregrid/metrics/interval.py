@@ -29,7 +29,9 @@ def cluster_interval(
     hits = np.bincount(numbers, weights=np.asarray(correct, float))
     size = np.bincount(numbers)
     random = np.random.default_rng(seed)
-    weights = random.multinomial(len(size), np.full(len(size), 1 / len(size)), size=NUM_RESAMPLES)
-    accuracy = (weights @ hits) / (weights @ size)
+    accuracy = np.empty(NUM_RESAMPLES)
+    for resample in range(NUM_RESAMPLES):  # one at a time: all at once would not fit memory for 100 000 clusters
+        weights = np.bincount(random.integers(len(size), size=len(size)), minlength=len(size))
+        accuracy[resample] = (weights @ hits) / (weights @ size)
     low, high = np.quantile(accuracy, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from genregrid.errors import UserError
-from genregrid.metrics import scores, track_vote
+from genregrid.metrics import confusion_matrix, scores, track_vote
 
 #: Where a checkpoint keeps what is not weights: the model's class and where its numbers come from.
 CHECKPOINT_KEY = "genregrid"
@@ -25,12 +25,14 @@ class Scored:
 
     Attributes:
         scores: every score by name, ``test/`` at track level and ``test_slice/`` at window level.
+        window_confusion: (true genre, predicted genre) int64, counts of windows.
         log_probs: (track, genre) float32.
         genre: (track,) int64, the true genres.
         track: (track,) int64, index into the table's tracks.
     """
 
     scores: dict[str, float]
+    window_confusion: Tensor
     log_probs: Tensor
     genre: Tensor
     track: Tensor
@@ -96,7 +98,11 @@ class GenreClassifier(pl.LightningModule):
         self.feature_scale.copy_(torch.where(constant, 1.0, deviation))
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre) float32, from standardised features (batch, slice, feature) and length (batch,)."""
+        """Logits, (batch, genre) float32, from standardised features (batch, slice, feature) and length (batch,).
+
+        Slices behind `length` are padding: zeros before, and minus mean over scale after standardising. A model must
+        leave them out; the conformance test checks it.
+        """
         raise NotImplementedError  # every subclass has its own
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
@@ -130,7 +136,8 @@ class GenreClassifier(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Keep a batch's logits for `on_validation_epoch_end`."""
-        self._seen.append((self.logits(batch), batch["genre"], batch["track"]))
+        kept = (self.logits(batch).float(), batch["genre"], batch["track"])
+        self._seen.append((kept[0].cpu(), kept[1].cpu(), kept[2].cpu()))  # scores are computed there
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
@@ -156,7 +163,8 @@ class GenreClassifier(pl.LightningModule):
         values = scores(log_probs, track_genre, self.genres, "test/") | scores(
             logits, genre, self.genres, "test_slice/"
         )
-        self.scored = Scored(values, log_probs, track_genre, numbers)
+        windows = confusion_matrix(logits, genre, len(self.genres))
+        self.scored = Scored(values, windows, log_probs, track_genre, numbers)
         self.log_dict(values)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -189,9 +197,7 @@ def load_checkpoint(path: Path) -> GenreClassifier:
             raise TypeError(f"{cls.__name__} is no GenreClassifier")
         model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for files that are no checkpoints
-        raise UserError(
-            f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}: {error})."
-        ) from error
+        raise UserError(f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}).") from error
     return model.eval()
 
 

@@ -2,17 +2,20 @@
 
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from genregrid.config import DatasetConfig, SplitConfig
 from genregrid.data.datamodule import GenreDataModule
-from genregrid.data.split import LEAKING_PROTOCOLS
+from genregrid.data.split import PROTOCOLS
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
 _NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger"}
+# Keys that change where and how fast a run is, not what comes out.
+_NO_MATTER = {f"trainer.{name}" for name in ("accelerator", "devices", "threads", "progress_bar")}
 
 
 def run_facts(model_name: str, config: Any) -> dict[str, Any]:
@@ -22,8 +25,10 @@ def run_facts(model_name: str, config: Any) -> dict[str, Any]:
         model_name: what outputs call the model.
         config: the resolved `TrainConfig` as plain dicts.
     """
-    settings = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
+    flat = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
+    settings = {key: value for key, value in flat.items() if key not in _NO_MATTER}
     return {
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "model": model_name,
         "seed": config["seed"],
         "settings": settings | {"dataset.include_length": config["dataset"]["include_length"]},
@@ -32,8 +37,9 @@ def run_facts(model_name: str, config: Any) -> dict[str, Any]:
     }
 
 
-def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreDataModule) -> dict[str, Any]:
+def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreDataModule, leaks: bool) -> dict[str, Any]:
     """Facts about a table and its split: corpus, slice length, protocol, fold, parts and hashes."""
+    has_folds = split.protocol in PROTOCOLS and split.protocol != "filtered"
     return {
         "dataset": dataset.name,
         "dataset_label": dataset.label,
@@ -41,14 +47,20 @@ def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreData
         "recipe": dataset.recipe,
         "slice_seconds": datamodule.table.slice_seconds,
         "protocol": split.protocol,
-        "split_label": split.label,
-        "leaks": split.protocol in LEAKING_PROTOCOLS,
-        "folds": split.folds,
-        "fold": split.fold,
+        "split_label": split_label(split.protocol, leaks),
+        "leaks": leaks,
+        "folds": split.folds if has_folds else 1,
+        "fold": split.fold if has_folds else 0,
+        "val_folds": split.val_folds if has_folds else None,
         "split_seed": split.seed,
         "num_tracks": {part: len(tracks) for part, tracks in datamodule.tracks.items()},
         "data_hashes": datamodule.table.hashes,
     }
+
+
+def split_label(protocol: str, leaks: bool) -> str:
+    """What outputs call a protocol; says LEAKS where test tracks were trained on."""
+    return f"{protocol}-LEAKS" if leaks else protocol
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

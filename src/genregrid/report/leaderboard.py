@@ -1,5 +1,6 @@
 """Many runs as one table: the runs of a cell (model, slice, corpus, protocol) are pooled over folds and seeds."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 from genregrid.errors import UserError
 from genregrid.metrics.interval import cluster_interval
 
-_CELL = ["dataset", "split", "model", "slice_seconds", "settings"]
+_CELL = ["dataset", "split", "model", "slice_seconds", "trained_on", "settings"]
 
 
 def write_leaderboard(runs: Path, folder: Path) -> str:
@@ -28,12 +29,14 @@ def write_leaderboard(runs: Path, folder: Path) -> str:
 def read_leaderboard(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Gather every run below a folder into a table of cells, the most accurate first within a corpus and protocol.
 
+    A checkpoint scored on another corpus is a cell of its own; scored again on its own test part it is no new run.
+
     Accuracy is that of all test tracks of all folds and seeds together; its 95 % interval is a bootstrap over groups
     of tracks that the protocol keeps together, so that a track scored by three seeds counts as one draw.
 
     Returns:
-        Columns dataset, split, model, slice_seconds, settings, runs, tracks, accuracy, low, high, top3, f1_macro
-        (fractions; the last two are means over runs), leaks; and notes on folders that were passed over.
+        Columns dataset, split, model, slice_seconds, trained_on, settings, runs, tracks, accuracy, low, high, top3,
+        f1_macro (fractions; the last two are means over runs), leaks; and notes on folders that were passed over.
 
     Raises:
         UserError: the folder is missing or holds no finished run.
@@ -41,14 +44,15 @@ def read_leaderboard(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if not folder.is_dir():
         raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
     paths = sorted(folder.rglob("run.json"))
-    unfinished = sorted({p.parent for p in folder.rglob("config.yaml")} - {p.parent for p in paths})
+    started = {p.parent for p in folder.rglob("config.yaml") if "wandb" not in p.parts}
+    unfinished = sorted(started - {p.parent for p in paths})
     notes = [f"{path} has no result yet and was passed over" for path in unfinished]
-    runs = [_read_run(path.parent) for path in paths]
+    runs = [run for path in paths if not (run := _read_run(path.parent))["repeats"]]
     if not runs:
         raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
-    frame = pd.DataFrame(runs)
+    frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
-    again = frame.duplicated([*_CELL, "fold", "seed", "split_seed"], keep="last")
+    again = frame.duplicated([*_CELL, "fold", "seed", "split_seed", "scored"], keep="last")
     notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][again]]
     frame = frame[~again]
     cells = [_cell(dict(zip(_CELL, key, strict=True)), group) for key, group in frame.groupby(_CELL, sort=False)]
@@ -76,8 +80,9 @@ def format_leaderboard(table: pd.DataFrame) -> str:
             "tracks": table["tracks"],
         }
     )
-    if (table["settings"] != "").any():
-        shown.insert(4, "settings", table["settings"])
+    for name in ("settings", "trained_on"):
+        if (table[name] != "").any():
+            shown.insert(4, name, table[name])
     return str(shown.to_string(index=False))
 
 
@@ -97,7 +102,13 @@ def _read_run(folder: Path) -> dict[str, object]:
             "seed": facts["seed"],
             "split_seed": facts["split_seed"],
             "folder": folder,
-            "knobs": facts["settings"],
+            "repeats": "checkpoint" in facts and facts["trained_on"].startswith(f"{facts['dataset_label']} "),
+            "started": facts["started"],
+            "trained_on": facts.get("trained_on", ""),
+            "scored": facts.get("checkpoint", ""),
+            "knobs": facts["settings"]
+            | {name: facts[name] for name in ("folds", "val_folds")}
+            | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
             "top3": metrics["test/top3"],
             "f1_macro": metrics["test/f1_macro"],
             "predictions": predictions.merge(groups, on="track", how="left", validate="many_to_one"),

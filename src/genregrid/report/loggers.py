@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from genregrid.errors import UserError
+
 # Seconds to wait for the server before a run goes on offline; wandb's own 90 would look like a hang.
 _INIT_TIMEOUT_SECONDS = 20
 
@@ -26,38 +28,46 @@ def wandb_logger(
         facts: the content of run.json, which becomes the run's config.
         folder: the run folder.
         project: W&B project.
-        mode: ``online``, ``offline``, or ``auto``: online where WANDB_MODE says so or the user is logged in.
+        mode: ``online``, ``offline``, ``disabled``, or ``auto``: what WANDB_MODE says, else online where the user is
+            logged in, else offline.
         group: W&B group; ``None`` groups folds and seeds of a cell.
+
+    Raises:
+        UserError: an unknown mode.
     """
     import wandb  # takes a second, which other loggers need not wait for
 
     cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
     tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
+    evaluates = "checkpoint" in facts
     tags += ["LEAKS"] if facts["leaks"] else []
     tags += ["synthetic"] if facts["synthetic"] else []
     settings: dict[str, Any] = {
         "project": project,
         "dir": folder,
-        "name": f"{cell}-fold{facts['fold']}-seed{facts['seed']}",
+        "name": f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("-evaluate" if evaluates else ""),
         "group": group or cell,
+        "job_type": "evaluate" if evaluates else "train",
         "tags": tags,
         "config": facts,
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
         "reinit": "create_new",  # a multirun's job must not write into the run of the job before it
     }
-    if mode == "online" or (mode == "auto" and _is_logged_in()):
+    if mode not in ("auto", "online", "offline", "disabled"):
+        raise UserError(f"logger.mode={mode}: choose auto, online, offline or disabled.")
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+    if mode == "online":
         try:
             return WandbLogger(experiment=wandb.init(**settings, mode="online"))
         except wandb.Error as error:
             print(f"W&B cannot be reached ({error}); this run is logged offline, `wandb sync` uploads it later.")
-    return WandbLogger(experiment=wandb.init(**settings, mode="offline"))
+            mode = "offline"
+    return WandbLogger(experiment=wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline"))
 
 
 def _is_logged_in() -> bool:
     """Whether W&B would find a key; never asks, never prompts."""
-    mode = os.environ.get("WANDB_MODE")
-    if mode is not None:
-        return mode == "online"
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

@@ -8,6 +8,7 @@ A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what wa
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Result:
         predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
             (``p_<genre>``), and the second and third genre.
         confusion: counts of test tracks, true genre by predicted genre.
+        window_confusion: the same of test windows.
         split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
         group: (test track,) int64, the group of each row of `predictions`.
         curves: one row per epoch; empty where nothing was trained.
@@ -40,6 +42,7 @@ class Result:
     scores: dict[str, float]
     predictions: pd.DataFrame
     confusion: pd.DataFrame
+    window_confusion: pd.DataFrame
     split: pd.DataFrame
     group: NDArray[np.int64]
     curves: pd.DataFrame
@@ -50,7 +53,7 @@ class Result:
         """Genre names in the order of the logits."""
         return list(self.confusion.index)
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the track accuracy, from a bootstrap over groups of tracks."""
         return cluster_interval(self.predictions["genre"] == self.predictions["predicted"], self.group)
@@ -59,35 +62,36 @@ class Result:
     def title(self) -> str:
         """What was run, in words that say where it leaks or is synthetic."""
         facts = self.facts
+        trained_on = f", trained on {facts['trained_on']}" if "trained_on" in facts else ""
         return (
             f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, "
-            f"split {facts['split_label']}, fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}"
+            f"split {facts['split_label']}, fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}{trained_on}"
         )
 
     def per_genre(self, level: str = "test") -> pd.DataFrame:
         """Precision, recall, F1 and certainty of each genre, at the level ``test`` (tracks) or ``test_slice``."""
         columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
-        return pd.DataFrame({"genre": self.genres, "num_tracks": self.confusion.sum(axis=1).to_numpy(), **columns})
+        confusion = self.confusion if level == "test" else self.window_confusion
+        return pd.DataFrame({"genre": self.genres, "num": confusion.sum(axis=1).to_numpy(), **columns})
 
     def write(self, folder: Path) -> None:
         """Write all files into a folder that exists."""
         # NaN is no JSON: the certainty of a genre without test tracks is null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
-        low, high = self.interval
-        _write_json(
-            folder / "run.json",
-            self.facts | {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes},
-        )
         levels = {"track": "test", "slice": "test_slice"}
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
         per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
         per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
         self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
+        self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
         self.split.to_csv(folder / "split.csv", index=False)
         if len(self.curves):
             self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
+        low, high = self.interval
+        interval = {"accuracy_interval": [round(low, 6), round(high, 6)]}
+        _write_json(folder / "run.json", self.facts | interval | {"notes": self.notes})  # last: it marks a finished run
 
     def summary(self) -> str:
         """One readable table: headline figures with their interval, then a line per genre."""
@@ -106,7 +110,7 @@ class Result:
                 f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
                 f"by slice {100 * scores['test_slice/accuracy']:.1f} %",
                 "",
-                table.rename(columns={"num_tracks": "tracks"}).to_string(index=False),
+                table.rename(columns={"num": "tracks"}).to_string(index=False),
                 "precision, recall, F1 in %; certainty in decades, by true genre",
             ]
         )
