@@ -22,7 +22,8 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
 
     A file that is there is returned as it is, without network or hashing. Otherwise the addresses are tried in order.
     Data gather in ``<target>.part``, which outlives a broken transfer and is resumed by the next; the file appears at
-    ``target`` only whole and with an accepted hash. Call it from one process (Lightning's ``prepare_data``).
+    ``target`` only whole and with an accepted hash. Two processes that fetch one file at once spoil
+    each other's part, which the hash then refuses.
 
     Args:
         target: where the file belongs; missing folders are made.

@@ -1,9 +1,8 @@
 """Estimate the figures behind the synthetic twin of GTZAN from the real feature tables.
 
-``python -m genregrid.data.synthetic_estimate ROOT`` writes ``synthetic.json`` beside this file; ``--compare`` measures
-the twin against the real tables instead (docs/twin.md). ``ROOT`` holds ``gtzan/`` with the Kaggle tables, the artist
-index and, for the comparison, the 10-second table. Means, covariances, quantiles and artist sizes are written, never a
-row.
+``python -m genregrid.data.synthetic_estimate ROOT`` writes ``synthetic.json`` beside this file. ``ROOT`` holds
+``gtzan/`` with the Kaggle tables and the artist index. Means, covariances, quantiles and artist sizes are written,
+never a row. benchmarks/twin.py measures the twin against the real tables.
 """
 
 from __future__ import annotations
@@ -20,18 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from scipy.special import polygamma
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
-from genregrid.data.synthetic import FIGURES_FILE, draw_twin, to_deviates
+from genregrid.data.synthetic import FIGURES_FILE, to_deviates
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -57,7 +47,6 @@ SOURCE = (
     "a real table is in it. Means and factors are in standard normal deviates of the columns' quantiles; quantiles of "
     "columns under `logarithmic` are natural logarithms."
 )
-SLOW = ("logistic", "SVM RBF, C 10", "ExtraTrees 100")
 SLICE_TABLES = ("features_3_sec.classical-jazz-rock.csv", "features_3_sec.rebuilt192.csv")
 
 
@@ -405,183 +394,14 @@ def write(figures: dict[str, Any], path: Path) -> None:
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
 
 
-def classifiers() -> dict[str, Any]:
-    """Plain slice classifiers of the comparison by name, each behind a scaler fitted on training rows."""
-    models = {
-        "kNN, k = 1": KNeighborsClassifier(1),
-        "LDA": LinearDiscriminantAnalysis(),
-        "logistic": LogisticRegression(C=0.1, max_iter=300),
-        "SVM RBF, C 10": SVC(C=10),
-        "ExtraTrees 100": ExtraTreesClassifier(100, random_state=0),
-    }
-    return {name: make_pipeline(StandardScaler(), model) for name, model in models.items()}
-
-
-def folds(
-    labels: npt.NDArray[Any], tracks: npt.NDArray[Any], artists: dict[str, str], protocol: str, seed: int = 0
-) -> Ints:
-    """Test fold, 0 to 4, of every row.
-
-    Args:
-        labels: Genre of each row.
-        tracks: Track of each row.
-        artists: Artist by track; a track without one is a group of its own.
-        protocol: ``row``, ``track`` or ``artist``.
-        seed: Of the shuffle.
-    """
-    fold = np.zeros(len(labels), dtype=np.int64)
-    if protocol == "row":
-        splits = StratifiedKFold(5, shuffle=True, random_state=seed).split(labels, labels)
-    else:
-        names = tracks if protocol == "track" else np.array([artists.get(name) or name for name in tracks])
-        splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, names)
-    for number, (_, test) in enumerate(splits):
-        fold[test] = number
-    return fold
-
-
-def interval(right: npt.NDArray[Any], tracks: npt.NDArray[Any]) -> str:
-    """Accuracy in per cent with its 95 % interval from 1000 bootstrap draws of whole tracks."""
-    sums = pd.DataFrame({"right": right, "track": tracks}).groupby("track").right.agg(["sum", "count"]).to_numpy()
-    drawn = sums[np.random.default_rng(0).integers(len(sums), size=(1000, len(sums)))].sum(axis=1)
-    low, high = np.percentile(100.0 * drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
-    return f"{100.0 * np.mean(right):.1f} ({low:.1f} to {high:.1f})"
-
-
-def fit_lstm(inputs: Any, target: Any, train: Ints, validation: Ints, test: Ints) -> Ints:
-    """Predictions of the paper's LSTM on test tracks at the epoch of least validation loss.
-
-    Args:
-        inputs: Standardised, ``(track, slice, feature) float32`` tensor.
-        target: ``(track,) int64`` tensor.
-        train: Rows to fit.
-        validation: Rows that choose the epoch.
-        test: Rows to predict.
-    """
-    torch.manual_seed(0)
-    recurrent = torch.nn.LSTM(inputs.shape[2], 64, 2, batch_first=True)
-    head = torch.nn.Sequential(
-        torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(64, int(target.max()) + 1)
-    )
-    optimiser = torch.optim.Adam([*recurrent.parameters(), *head.parameters()], lr=1e-3)
-    best, predicted = np.inf, np.zeros(len(test), dtype=np.int64)
-    for _ in range(50):
-        head.train()
-        for batch in torch.split(torch.tensor(train)[torch.randperm(len(train))], 16):
-            optimiser.zero_grad()
-            loss = torch.nn.functional.cross_entropy(head(recurrent(inputs[batch])[0][:, -1]), target[batch])
-            torch.autograd.backward(loss)
-            optimiser.step()
-        head.eval()
-        with torch.no_grad():
-            logits = head(recurrent(inputs)[0][:, -1])
-        validation_loss = float(torch.nn.functional.cross_entropy(logits[validation], target[validation]))
-        if validation_loss < best:
-            best, predicted = validation_loss, logits[test].argmax(dim=1).numpy()
-    return predicted
-
-
-def lstm_score(table: pd.DataFrame, columns: list[str], artists: dict[str, str], protocol: str) -> str:
-    """Five-fold track accuracy of the LSTM; tracks shorter than the longest repeat their last slice."""
-    groups = table.groupby("track", sort=True)
-    size = int(groups.size().max())
-    rows = [[*places, *[places[-1]] * (size - len(places))] for places in groups.indices.values()]
-    cube = table[columns].to_numpy()[np.array(rows)]
-    tracks = np.array(list(groups.indices))
-    labels = groups.label.first().to_numpy(dtype=str)
-    target = pd.factorize(labels, sort=True)[0]
-    fold = folds(labels, tracks, artists, protocol)
-    right = np.zeros(len(tracks), dtype=np.bool_)
-    for number in range(5):
-        rest, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        inner = folds(labels[rest], tracks[rest], artists, protocol, seed=1)
-        train = rest[inner != 0]
-        scaled = (cube - cube[train].mean(axis=(0, 1))) / cube[train].std(axis=(0, 1))
-        inputs = torch.tensor(scaled, dtype=torch.float32)
-        right[test] = fit_lstm(inputs, torch.tensor(target), train, rest[inner == 0], test) == target[test]
-    return interval(right, tracks)
-
-
-def pooled(table: pd.DataFrame, columns: list[str], num_slices: int) -> pd.DataFrame:
-    """Join runs of slices: mean of means, and total variance where a mean is beside it; a rest joins the last run."""
-    index = table.filename.str.extract(r"\.(\d+)\.wav$", expand=False).astype(int) // num_slices
-    groups = table.groupby(["track", index.clip(upper=10 // num_slices - 1).rename("run")], sort=True)
-    joined = groups[columns].mean()
-    means = [name for name in columns if name.endswith("_mean")]
-    joined[[name.replace("_mean", "_var") for name in means]] += groups[means].var(ddof=0).to_numpy()
-    return joined.assign(label=groups.label.first()).reset_index()
-
-
-def score_row(name: str, table: pd.DataFrame, columns: list[str], artists: dict[str, str], model: Any) -> str:
-    """One line of the table: accuracies of a model under each protocol; None stands for the LSTM."""
-    if model is None:
-        return (
-            f"| {name} | none | "
-            + " | ".join(lstm_score(table, columns, artists, way) for way in ("track", "artist"))
-            + " |"
-        )
-    features, labels = table[columns].to_numpy(), table.label.to_numpy(dtype=str)
-    tracks = table.track.to_numpy(dtype=str)
-    cells = []
-    for protocol in ("row", "track", "artist"):
-        fold = folds(labels, tracks, artists, protocol)
-        right = np.zeros(len(labels), dtype=np.bool_)
-        for number in range(5):
-            test = fold == number
-            right[test] = model.fit(features[~test], labels[~test]).predict(features[test]) == labels[test]
-        cells.append(interval(right, tracks))
-    return f"| {name} | " + " | ".join(cells) + " |"
-
-
-def compare(root: Path, seed: int) -> None:
-    """Print docs/twin.md's tables: accuracies and medians of real tables and of the twin.
-
-    Args:
-        root: Folder that holds ``gtzan/``.
-        seed: Of the twin.
-    """
-    torch.set_num_threads(1)
-    twin = draw_twin(seed)
-    table = twin.frame.assign(track=track_of(twin.frame.filename))
-    columns = list(twin.frame.columns[2:-1])
-    clips, slices, artists = load(root)
-    ten = pd.read_csv(root / "gtzan" / "features_10_sec.csv")
-    ten = ten.assign(track=track_of(ten.filename))
-    same = table[table.track.isin(slices.track)]
-    corpora = [
-        ("real, 10 s", ten, artists, True),
-        ("twin, 9 s", pooled(table, columns, 3), twin.artists, False),
-        ("twin, 3 s", table, twin.artists, True),
-        ("real, 3 s, 438 tracks", slices, artists, True),
-        ("twin, 3 s, 438 tracks", same, twin.artists, True),
-        ("real, 30 s", clips, artists, False),
-        ("twin, 30 s pooled", pooled(table, columns, 10), twin.artists, False),
-    ]
-    for name, corpus, owner, sequences in corpora:
-        print(f"\n{name}: {len(corpus)} rows, {corpus.track.nunique()} tracks\n")
-        print("| model | row (leaks) | track | artist |\n|---|---|---|---|")
-        models = classifiers() | ({"LSTM, tracks": None} if sequences else {})
-        if len(corpus) > 4000:  # these would take most of an hour on the 3-second rows
-            models = {title: model for title, model in models.items() if title not in SLOW}
-        for title, model in models.items():
-            print(score_row(title, corpus, columns, owner, model), flush=True)
-    real = pd.DataFrame({"real": slices[columns].median(), "twin": same[columns].median()})
-    spans = (slices[columns].quantile(0.75) - slices[columns].quantile(0.25)).rename("real interquartile range")
-    print("\n3 s, 438 tracks, medians\n\n" + real.join(spans).to_string(float_format="{:.4g}".format))
-
-
 def main() -> None:
-    """Command line: ``python -m genregrid.data.synthetic_estimate [ROOT] [--compare [SEED]]``."""
+    """Command line: ``python -m genregrid.data.synthetic_estimate [ROOT]``."""
     parser = argparse.ArgumentParser(description="Estimate the figures of the synthetic twin from the real tables.")
     parser.add_argument("root", nargs="?", default=os.environ.get("GENREGRID_DATA"), help="folder that holds gtzan/")
-    parser.add_argument("--compare", nargs="?", type=int, const=0, help="compare the twin of this seed, 0 by default")
     arguments = parser.parse_args()
     if arguments.root is None:
         parser.error("give the folder of the real tables or set GENREGRID_DATA")
-    if arguments.compare is not None:
-        compare(Path(arguments.root), arguments.compare)
-    else:
-        write(estimate(Path(arguments.root)), Path(__file__).with_name(FIGURES_FILE))
+    write(estimate(Path(arguments.root)), Path(__file__).with_name(FIGURES_FILE))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""Feature CSVs become one validated table of slices: the only reader of feature CSVs.
+"""Feature CSVs become one validated table of slices; with `feature_csv` the only reader of them.
 
 The contract of a CSV stands in ``data/README.md``: one row per slice, columns read by name, file names of the form
 ``genre.NNNNN[.S].wav``. Whatever breaks it ends in one sentence that names the file, the row and the column.
 """
 
-import csv
 import difflib
 import hashlib
-import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,29 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.data.feature_csv import (
+    FEATURE_NAMES,
+    FILENAME_PATTERN,
+    SAMPLE_RATE_HZ,
+    check_columns,
+    read_feature_csv,
+)
 from genregrid.errors import UserError
 
-_FRAME_DESCRIPTORS = (
-    "chroma_stft",
-    "rms",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "rolloff",
-    "zero_crossing_rate",
-    "harmony",
-    "perceptr",
-)
-_MFCCS = tuple(f"mfcc{number}" for number in range(1, 21))
-#: The 57 descriptors in the order of Kaggle's GTZAN files; other orders are read by name and put into this one.
-FEATURE_NAMES: tuple[str, ...] = (
-    *(f"{name}_{statistic}" for name in _FRAME_DESCRIPTORS for statistic in ("mean", "var")),
-    "tempo",
-    *(f"{name}_{statistic}" for name in _MFCCS for statistic in ("mean", "var")),
-)
-KEY_COLUMNS = ("filename", "length", "label")
-SAMPLE_RATE_HZ = 22_050
-#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
-FILENAME_PATTERN = r"^(?P<track>(?P<prefix>.+?)\.\d{5,})(?:\.(?P<slice>\d{1,9}))?\.[A-Za-z0-9]+$"
 # Extractions on different machines agree to about 3e-6 of a column's standard deviation; a thousandth is still no
 # difference that a model could see.
 _SAME_ROW_TOLERANCE = 1e-3
@@ -110,7 +93,7 @@ def read_table(
     Raises:
         UserError: a file breaks the contract, or two files contradict each other.
     """
-    frames = [_read_csv(path, feature_names) for path in paths]
+    frames = [read_feature_csv(path, feature_names) for path in paths]
     notes = [
         f"{path.name}: ignored the columns {', '.join(frame.attrs['extra'])}"
         for path, frame in zip(paths, frames, strict=True)
@@ -142,7 +125,7 @@ def table_from_frame(
     Raises:
         UserError: the frame breaks the contract.
     """
-    _check_columns(list(frame.columns), source, feature_names)
+    check_columns(list(frame.columns), source, feature_names)
     if frame.empty:
         raise UserError(f"{source} has no rows: expected one row per slice.")
     finite = np.isfinite(frame[[*feature_names, "length"]].to_numpy(np.float64))
@@ -176,7 +159,7 @@ def peek_slice_seconds(path: Path) -> float:
     Raises:
         UserError: the file cannot be read or its `length` column tells no slice length.
     """
-    frame = _read_csv(path, (), num_rows=100)
+    frame = read_feature_csv(path, (), num_rows=100)
     whole_clips = bool(frame["filename"].str.extract(FILENAME_PATTERN)["slice"].isna().all())
     return _checked_slice_seconds(frame["length"].to_numpy(np.float64), whole_clips, str(path))
 
@@ -189,160 +172,6 @@ def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: boo
             f"{np.median(length_samples):g}; set dataset.table_slice_seconds to the slice length of this file."
         )
     return seconds
-
-
-# --- one file ---------------------------------------------------------------------------------------------------
-
-
-def _read_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = None) -> pd.DataFrame:
-    """Read the named columns, and the row that each line of the file is; row 1 is the header.
-
-    `attrs` has "extra", the names of the columns left aside, and "sha256".
-    """
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {what}: give the path of a feature CSV (data/README.md says what it must hold).")
-    columns = _header(path)
-    _check_columns(columns, str(path), feature_names)
-    numbers = [*feature_names, "length"]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite, and is then refused
-            frame = pd.read_csv(
-                path,
-                usecols=["filename", "label", *numbers],
-                dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
-                nrows=num_rows,
-            )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise _first_fault(path, columns, numbers) or UserError(f"{path} is not a readable CSV: {error}.") from None
-    if frame.empty:
-        raise UserError(f"{path} has a header but no rows: expected one row per slice.")
-    whole = frame[["filename", "label"]].notna().all(axis=None) and np.isfinite(frame[numbers].to_numpy()).all()
-    if not whole:
-        raise _first_fault(path, columns, numbers) or UserError(f"{path} holds cells that are not finite numbers.")
-    row = np.arange(2, len(frame) + 2)
-    if num_rows is None:
-        scan = _scan(path)
-        frame.attrs["sha256"] = scan.sha256
-        if scan.num_commas != (len(columns) - 1) * (len(frame) + 1):
-            # pandas drops what stands behind the last column without a word; commas in quotes are no fault
-            fault = _first_fault(path, columns, numbers)
-            if fault is not None:
-                raise fault
-        if scan.num_lines != len(frame) + 1:  # blank lines, or lines broken within quotes
-            row = _row_numbers(path)
-    frame.attrs["extra"] = [n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS}]
-    return frame.assign(row=row)
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """A file's SHA-256, its commas and its lines, read in one pass."""
-
-    sha256: str
-    num_commas: int
-    num_lines: int
-
-
-def _scan(path: Path) -> _Scan:
-    digest = hashlib.sha256()
-    num_commas = num_lines = 0
-    block = b""
-    with path.open("rb") as file:
-        while more := file.read(1 << 20):
-            block = more
-            digest.update(block)
-            num_commas += block.count(b",")
-            num_lines += block.count(b"\n")
-    return _Scan(digest.hexdigest(), num_commas, num_lines + (not block.endswith(b"\n")))
-
-
-def _row_numbers(path: Path) -> NDArray[np.int64]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        return np.array([reader.line_num for cells in reader if cells][1:])
-
-
-def _header(path: Path) -> list[str]:
-    """Column names, or a sentence on why this is no comma-separated UTF-8 text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    if not line.strip():
-        raise UserError(f"{path} is empty: expected a header and one row per slice.")
-    for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if "," not in line and delimiter in line:
-            raise UserError(f"{path}, row 1: the columns are separated by {name}; save the file with commas.")
-    return next(csv.reader([line]))
-
-
-def _not_utf8(path: Path) -> UserError:
-    data = path.read_bytes()
-    try:
-        data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        return UserError(f"{path}, row {row}: not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8.")
-    return UserError(f"{path} is not UTF-8 text; save the file as UTF-8.")
-
-
-def _check_columns(columns: Sequence[str], source: str, feature_names: Sequence[str]) -> None:
-    missing = [name for name in (*KEY_COLUMNS, *feature_names) if name not in columns]
-    if missing:
-        named = ", ".join(f"'{name}'" for name in missing[:3]) + (
-            f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        )
-        unknown = [name for name in columns if name not in {*KEY_COLUMNS, *FEATURE_NAMES}]
-        near = difflib.get_close_matches(missing[0], unknown, n=1)
-        hint = f" (did you mean its '{near[0]}'?)" if near and len(missing) <= 3 else ""
-        raise UserError(f"{source}, row 1: lacks the columns {named}{hint}; data/README.md lists what it must hold.")
-    twice = sorted({name for name in columns if columns.count(name) > 1} & {*KEY_COLUMNS, *feature_names})
-    if twice:
-        raise UserError(f"{source}, row 1: the column '{twice[0]}' stands there more than once; keep one of them.")
-
-
-def _first_fault(path: Path, columns: list[str], numbers: Sequence[str]) -> UserError | None:
-    """The first cell that breaks the contract; slow, and only run where the fast reader stumbled."""
-    where = {name: columns.index(name) for name in ("filename", "label", *numbers)}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for cells in filter(None, reader):
-                place = f"{path}, row {reader.line_num}"
-                if len(cells) != len(columns):
-                    return UserError(f"{place}: {len(cells)} fields where the header has {len(columns)}.")
-                for name, position in where.items():
-                    if fault := _cell_fault(cells[position], name in numbers):
-                        return UserError(f"{place}, column '{name}': {fault}.")
-    except UnicodeDecodeError:
-        return _not_utf8(path)
-    return None
-
-
-def _cell_fault(cell: str, is_number: bool) -> str | None:
-    if not cell.strip():
-        return "the cell is empty; fill it or leave the whole track out"
-    if not is_number:
-        # What pandas reads as a missing value.
-        return f"'{cell}' reads as a missing value" if cell.lower() in {"nan", "n/a", "na", "null", "none"} else None
-    try:
-        value = float(
-            cell.replace("_", "?").encode("ascii")
-        )  # Python reads 1_000 and other scripts' digits; CSVs do not
-    except ValueError:
-        return f"expected a number, found '{cell}'"
-    if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
-        return f"expected a finite number, found '{cell}'; leave the track out or extract it again"
-    return None
-
-
-# --- from rows to a table -----------------------------------------------------------------------------------------
 
 
 def _assemble(
