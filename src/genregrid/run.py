@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
-import pandas as pd
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -25,7 +24,6 @@ from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import (
     LEAKING_PROTOCOLS,
-    PARTS,
     TRAIN,
     VAL,
     Split,
@@ -35,10 +33,9 @@ from genregrid.data.split import (
 )
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
-from genregrid.metrics import confusion_matrix
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.report.facts import data_facts, run_facts, split_label
-from genregrid.report.result import Result, prediction_table
+from genregrid.report.result import Result, result_of
 
 # The size from which two threads beat one on two idle cores; beside other jobs two cost 4 to 10 times one.
 _WEIGHTS_WORTH_THREADS = 1_000_000
@@ -76,7 +73,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     with _logger(settings.logger, facts, folder) as logger:
         _fit_and_test(model, datamodule, settings.trainer, folder, logger)
-        result = _result(model, datamodule, facts, notes)
+        result = result_of(model.scored, datamodule, facts, model.curves, notes)
         _keep(result, folder, logger)
     return result
 
@@ -110,7 +107,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
         trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
         trainer.test(model, datamodule, verbose=False)
-        result = _result(model, datamodule, facts, notes)
+        result = result_of(model.scored, datamodule, facts, model.curves, notes)
         _keep(result, folder, logger)
     return result
 
@@ -359,39 +356,6 @@ def _announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence
         flush=True,
     )
     return notes
-
-
-def _result(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str, Any], notes: list[str]) -> Result:
-    scored, table, split = model.scored, datamodule.table, datamodule.split
-    if scored is None:
-        raise RuntimeError("the model has scored no test tracks")
-    track = scored.track.numpy()
-    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
-    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
-    names = np.array(table.tracks, dtype=object)[pairs["track"]]
-    return Result(
-        facts=facts,
-        scores=scored.scores,
-        predictions=prediction_table(
-            [table.tracks[number] for number in track], scored.genre.numpy(), scored.log_probs.numpy(), model.genres
-        ),
-        confusion=pd.DataFrame(
-            confusion_matrix(scored.log_probs, scored.genre, len(model.genres)).numpy(), model.genres, model.genres
-        ),
-        window_confusion=pd.DataFrame(scored.window_confusion.numpy(), model.genres, model.genres),
-        split=pd.DataFrame(
-            {
-                "track": names,
-                "part": np.array(PARTS, dtype=object)[pairs["part"]],
-                "genre": np.array(model.genres, dtype=object)[table.genre[pairs["track"]]],
-                "group": split.group[pairs["track"]],
-                "num_slices": table.num_slices[pairs["track"]],
-            }
-        ),
-        group=split.group[track],
-        curves=pd.DataFrame(model.curves),
-        notes=notes,
-    )
 
 
 def _keep(result: Result, folder: Path, logger: Logger | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from genregrid.errors import UserError
-from genregrid.metrics.interval import cluster_interval
+from genregrid.report.interval import cluster_interval
 
 _CELL = ["dataset", "split", "model", "slice_seconds", "trained_on", "settings"]
 

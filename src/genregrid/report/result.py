@@ -16,7 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.metrics.interval import cluster_interval
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.split import PARTS
+from genregrid.metrics import confusion_matrix
+from genregrid.models.base import Scored
+from genregrid.report.interval import cluster_interval
 
 _PER_GENRE = ("precision", "recall", "f1", "certainty")
 
@@ -114,6 +118,52 @@ class Result:
                 "precision, recall, F1 in %; certainty in decades, by true genre",
             ]
         )
+
+
+def result_of(
+    scored: Scored | None,
+    datamodule: GenreDataModule,
+    facts: dict[str, Any],
+    curves: list[dict[str, float]],
+    notes: list[str],
+) -> Result:
+    """The result of a tested model.
+
+    Args:
+        scored: what the model said of the test tracks.
+        datamodule: the table and split that it was tested on.
+        facts: the content of run.json.
+        curves: one row per epoch; empty where nothing was trained.
+        notes: what was left out, merged or ignored.
+    """
+    table, split = datamodule.table, datamodule.split
+    if scored is None:
+        raise RuntimeError("the model has scored no test tracks")
+    genres, track = list(table.genres), scored.track.numpy()
+    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
+    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
+    names = np.array(table.tracks, dtype=object)[pairs["track"]]
+    return Result(
+        facts=facts,
+        scores=scored.scores,
+        predictions=prediction_table(
+            [table.tracks[number] for number in track], scored.genre.numpy(), scored.log_probs.numpy(), genres
+        ),
+        confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
+        window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
+        split=pd.DataFrame(
+            {
+                "track": names,
+                "part": np.array(PARTS, dtype=object)[pairs["part"]],
+                "genre": np.array(genres, dtype=object)[table.genre[pairs["track"]]],
+                "group": split.group[pairs["track"]],
+                "num_slices": table.num_slices[pairs["track"]],
+            }
+        ),
+        group=split.group[track],
+        curves=pd.DataFrame(curves),
+        notes=notes,
+    )
 
 
 def prediction_table(

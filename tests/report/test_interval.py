@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from genregrid.metrics.interval import cluster_interval
+from genregrid.report.interval import cluster_interval
 
 
 def test_single_draws_give_the_binomial_interval() -> None:
