@@ -1,6 +1,7 @@
 """The paper's models on real corpora fall into the bands that an honest split gives; skipped without GENREGRID_DATA.
 
-Bands are those of PROTOCOLS in docs/protocols.md, widened by two standard errors of one hold-out of 200 tracks.
+Under `track` the bands are what right re-implementations of the paper's models reach over folds (docs/results.md);
+under the other protocols one test part has few artists, and the bands are as wide as its interval.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def fit(real_data: Path, tmp_path: Path) -> Fit:
 @pytest.mark.parametrize(
     ("model", "overrides", "low", "high"),
     [
-        ("mlp", ("slice=30", "dataset=gtzan", "split=track"), 0.62, 0.76),
+        ("mlp", ("slice=30", "dataset=gtzan", "split=track"), 0.65, 0.76),
         ("mlp", ("slice=30", "dataset=gtzan", "split=artist"), 0.42, 0.66),
         ("lstm", ("slice=10", "dataset=gtzan10", "split=track"), 0.68, 0.77),
         ("lstm", ("slice=10", "dataset=gtzan10", "split=artist"), 0.45, 0.68),
