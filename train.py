@@ -11,10 +11,12 @@ try:
     from genregrid.config import register_schemas
     from genregrid.script import job, run_script
 except ModuleNotFoundError as error:
-    sys.exit(
+    print(
         f"{error.name} is not installed in this Python: run `. .venv/bin/activate`, or set up once with "
-        "`python3 -m venv .venv && . .venv/bin/activate && pip install -e .`"
+        "`python3 -m venv .venv && . .venv/bin/activate && pip install -e .`",
+        file=sys.stderr,
     )
+    sys.exit(2)
 
 register_schemas()
 

@@ -52,7 +52,6 @@ class TrainerConfig:
     max_epochs: int = 50
     patience: int | None = None
     accelerator: str = "auto"
-    devices: int | str = 1
     precision: str = "32-true"
     gradient_clip_val: float | None = None
     threads: int | None = None

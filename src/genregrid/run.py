@@ -231,13 +231,16 @@ def _fit_and_test(
                 **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
                 max_epochs=settings.max_epochs,
                 accelerator=settings.accelerator,
-                devices=settings.devices,
+                devices=1,  # the corpus is one tensor, and its batches are not divided among devices
                 precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
                 gradient_clip_val=settings.gradient_clip_val,
                 callbacks=callbacks,
             )
         except (MisconfigurationException, ValueError) as error:
-            raise UserError(f"trainer: {error}") from error
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
+            ) from error
         try:
             trainer.fit(model, datamodule)
         except SystemExit:  # what Lightning makes of ctrl-C

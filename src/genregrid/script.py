@@ -16,6 +16,7 @@ from genregrid.errors import UserError
 
 _failed_jobs: list[Path] = []
 _sweep_folders: list[Path] = []
+_started: list[Path] = []
 
 
 def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None]:
@@ -27,11 +28,13 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _sweep_folders.append(Path(HydraConfig.get().sweep.dir))
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        _started.append(shown)
         try:
             task(cfg, shown)
             print(f"run: {shown}", flush=True)
         except (UserError, HydraException, OmegaConfBaseException) as error:
-            print(_sentence(error), file=sys.stderr, flush=True)
+            where = f"{shown}: " if _sweep_folders else ""
+            print(where + _sentence(error), file=sys.stderr, flush=True)
             _failed_jobs.append(shown)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
@@ -42,15 +45,23 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's Hydra main and end the process: code 0 if all went well, 2 for a user's mistake."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
+    if os.environ.get("GENREGRID_DATA") == "":
+        del os.environ["GENREGRID_DATA"]  # set but empty, it would name the root of the file system
     try:
         main()
+        if len(_failed_jobs) > 0 and _sweep_folders:
+            print(f"{len(_failed_jobs)} of {len(_started)} jobs failed.", file=sys.stderr)
         if _sweep_folders:
             print(f"run: {_sweep_folders[-1]}")
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; what was written so far is kept.", file=sys.stderr)
+        where = f"; what was written so far is in {_started[-1]}" if _started else ""
+        print(f"interrupted{where}.", file=sys.stderr)
         sys.exit(130)
     sys.exit(2 if _failed_jobs else 0)
 

@@ -21,7 +21,7 @@ Writer = Callable[..., Path]
 Finder = Callable[[str], Path]
 
 GTZAN_GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-LENGTH_NOTE = "constant columns carry no information and are left unscaled: length = 66149"
+LENGTH_NOTE = "constant, and so without information: length = 66149"
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def test_constant_column_is_noted(make_frame: Frames) -> None:
     assert table_from_frame(frame, source="drawn").notes == (LENGTH_NOTE,)
     frame["rolloff_var"] = 1.5
     assert table_from_frame(frame, source="drawn").notes == (
-        "constant columns carry no information and are left unscaled: rolloff_var = 1.5, length = 66149",
+        "constant, and so without information: rolloff_var = 1.5, length = 66149",
     )
 
 

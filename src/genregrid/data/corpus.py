@@ -71,6 +71,8 @@ def load_corpus(
     """
     if not 0 < slice_seconds < math.inf:
         raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
+    if path is not None and (synthetic or tables):
+        raise UserError(f"dataset.path={path} is read by dataset=csv only: add dataset=csv.")
     files = _Files(Path(root), downloads or {}, hint)
     if synthetic:
         if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:

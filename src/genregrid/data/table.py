@@ -341,4 +341,4 @@ def _constant_columns(rows: pd.DataFrame, feature_names: Iterable[str]) -> list[
     if not constant:
         return []
     values = ", ".join(f"{name} = {cast(float, rows[name].iloc[0]):g}" for name in constant)
-    return [f"constant columns carry no information and are left unscaled: {values}"]
+    return [f"constant, and so without information: {values}"]

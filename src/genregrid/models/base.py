@@ -188,6 +188,8 @@ def load_checkpoint(path: Path) -> GenreClassifier:
     Raises:
         UserError: there is no such file, or it is no checkpoint of genregrid.
     """
+    if path.is_dir():
+        path /= "checkpoint.ckpt"  # the folder that `run: PATH` names will do
     if not path.is_file():
         raise UserError(f"checkpoint={path} does not exist: give the checkpoint.ckpt of a run folder.")
     try:

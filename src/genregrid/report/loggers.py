@@ -53,15 +53,18 @@ def wandb_logger(
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
         "reinit": "create_new",  # a multirun's job must not write into the run of the job before it
     }
-    if mode not in ("auto", "online", "offline", "disabled"):
-        raise UserError(f"logger.mode={mode}: choose auto, online, offline or disabled.")
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+    if mode not in ("online", "offline", "disabled"):
+        raise UserError(f"logger.mode or WANDB_MODE is '{mode}': choose online, offline or disabled.")
     if mode == "online":
         try:
             return WandbLogger(experiment=wandb.init(**settings, mode="online"))
         except wandb.Error as error:
-            print(f"W&B cannot be reached ({error}); this run is logged offline, `wandb sync` uploads it later.")
+            reason = str(error).splitlines()[0]
+            print(
+                f"W&B refuses or cannot be reached ({reason}); this run is logged offline, `wandb sync` uploads it later."
+            )
             mode = "offline"
     return WandbLogger(experiment=wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline"))
 
@@ -70,8 +73,12 @@ def _is_logged_in() -> bool:
     """Whether W&B would find a key; never asks, never prompts."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    import wandb
+
+    # where this release logs in, and where those before it did
+    hosts = {urlsplit(wandb.Settings().base_url).hostname or "", "api.wandb.ai"}
     try:
-        return netrc().authenticators(host) is not None
+        known = netrc(os.environ.get("NETRC"))
+        return any(known.authenticators(host) is not None for host in hosts)
     except (OSError, NetrcParseError):
         return False
