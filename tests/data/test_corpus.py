@@ -243,11 +243,14 @@ def test_genres_are_kept_in_the_given_order(load: Callable[..., Corpus]) -> None
 # --- one CSV ------------------------------------------------------------------------------------------------------
 
 
-def test_path_starts_from_the_working_directory_and_wins_over_tables(write_csv: Writer, tmp_path: Path) -> None:
+def test_path_of_another_dataset_is_refused() -> None:
+    with pytest.raises(UserError, match=r"dataset\.path=mine\.csv is read by dataset=csv only"):
+        load_corpus(name="gtzan", slice_seconds=3, path="mine.csv", tables=["other.csv"])
+
+
+def test_path_starts_from_the_working_directory(write_csv: Writer, tmp_path: Path) -> None:
     write_csv(name="here/mine.csv", genres=GENRES)
-    corpus = load_corpus(
-        name="csv", slice_seconds=3, root=str(tmp_path / "elsewhere"), path="here/mine.csv", tables=["other.csv"]
-    )
+    corpus = load_corpus(name="csv", slice_seconds=3, root=str(tmp_path / "elsewhere"), path="here/mine.csv")
     assert list(corpus.table.hashes) == ["mine.csv"]
     assert corpus.artists() is None
     assert corpus.lists() is None

@@ -62,9 +62,7 @@ def wandb_logger(
             return WandbLogger(experiment=wandb.init(**settings, mode="online"))
         except wandb.Error as error:
             reason = str(error).splitlines()[0]
-            print(
-                f"W&B refuses or cannot be reached ({reason}); this run is logged offline, `wandb sync` uploads it later."
-            )
+            print(f"W&B refuses or cannot be reached ({reason}): logging offline, for `wandb sync` to upload later.")
             mode = "offline"
     return WandbLogger(experiment=wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline"))
 

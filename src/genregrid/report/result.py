@@ -1,8 +1,8 @@
 """The result of a run, as the files of its folder.
 
 A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what was run, on what, by which versions),
-``per_genre.csv``, ``predictions.csv``, ``confusion.csv``, ``confusion_slice.csv``, ``split.csv``, and, where a model was
-trained, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
+``per_genre.csv``, ``predictions.csv``, ``confusion.csv``, ``confusion_slice.csv`` and ``split.csv``, and where a model
+was trained, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
 """
 
 import json
