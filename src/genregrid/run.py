@@ -37,7 +37,8 @@ from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, result_of
 
-# The size from which two threads beat one on two idle cores; beside other jobs two cost 4 to 10 times one.
+# Models far below this size gain nothing from a second thread on idle cores, and lose beside other jobs. The bound
+# itself is a guess: it lies between them and models whose matrices fill a core.
 _WEIGHTS_WORTH_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
