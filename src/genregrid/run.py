@@ -299,6 +299,11 @@ def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> Datase
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
 
+def _is_same_corpus(dataset: DatasetConfig, trained: dict[str, Any]) -> bool:
+    """Whether a track's name stands for the recording that it stood for in training."""
+    return bool(dataset.corpus == trained["config"]["dataset"]["corpus"])
+
+
 def _split_for(
     settings: EvaluateConfig, trained: dict[str, Any], dataset: DatasetConfig, corpus: Corpus
 ) -> tuple[SplitConfig, Split]:
@@ -314,7 +319,7 @@ def _split_for(
     elif settings.seed is not None or (trained["leaks"] and corpus.table.hashes == trained["data_hashes"]):
         chosen = replace(own, seed=own.seed if settings.seed is None else settings.seed)
     else:
-        same_corpus = dataset.corpus == trained["config"]["dataset"]["corpus"]
+        same_corpus = _is_same_corpus(dataset, trained)
         set_aside = set(trained["tracks"]["test"]) & set(corpus.table.tracks) if same_corpus else set()
         if set_aside:
             return own, split_by_name(corpus.table, own.protocol, set_aside)
@@ -330,7 +335,7 @@ def _tests_on_seen_tracks(
     A track is known by its features, and within a corpus by its name.
     """
     names = {*trained["tracks"]["train"], *trained["tracks"]["val"]}
-    same_corpus = dataset.corpus == trained["config"]["dataset"]["corpus"]
+    same_corpus = _is_same_corpus(dataset, trained)
     fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
     seen, test = set(trained["seen"]), datamodule.tracks["test"]
     known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in names)]

@@ -234,8 +234,8 @@ def _shuffle_key(table: FeatureTable, unit: NDArray[np.int64], seed: int) -> NDA
     divided nearly alike, so that models on them are compared on the same test tracks.
     """
     first_row = np.searchsorted(unit[unit >= 0], np.arange(unit.max() + 1))
-    names = [f"{table.tracks[track]}.{index}" for track, index in zip(table.track, table.slice_index, strict=True)]
-    return np.asarray(pd.util.hash_array(np.array(names, dtype=object)[first_row], hash_key=f"{seed:016d}"[-16:]))
+    names = [f"{table.tracks[table.track[row]]}.{table.slice_index[row]}" for row in first_row]
+    return np.asarray(pd.util.hash_array(np.array(names, dtype=object), hash_key=f"{seed:016d}"[-16:]))
 
 
 def _fold_parts(
