@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from genregrid.data.feature_csv import TRACK_PATTERN
 from genregrid.errors import UserError
 
-_TRACK_PATTERN = re.compile(r"([^/]+?\.\d{5,})(?:\.[A-Za-z0-9]+)?$")
+_AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)
 
 
 def read_artists(path: Path) -> dict[str, str]:
@@ -71,10 +72,10 @@ def _lines(path: Path, what: str) -> list[str]:
 
 
 def _track_name(text: str, path: Path, row: int) -> str:
-    match = _TRACK_PATTERN.search(text)
-    if match is None:
+    track = _AUDIO_ENDING.sub("", text.rpartition("/")[2])
+    if re.fullmatch(TRACK_PATTERN, track) is None:
         raise UserError(f"{path}, row {row}: '{text}' names no track of the form genre.NNNNN.")
-    return match[1]
+    return track
 
 
 def _artists_from_csv(path: Path) -> dict[str, str]:

@@ -34,8 +34,10 @@ FEATURE_NAMES: tuple[str, ...] = (
 )
 KEY_COLUMNS = ("filename", "length", "label")
 SAMPLE_RATE_HZ = 22_050
+#: `blues.00012` or `rock.Some Song`: a genre, and five digits or more or a word; fewer digits are a slice's.
+TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
 #: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
-FILENAME_PATTERN = r"^(?P<track>(?P<prefix>.+?)\.\d{5,})(?:\.(?P<slice>\d{1,9}))?\.[A-Za-z0-9]+$"
+FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 
 
 def read_feature_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = None) -> pd.DataFrame:
@@ -86,7 +88,7 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], num_rows: int | N
         if scan.num_lines != len(frame) + 1:  # blank lines, or lines broken within quotes
             row = _row_numbers(path)
     frame.attrs["extra"] = [n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS}]
-    return frame.assign(row=row)
+    return frame.copy().assign(row=row)  # the copy joins hundreds of columns, which pandas reads one by one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,170 @@
+"""How descriptors are computed: the recipe in force, its slices, and the note of it that lies beside a CSV.
+
+Rows of two recipes look alike and are not: the padding of the Fourier transform alone moves single cells by tens of
+per cent. So a recipe has a name, the name is written beside every CSV and into every checkpoint, and they are compared.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+import genregrid
+from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.errors import UserError
+from genregrid.features.analysis import Analysis
+from genregrid.features.descriptors import kaggle_descriptors
+from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors
+from genregrid.features.spectrum import FRAME_SAMPLES, HOP_SAMPLES, Padding, num_frames
+
+DescriptorSet = Literal["kaggle", "rich"]
+Describe = Callable[[Analysis], dict[str, NDArray[np.float64]]]
+
+#: What a corpus says whose descriptors were computed nobody knows how.
+UNKNOWN_RECIPE = "unknown"
+#: A clip this close to one slice's length is one row over all its samples: corpora ship "30 s" of 29.9 to 30.7 s.
+WHOLE_CLIP_TOLERANCE = 0.025
+#: The shortest slice; mirrored half a frame needs more than 1024 samples.
+MIN_SLICE_SECONDS = 0.05
+
+_DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
+    "kaggle": (FEATURE_NAMES, kaggle_descriptors),
+    "rich": (RICH_FEATURE_NAMES, rich_descriptors),
+}
+_FRAMES_AT_ONCE = 650  # 15 s; the arrays of a block then stay in the cache, and memory does not grow with the track
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which descriptors, and how they are computed.
+
+    Attributes:
+        descriptors: ``kaggle``, the 57 of Kaggle's GTZAN files, or ``rich``, more than those.
+        padding: ``reflect``, as librosa to 0.9 and Kaggle's files: slices without their last sample, of which one
+            stands only where more samples follow; ``constant``, as librosa from 0.10 on: whole slices.
+    """
+
+    descriptors: DescriptorSet = "kaggle"
+    padding: Padding = "reflect"
+
+    @property
+    def name(self) -> str:
+        """What CSVs, checkpoints and tables call the recipe: ``kaggle-reflect``."""
+        return f"{self.descriptors}-{self.padding}"
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the feature axis, in order."""
+        return _DESCRIPTORS[self.descriptors][0]
+
+    def slice_bounds(self, num_samples: int, slice_seconds: float) -> list[tuple[int, int]]:
+        """Where the slices of a track start and stop, in samples at 22 050 Hz.
+
+        They follow each other from the first sample on; what is left over at the end is in none. A track within 2.5 %
+        of one slice's length is one slice, whole.
+
+        Args:
+            num_samples: of the track.
+            slice_seconds: slice length in seconds, at least 0.05.
+
+        >>> Recipe("kaggle", "reflect").slice_bounds(140_000, 3.0)
+        [(0, 66149), (66150, 132299)]
+        >>> Recipe("kaggle", "constant").slice_bounds(140_000, 3.0)
+        [(0, 66150), (66150, 132300)]
+        >>> Recipe().slice_bounds(661_794, 30.0), Recipe().slice_bounds(60_000, 3.0)
+        ([(0, 661794)], [])
+        """
+        step = round(slice_seconds * SAMPLE_RATE_HZ)
+        if abs(num_samples - step) <= WHOLE_CLIP_TOLERANCE * step:
+            return [(0, num_samples)]
+        left_out = 1 if self.padding == "reflect" else 0
+        num_slices = (num_samples - left_out) // step
+        return [(number * step, (number + 1) * step - left_out) for number in range(num_slices)]
+
+    def describe(self, samples: NDArray[np.float32], slice_seconds: float) -> NDArray[np.float64]:
+        """Descriptors of a track's slices, (slice, feature); no rows for a track shorter than one slice.
+
+        Args:
+            samples: (sample,) float32 at 22 050 Hz, mono, in [-1, 1], finite.
+            slice_seconds: slice length in seconds, at least 0.05.
+        """
+        bounds = self.slice_bounds(len(samples), slice_seconds)
+        if not bounds:
+            return np.empty((0, len(self.feature_names)))
+        num_together = max(1, _FRAMES_AT_ONCE // num_frames(bounds[0][1] - bounds[0][0]))
+        blocks = [bounds[first : first + num_together] for first in range(0, len(bounds), num_together)]
+        return np.concatenate([self._describe(samples, block) for block in blocks])
+
+    def _describe(self, samples: NDArray[np.float32], bounds: list[tuple[int, int]]) -> NDArray[np.float64]:
+        analysis = Analysis(np.stack([samples[start:stop] for start, stop in bounds]), self.padding)
+        columns = _DESCRIPTORS[self.descriptors][1](analysis)
+        return np.column_stack([columns[name] for name in self.feature_names])
+
+
+def recipe_named(name: str) -> Recipe | None:
+    """The recipe of that name; ``None`` for names of other people's extractions."""
+    known = {Recipe(d, p).name: Recipe(d, p) for d in get_args(DescriptorSet) for p in get_args(Padding)}
+    return known.get(name)
+
+
+@dataclass(frozen=True)
+class RecipeNote:
+    """What is written beside a CSV about how it was made.
+
+    Attributes:
+        recipe: the recipe's name.
+        slice_seconds: slice length in seconds.
+        sha256: of the CSV, so that a note is not taken for that of another file of the same name.
+    """
+
+    recipe: str
+    slice_seconds: float
+    sha256: str
+
+    def to_json(self) -> str:
+        """The note as text."""
+        content = {
+            "recipe": self.recipe,
+            "slice_seconds": self.slice_seconds,
+            "sha256": self.sha256,
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "frame_samples": FRAME_SAMPLES,
+            "hop_samples": HOP_SAMPLES,
+            "made_by": f"genregrid {genregrid.__version__}",
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+def note_path(csv_path: Path) -> Path:
+    """Where the note of a CSV lies.
+
+    >>> str(note_path(Path("mine/features_3_sec.csv")))
+    'mine/features_3_sec.recipe.json'
+    """
+    return csv_path.with_suffix(".recipe.json")
+
+
+def read_note(csv_path: Path) -> RecipeNote | None:
+    """The note beside a CSV; ``None`` where there is none.
+
+    Raises:
+        UserError: the note cannot be read.
+    """
+    path = note_path(csv_path)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        note = RecipeNote(content["recipe"], float(content["slice_seconds"]), content["sha256"])
+        if not (isinstance(note.recipe, str) and isinstance(note.sha256, str) and 0 < note.slice_seconds < math.inf):
+            raise ValueError("the values are none of a note")
+        return note
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        raise UserError(
+            f"{path} is no note of a recipe: delete it and set dataset.recipe, or extract {csv_path.name} again."
+        ) from None

@@ -1,0 +1,156 @@
+"""Short-time spectra of slices, and the filter banks over them: mel bands and pitch classes.
+
+Everything is at 22 050 Hz, in frames of 2048 samples (93 ms) every 512 (23 ms), and agrees with librosa's defaults.
+Arrays have frames before bins, as a Fourier transform leaves them.
+"""
+
+from functools import lru_cache
+from typing import Literal, cast
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+
+#: What stands beyond the ends of a slice, so that the first frame is centred on its first sample: the slice mirrored
+#: (librosa to 0.9) or zeros (librosa from 0.10 on).
+Padding = Literal["reflect", "constant"]
+
+FRAME_SAMPLES = 2048
+HOP_SAMPLES = 512
+NUM_BINS = FRAME_SAMPLES // 2 + 1
+NUM_MELS = 128
+NUM_CHROMA = 12
+FREQUENCIES_HZ = np.arange(NUM_BINS) * (SAMPLE_RATE_HZ / FRAME_SAMPLES)
+
+_HOPS = FRAME_SAMPLES // HOP_SAMPLES  # frames that cover one sample
+_A0_HZ = 27.5
+#: Below it a float32 counts as zero, as in librosa.
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def pad(samples: NDArray[np.float32], padding: Padding) -> NDArray[np.float32]:
+    """(slice, sample) -> (slice, sample + 2048), half a frame at both ends."""
+    half = FRAME_SAMPLES // 2
+    return np.pad(samples, ((0, 0), (half, half)), mode=padding)
+
+
+def num_frames(num_samples: int) -> int:
+    """Frames of a slice.
+
+    >>> num_frames(66149)
+    130
+    """
+    return 1 + num_samples // HOP_SAMPLES
+
+
+def framed(padded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(slice, padded sample) -> (slice, frame, 2048), a view."""
+    return np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES, axis=1)[:, ::HOP_SAMPLES]
+
+
+def stft(padded: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Spectra of Hann-windowed frames, (slice, padded sample) -> (slice, frame, bin)."""
+    return cast(NDArray[np.complex64], scipy.fft.rfft(framed(padded) * _hann(), overwrite_x=True))
+
+
+def istft(spectra: NDArray[np.complex64], num_samples: int) -> NDArray[np.float32]:
+    """The slices whose spectra these are, by least squares, (slice, frame, bin) -> (slice, sample).
+
+    Source: Griffin and Lim, "Signal Estimation from Modified Short-Time Fourier Transform", 1984, equation 6.
+    """
+    frames = scipy.fft.irfft(spectra, FRAME_SAMPLES, overwrite_x=True)
+    frames *= _hann()
+    weight = _overlap_added(np.broadcast_to(np.square(_hann()), (1, spectra.shape[1], FRAME_SAMPLES)))
+    samples = np.divide(_overlap_added(frames), np.maximum(weight, TINY), dtype=np.float32)
+    half = FRAME_SAMPLES // 2
+    return samples[:, half : half + num_samples]
+
+
+def _overlap_added(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    num_slices, num = frames.shape[:2]
+    blocks = frames.reshape(num_slices, num, _HOPS, HOP_SAMPLES)  # (slice, frame, hop within, sample)
+    total = np.zeros((num_slices, num + _HOPS - 1, HOP_SAMPLES), np.float32)
+    for hop in range(_HOPS):
+        total[:, hop : hop + num] += blocks[:, :, hop]
+    return total.reshape(num_slices, -1)
+
+
+@lru_cache(maxsize=1)
+def _hann() -> NDArray[np.float32]:
+    return hann(FRAME_SAMPLES).astype(np.float32)
+
+
+def hann(num: int) -> NDArray[np.float64]:
+    """A raised cosine over `num` samples, of the period `num`, (sample,)."""
+    angle = 2 * np.pi / num * np.arange(num)
+    return np.asarray(0.5 - 0.5 * np.cos(angle))
+
+
+@lru_cache(maxsize=1)
+def mel_filters() -> NDArray[np.float32]:
+    """Weights of 128 triangular mel bands of equal area, (bin, band) float32.
+
+    Source: Slaney, "Auditory Toolbox: Version 2", 1998: linear below 1000 Hz, logarithmic above.
+    """
+    edge = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE_HZ / 2), NUM_MELS + 2))
+    rising = (FREQUENCIES_HZ[:, None] - edge[:-2]) / np.diff(edge)[:-1]
+    falling = (edge[2:] - FREQUENCIES_HZ[:, None]) / np.diff(edge)[1:]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return cast(NDArray[np.float32], (triangles * 2.0 / (edge[2:] - edge[:-2])).astype(np.float32))
+
+
+_LINEAR_HZ_PER_MEL = 200 / 3
+_LOG_FROM_HZ = 1000.0
+_LOG_FROM_MEL = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27  # 27 mels from 1000 to 6400 Hz
+
+
+def _hz_to_mel(hz: float) -> float:
+    """Mels of a frequency above 1000 Hz."""
+    return float(_LOG_FROM_MEL + np.log(hz / _LOG_FROM_HZ) / _LOG_STEP)
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    above = _LOG_FROM_HZ * np.exp(_LOG_STEP * (mel - _LOG_FROM_MEL))
+    return np.where(mel < _LOG_FROM_MEL, mel * _LINEAR_HZ_PER_MEL, above)
+
+
+def octaves(hz: NDArray[np.floating], tuning: float = 0.0) -> NDArray[np.floating]:
+    """Octaves above A0, 27.5 Hz, where the A of 440 Hz is `tuning` semitones higher."""
+    return np.asarray(np.log2(hz / (_A0_HZ * 2.0 ** (tuning / NUM_CHROMA))))
+
+
+@lru_cache(maxsize=128)  # a tuning is one of a hundred values
+def chroma_filters(tuning: float) -> NDArray[np.float32]:
+    """Weights of the twelve pitch classes from C on, (bin, class) float32.
+
+    Each bin belongs to the classes around its pitch by a bell of half a semitone's width or of its own, whichever is
+    wider, and counts most about five octaves above A0.
+
+    Args:
+        tuning: how far the music's A lies above 440 Hz, in semitones, -0.5 to 0.5.
+
+    Source: Ellis, "Chroma Feature Analysis and Synthesis", 2007.
+    """
+    # Over all bins of the frame, not only those below half the sample rate: the last width needs a neighbour
+    pitch = NUM_CHROMA * octaves(np.arange(1, NUM_BINS + 1) * (SAMPLE_RATE_HZ / FRAME_SAMPLES), tuning)
+    pitch = np.concatenate([[pitch[0] - 1.5 * NUM_CHROMA], pitch])  # bin 0 has no pitch: far below the others
+    width = np.maximum(np.diff(pitch), 1.0)
+    pitch = pitch[:-1]
+    half = NUM_CHROMA // 2
+    away = (pitch[:, None] - np.arange(NUM_CHROMA) + half) % NUM_CHROMA - half  # semitones, -6 to 6
+    weights = np.exp(-0.5 * (2 * away / width[:, None]) ** 2)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    weights *= np.exp(-0.5 * ((pitch / NUM_CHROMA - 5) / 2) ** 2)[:, None]
+    return np.roll(weights, -3, axis=1).astype(np.float32)  # from A on -> from C on
+
+
+@lru_cache(maxsize=1)
+def dct_filters() -> NDArray[np.float32]:
+    """The first 20 orthonormal cosines over the mel bands (DCT-II), (band, coefficient) float32."""
+    angle = np.pi / NUM_MELS * np.outer(np.arange(NUM_MELS) + 0.5, np.arange(20))
+    cosines = np.sqrt(2 / NUM_MELS) * np.cos(angle)
+    cosines[:, 0] /= np.sqrt(2)
+    return cast(NDArray[np.float32], cosines.astype(np.float32))
