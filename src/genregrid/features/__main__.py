@@ -1,0 +1,120 @@
+"""Feature CSVs from a folder of music: ``python -m genregrid.features FOLDER --slice 3 --out features_3_sec.csv``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+from genregrid.errors import UserError
+
+try:
+    from tqdm import tqdm
+
+    from genregrid.features.extraction import Extracted, extract
+    from genregrid.features.folder import Found, find_tracks
+    from genregrid.features.recipe import MIN_SLICE_SECONDS, DescriptorSet, Recipe
+    from genregrid.features.spectrum import Padding
+except ModuleNotFoundError as error:
+    print(f'{error.name} is not installed: set up once with `pip install -e ".[audio]"`.', file=sys.stderr)
+    sys.exit(2)
+
+_MAX_SLICE_SECONDS = 3600.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0, 1 if a recording was skipped, 2 for a mistake, 130 after ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        outputs = _outputs(options.slice, options.out)
+        found = find_tracks(options.source)
+        recipe = Recipe(options.recipe, options.padding)
+        done = extract(
+            found,
+            outputs,
+            recipe,
+            num_workers=options.workers,
+            overwrite=options.overwrite,
+            tell=tqdm.write,
+            show_bar=None,
+        )
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return _report(found, outputs, recipe, done)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m genregrid.features",
+        description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
+    )
+    parser.add_argument(
+        "source", type=Path, help="a folder with one folder per genre, or a CSV of path, label [, artist]"
+    )
+    parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
+    parser.add_argument("--out", type=Path, required=True, help="the CSV; for several slice lengths a folder")
+    parser.add_argument("--recipe", choices=get_args(DescriptorSet), default="kaggle", help="57 descriptors, or more")
+    parser.add_argument(
+        "--padding",
+        choices=get_args(Padding),
+        default="reflect",
+        help="reflect as Kaggle's files, constant as librosa's now",
+    )
+    parser.add_argument("--workers", type=_workers, default=_num_cores(), help="processes (one per core)")
+    parser.add_argument("--overwrite", action="store_true", help="replace CSVs that are there already")
+    return parser
+
+
+def _slice_seconds(text: str) -> list[float]:
+    try:
+        seconds = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not seconds, such as 3 or 1,3,6") from None
+    if not all(MIN_SLICE_SECONDS <= number <= _MAX_SLICE_SECONDS for number in seconds):
+        raise argparse.ArgumentTypeError(f"a slice lasts {MIN_SLICE_SECONDS:g} to {_MAX_SLICE_SECONDS:g} seconds")
+    return seconds
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("1 process or more")
+    return int(text)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
+    is_file = out.suffix == ".csv" and not out.is_dir()
+    if len(slice_seconds) > 1 and is_file:
+        raise UserError(f"--out {out} is one file for {len(slice_seconds)} slice lengths: name a folder.")
+    if is_file:
+        return {slice_seconds[0]: out}
+    return {seconds: out / f"features_{seconds:g}_sec.csv" for seconds in slice_seconds}
+
+
+def _report(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:
+    """Print what was written and what was not; the exit code."""
+    genres = len({track.genre for track in found.tracks})
+    for seconds, path in outputs.items():
+        if done.num_slices[seconds]:
+            count = f"{done.num_slices[seconds]} slices of {seconds:g} s"
+            print(f"{path}: {count} of {done.num_tracks} tracks in {genres} genres, recipe {recipe.name}")
+        else:
+            print(f"{path}: not written, no recording has a slice of {seconds:g} s")
+    if found.left_aside:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in found.left_aside.most_common())
+        print(f"left aside, not audio: {kinds}")
+    if done.num_skipped:
+        print(f"{done.num_skipped} skipped; {done.tracks_path} says why")
+    return 1 if done.num_skipped or not all(done.num_slices.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""A corpus of recordings becomes feature CSVs: all cores, restartable, each file whole or not there at all."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from genregrid.errors import UserError
+from genregrid.features.folder import Found, TrackFile
+from genregrid.features.journal import Described, Journal, seconds_key
+from genregrid.features.recipe import Recipe, RecipeNote, note_path
+from genregrid.features.workers import describe_files
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction has written.
+
+    Attributes:
+        num_slices: rows of the CSV of each slice length in seconds; a length without rows has no CSV.
+        num_tracks: recordings described.
+        num_skipped: recordings that are in no CSV.
+        tracks_path: the CSV that says what became of each recording.
+    """
+
+    num_slices: dict[float, int]
+    num_tracks: int
+    num_skipped: int
+    tracks_path: Path
+
+
+def extract(
+    found: Found,
+    outputs: Mapping[float, Path],
+    recipe: Recipe,
+    *,
+    num_workers: int = 1,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = print,
+    show_bar: bool | None = False,
+) -> Extracted:
+    """Describe recordings and write one CSV per slice length, the note of its recipe, and the list of tracks.
+
+    A run that is stopped leaves a journal beside the first CSV; the same call goes on from it.
+
+    Args:
+        found: the recordings.
+        outputs: path of the CSV of each slice length in seconds.
+        recipe: how to describe them.
+        num_workers: processes, at least 1.
+        overwrite: whether CSVs that are there already are replaced.
+        tell: is given one line for every recording that is skipped or odd.
+        show_bar: whether to show a progress bar; ``None`` shows one on a terminal.
+
+    Raises:
+        UserError: an output is there already, or cannot be written.
+    """
+    first = next(iter(outputs.values()))
+    tracks_path = first.with_suffix(".tracks.csv") if len(outputs) == 1 else first.with_name("tracks.csv")
+    journal_path = tracks_path.with_name(tracks_path.stem.removesuffix(".tracks") + ".partial")
+    there = [path for path in (*outputs.values(), tracks_path) if path.exists()]
+    if there and not overwrite and not journal_path.exists():
+        raise UserError(f"{there[0]} is there already: say --overwrite to replace it, or another --out.")
+    try:
+        journal = Journal(journal_path, recipe, list(outputs))
+    except OSError as error:
+        raise UserError(f"{journal_path} cannot be written ({error.strerror}): say another --out.") from None
+    try:
+        skipped = _describe_all(found, journal, recipe, list(outputs), num_workers, tell, show_bar)
+        kept = [track for track in found.tracks if track.track not in skipped]
+        num_slices = {
+            seconds: _write_features(path, journal, kept, recipe, seconds) for seconds, path in outputs.items()
+        }
+        _write_tracks(tracks_path, found, journal)
+        journal.finish()
+    finally:
+        journal.close()
+    return Extracted(num_slices, len(kept), len(skipped) + len(found.skipped), tracks_path)
+
+
+def _describe_all(
+    found: Found,
+    journal: Journal,
+    recipe: Recipe,
+    slice_seconds: Sequence[float],
+    num_workers: int,
+    tell: Callable[[str], None],
+    show_bar: bool | None,
+) -> set[str]:
+    """Describe what the journal lacks; the names of all tracks that were skipped."""
+    todo = [track for track in found.tracks if not journal.has(track)]
+    num_done = len(found.tracks) - len(todo)
+    if num_done:
+        tell(f"going on: {num_done} of {len(found.tracks)} recordings are in {journal.path} already")
+    for path, reason in found.skipped:
+        tell(f"skipped {path}: {reason}")
+    skipped = set()
+    disable = None if show_bar is None else not show_bar
+    with tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable) as bar:
+        for described in describe_files(todo, recipe, slice_seconds, min(num_workers, max(len(todo), 1))):
+            journal.add(described)
+            if described.skipped:
+                skipped.add(described.track)
+                tell(f"skipped {described.path}: {described.skipped}")
+            elif described.notes:
+                tell(f"noted {described.path}: {'; '.join(described.notes)}")
+            bar.update()
+    return skipped
+
+
+def _write_features(path: Path, journal: Journal, tracks: Sequence[TrackFile], recipe: Recipe, seconds: float) -> int:
+    """Write the CSV of one slice length and the note of its recipe; the number of its rows, and no file for none.
+
+    Rows are called ``TRACK.SLICE.wav``, or ``TRACK.wav`` where no track has more than one.
+    """
+    key = seconds_key(seconds)
+    num_slices = [len(described.rows[key]) for described in journal.entries(tracks)]
+    if not any(num_slices):
+        return 0
+    with _replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["filename", "length", *recipe.feature_names, "label"])
+        for described in journal.entries(tracks):
+            for index, (length, *features) in enumerate(described.rows[key]):
+                place = "" if max(num_slices) == 1 else f".{index}"
+                writer.writerow([f"{described.track}{place}.wav", int(length), *features, described.genre])
+    with path.open("rb") as written:
+        note = RecipeNote(recipe.name, seconds, hashlib.file_digest(written, "sha256").hexdigest())
+    with _replacing(note_path(path)) as file:
+        file.write(note.to_json())
+    return sum(num_slices)
+
+
+def _write_tracks(path: Path, found: Found, journal: Journal) -> None:
+    """Write what became of every recording; with its columns track and artist it is an artist index too."""
+
+    def cells(described: Described) -> list[Any]:
+        d = described
+        return [d.track, d.genre, d.artist, d.path, d.seconds, d.skipped, "; ".join(d.notes)]
+
+    with _replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["track", "label", "artist", "path", "seconds", "skipped", "notes"])
+        writer.writerows(cells(described) for described in journal.entries(found.tracks))
+        writer.writerows(["", "", "", str(skipped), "", reason, ""] for skipped, reason in found.skipped)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` once it is whole.
+
+    Raises:
+        UserError: it cannot be written; what stood there stays.
+    """
+    part = path.with_name(path.name + ".writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): make room or allow it, and run the same command again; "
+            "nothing that was described is lost."
+        ) from None

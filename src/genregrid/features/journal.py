@@ -1,0 +1,163 @@
+"""The journal of an extraction: what is done so far, one line per track, so that a stopped run goes on."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from genregrid.errors import UserError
+from genregrid.features.folder import TrackFile
+from genregrid.features.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Described:
+    """What became of one recording.
+
+    Attributes:
+        path: of the file.
+        size_bytes: of the file, and
+        modified_ns: its time of change: both tell whether it is still the same.
+        track: its name.
+        genre: its label.
+        artist: who plays, empty where unknown.
+        seconds: its length; 0 where it could not be read.
+        skipped: why it is in no CSV; empty if it is in one.
+        notes: what is odd about it.
+        rows: by slice length in seconds (`seconds_key`): samples and descriptors of each slice.
+    """
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    track: str
+    genre: str
+    artist: str = ""
+    seconds: float = 0.0
+    skipped: str = ""
+    notes: tuple[str, ...] = ()
+    rows: dict[str, list[list[float]]] = field(default_factory=dict)
+
+    def told(self, **changes: Any) -> "Described":
+        """The same with more said about it."""
+        return replace(self, **changes)
+
+
+class Journal:
+    """A file of one JSON object per line: the settings first, then a line per track as it is done.
+
+    Args:
+        path: of the journal; begun if missing, else gone on with.
+        recipe: of the extraction.
+        slice_seconds: its slice lengths.
+
+    Raises:
+        UserError: the journal was begun with other settings.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
+        self.path = path
+        settings = {"recipe": recipe.name, "slice_seconds": sorted(slice_seconds)}
+        self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
+        self._done: dict[str, tuple[str, int, int]] = {}
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        self._file = path.open("r+b")
+        begun = _parsed(self._file.readline())
+        if begun is not None and begun != settings:
+            self._file.close()
+            raise UserError(
+                f"{path} was begun with other settings, {json.dumps(begun)}: use those to go on, or delete it to start "
+                "anew."
+            )
+        if begun is None:  # stopped within the first line
+            self._file.seek(0)
+            self._file.write(json.dumps(settings).encode() + b"\n")
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Note where the line of each track is, and cut off a line that was stopped half-way."""
+        offset = self._file.tell()
+        while line := self._file.readline():
+            entry = _parsed(line)
+            if entry is None or not line.endswith(b"\n"):
+                break
+            self._remember(entry, offset, len(line))
+            offset += len(line)
+        self._file.truncate(offset)
+        self._file.seek(offset)
+
+    def _remember(self, entry: Mapping[str, Any], offset: int, num_bytes: int) -> None:
+        self._where[entry["track"]] = (offset, num_bytes)
+        if not entry["skipped"]:  # what was skipped is tried again: it may have been mended
+            self._done[entry["track"]] = (entry["path"], entry["size_bytes"], entry["modified_ns"])
+
+    def has(self, track: TrackFile) -> bool:
+        """Whether this very file was described already."""
+        return track.track in self._done and self._done[track.track] == (str(track.path), *file_state(track.path))
+
+    def add(self, described: Described) -> None:
+        """Write a track's line; it is there for good when this returns.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        line = json.dumps(asdict(described)).encode() + b"\n"
+        offset = self._file.tell()
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be written ({error.strerror}): {len(self._done)} tracks are kept in it; make room "
+                "and run the same command again to go on."
+            ) from None
+        self._remember(asdict(described), offset, len(line))
+
+    def entries(self, tracks: Sequence[TrackFile]) -> Iterator[Described]:
+        """What became of the given tracks, in their order, read one by one."""
+        end = self._file.tell()
+        for track in tracks:
+            offset, num_bytes = self._where[track.track]
+            self._file.seek(offset)
+            yield Described(**json.loads(self._file.read(num_bytes)))
+        self._file.seek(end)
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        with contextlib.suppress(OSError):  # the rest of a line that a full disk did not take
+            self._file.close()
+
+    def finish(self) -> None:
+        """Delete the journal: the CSVs are written."""
+        self.close()
+        self.path.unlink()
+
+
+def seconds_key(slice_seconds: float) -> str:
+    """A slice length as a key of JSON.
+
+    >>> seconds_key(3.0), seconds_key(0.5)
+    ('3', '0.5')
+    """
+    return f"{slice_seconds:g}"
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds; -1 where the file cannot be looked at."""
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
