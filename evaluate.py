@@ -1,4 +1,4 @@
-"""Score a checkpoint (``python evaluate.py checkpoint=PATH``) or gather runs (``python evaluate.py runs=FOLDER``)."""
+"""Score a checkpoint (``checkpoint=PATH``) or audio with it (``audio=song.mp3``), or gather runs (``runs=FOLDER``)."""
 
 import sys
 from pathlib import Path
@@ -24,13 +24,19 @@ register_schemas()
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
-    """Score a checkpoint or gather runs, and print one table."""
+    """Score a checkpoint or recordings with it, or gather runs, and print the result."""
     if (cfg.checkpoint is None) == (cfg.runs is None):
         raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
+    if cfg.audio is not None and cfg.checkpoint is None:
+        raise UserError(f"audio={cfg.audio} needs a model to score it: add checkpoint=PATH.")
     if cfg.runs is not None:
         from genregrid.report.leaderboard import write_leaderboard
 
         print(write_leaderboard(Path(cfg.runs), folder))
+    elif cfg.audio is not None:
+        from genregrid.listen import listen
+
+        print(listen(Path(cfg.checkpoint), Path(cfg.audio), folder))
     else:
         from genregrid.run import evaluate  # torch and Lightning take seconds to import; a leaderboard needs neither
 

@@ -17,7 +17,7 @@ class DatasetConfig:
     name: str = MISSING
     corpus: str = MISSING  # which recordings the track names stand for; two datasets of one corpus share its tracks
     label: str = MISSING  # in folder names and tables; says so where a corpus is synthetic
-    recipe: str = MISSING  # how the descriptors were computed; models and tables of two recipes are never mixed
+    recipe: str = "unknown"  # how the descriptors were computed; models and tables of two recipes are never mixed
     root: str = "."
     path: str | None = None
     tables: list[str] = field(default_factory=list)
@@ -80,6 +80,7 @@ class EvaluateConfig:
 
     checkpoint: str | None = None
     runs: str | None = None
+    audio: str | None = None
     dataset: DatasetConfig | None = None
     split: SplitConfig | None = None
     logger: Any = None

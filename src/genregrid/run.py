@@ -33,6 +33,7 @@ from genregrid.data.split import (
 )
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
+from genregrid.features.recipe import UNKNOWN_RECIPE
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, result_of
@@ -41,6 +42,8 @@ from genregrid.report.result import Result, result_of
 # itself is a guess: it lies between them and models whose matrices fill a core.
 _WEIGHTS_WORTH_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
+# What a checkpoint keeps beside the facts of run.json.
+_NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices")
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
 
 
@@ -60,18 +63,22 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
     corpus = _corpus(settings.dataset, settings.slice)
+    dataset = replace(settings.dataset, recipe=corpus.recipe)
     split = _split(corpus, settings.split)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
+    config["dataset"]["recipe"] = corpus.recipe
     datamodule = _datamodule(corpus.table, split, config)
     model = _model(settings.model, corpus.table)
     model.fit_scaler(datamodule.training_features)
-    facts = run_facts(model_name, config) | data_facts(settings.dataset, settings.split, datamodule, split.leaks)
+    facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
     model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
     unresolved: Any = OmegaConf.to_container(cfg.dataset)
     model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
+    model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
+    model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
     notes = _announce(facts, datamodule)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     with _logger(settings.logger, facts, folder) as logger:
         _fit_and_test(model, datamodule, settings.trainer, folder, logger)
         result = result_of(model.scored, datamodule, facts, model.curves, notes)
@@ -95,10 +102,12 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     trained = model.provenance
     dataset = _dataset_for(model, settings.dataset)
     corpus = _corpus(dataset, model.slice_seconds)
+    dataset = replace(dataset, recipe=corpus.recipe)
+    _refuse_other_recipe(dataset, trained["recipe"])
     split_config, split = _split_for(settings, trained, dataset, corpus)
     datamodule = _datamodule(corpus.table, split, trained["config"])
     leaks = split.leaks or trained["leaks"] or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
-    facts = {name: value for name, value in trained.items() if name not in ("config", "tracks", "seen", "root")}
+    facts = {name: value for name, value in trained.items() if name not in _NOT_FACTS}
     facts |= data_facts(dataset, split_config, datamodule, leaks)
     facts |= {"synthetic": dataset.synthetic or trained["synthetic"], "checkpoint": str(settings.checkpoint)}
     facts |= {"trained_on": f"{trained['dataset_label']} ({trained['split_label']})"}
@@ -146,7 +155,7 @@ def _check(settings: TrainConfig) -> None:
 
 def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
     arguments = asdict(dataset)
-    for name in ("corpus", "label", "recipe"):  # of outputs and checkpoints, not of files
+    for name in ("corpus", "label"):  # of outputs and checkpoints, not of files
         del arguments[name]
     return load_corpus(**arguments, slice_seconds=slice_seconds)
 
@@ -289,14 +298,18 @@ def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> Datase
     trained = DatasetConfig(**model.provenance["config"]["dataset"])
     if chosen is None:
         chosen = replace(trained, root=str(OmegaConf.create({"root": model.provenance["root"]}).root))
-    if chosen.recipe != trained.recipe:
-        raise UserError(
-            f"the checkpoint was trained on descriptors of the recipe '{trained.recipe}', but dataset={chosen.name} "
-            f"holds '{chosen.recipe}': extract one of them again, or say dataset.recipe={trained.recipe} if they are "
-            "the same."
-        )
+    if chosen.recipe != UNKNOWN_RECIPE:  # a note beside the table may still name it
+        _refuse_other_recipe(chosen, trained.recipe)
     # a genre that the model does not know is then refused with its row, and features come in the model's order
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
+
+
+def _refuse_other_recipe(dataset: DatasetConfig, trained: str) -> None:
+    if dataset.recipe != trained:
+        raise UserError(
+            f"the checkpoint was trained on descriptors of the recipe '{trained}', but dataset={dataset.name} holds "
+            f"'{dataset.recipe}': extract one of them again, or say dataset.recipe={trained} if they are the same."
+        )
 
 
 def _is_same_corpus(dataset: DatasetConfig, trained: dict[str, Any]) -> bool:

@@ -8,10 +8,12 @@ from typing import Any
 
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
+from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
+from genregrid.features.recipe import UNKNOWN_RECIPE, RecipeNote, note_path, read_note, recipe_named
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Corpus:
     Attributes:
         table: slices of the wanted length.
         source: the table that they were pooled from, in which repeated recordings are found.
+        recipe: name of the recipe of its descriptors; "unknown" where nobody says.
         artists: reads the artist by track name; ``None`` where the corpus has no artist index.
         lists: reads the published part by track name; ``None`` where there are no lists.
     """
 
     table: FeatureTable
     source: FeatureTable
+    recipe: str
     artists: Callable[[], Mapping[str, str] | None]
     lists: Callable[[], Mapping[str, str] | None]
 
@@ -35,6 +39,7 @@ def load_corpus(
     *,
     name: str,
     slice_seconds: float,
+    recipe: str = UNKNOWN_RECIPE,
     root: str = ".",
     path: str | None = None,
     tables: Sequence[str] = (),
@@ -53,6 +58,7 @@ def load_corpus(
     Args:
         name: of the corpus, for messages.
         slice_seconds: wanted slice length in seconds.
+        recipe: name of the recipe of the descriptors; "unknown" takes it from the note beside a CSV, if there is one.
         root: folder that relative paths start from.
         path: one feature CSV in place of `tables`, relative to the working directory.
         tables: feature CSVs; those of the wanted length are read, else those that can be pooled to it.
@@ -67,7 +73,8 @@ def load_corpus(
         hint: how to get the files, said when one is missing and cannot be fetched.
 
     Raises:
-        UserError: a file is missing or breaks the contract, or no table makes the wanted slices.
+        UserError: a file is missing or breaks the contract, no table makes the wanted slices, or the note beside a
+            table names another recipe.
     """
     if not 0 < slice_seconds < math.inf:
         raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
@@ -79,16 +86,26 @@ def load_corpus(
             raise UserError(f"dataset.num_tracks={num_tracks}: a multiple of 10 from 20 to 1000000.")
         twin = draw_twin(num_tracks=num_tracks)
         table = table_from_frame(twin.frame, source=name, genres=genres)
-        corpus = Corpus(table, table, lambda: twin.artists, lambda: twin.filtered)
+        corpus = Corpus(table, table, recipe, lambda: twin.artists, lambda: twin.filtered)
     else:
         if path is not None and not Path(path).is_file():
             raise UserError(f"dataset.path={path} does not exist or is no file.")
         names = tables if path is None else [str(Path(path).absolute())]
         chosen = _choose_tables(files, names, slice_seconds, table_slice_seconds)
-        table = read_table(chosen, genres=genres, slice_seconds=table_slice_seconds)
+        notes = {path: read_note(path) for path in chosen}
+        recipe = _agreed_recipe(recipe, notes)
+        known = recipe_named(recipe)
+        table = read_table(
+            chosen,
+            genres=genres,
+            slice_seconds=table_slice_seconds or next((note.slice_seconds for note in notes.values() if note), None),
+            feature_names=known.feature_names if known else FEATURE_NAMES,
+        )
+        _check_notes(notes, table)
         corpus = Corpus(
             table=table,
             source=table,
+            recipe=recipe,
             artists=lambda: read_artists(files.path(artists)) if artists else None,
             lists=lambda: read_lists({part: files.path(p) for part, p in filtered.items()}) if filtered else None,
         )
@@ -119,9 +136,38 @@ class _Files:
         raise UserError(f"{target} does not exist: give a path from the folder dataset.root={self.root}.")
 
     def slice_seconds(self, name: str) -> float:
-        """Known without the file for those that are offered for download."""
+        """Known without the file for those that are offered for download, and by the note of those that have one."""
         declared = self.downloads.get(name, {}).get("slice_seconds")
-        return float(declared) if declared is not None else peek_slice_seconds(self.path(name))
+        if declared is not None:
+            return float(declared)
+        path = self.path(name)
+        note = read_note(path)
+        return note.slice_seconds if note else peek_slice_seconds(path)
+
+
+def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
+    """The recipe that the dataset and the notes beside its tables name."""
+    for path, note in notes.items():
+        if note is None:
+            continue
+        if recipe == UNKNOWN_RECIPE:
+            recipe = note.recipe
+        elif recipe != note.recipe:
+            raise UserError(
+                f"{path} was extracted by the recipe '{note.recipe}', says {note_path(path).name}, not by '{recipe}': "
+                "set dataset.recipe to it, and read tables of one recipe at a time."
+            )
+    return recipe
+
+
+def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -> None:
+    """Refuse the note of another file of the same name: its recipe would be believed."""
+    for path, note in notes.items():
+        if note is not None and note.sha256 not in table.hashes.values():
+            raise UserError(
+                f"{path} is not the file that {note_path(path).name} was written for: delete the note and set "
+                "dataset.recipe, or extract the features again."
+            )
 
 
 def _choose_tables(
