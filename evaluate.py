@@ -25,10 +25,12 @@ register_schemas()
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
     """Score a checkpoint or recordings with it, or gather runs, and print the result."""
+    if cfg.audio is not None and (cfg.checkpoint is None or cfg.runs is not None):
+        raise UserError(f"audio={cfg.audio} needs one model to score it: give checkpoint=PATH, and no runs.")
     if (cfg.checkpoint is None) == (cfg.runs is None):
         raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
-    if cfg.audio is not None and cfg.checkpoint is None:
-        raise UserError(f"audio={cfg.audio} needs a model to score it: add checkpoint=PATH.")
+    if cfg.audio is not None and (cfg.dataset is not None or cfg.split is not None or cfg.seed is not None):
+        raise UserError(f"audio={cfg.audio} is scored as it is: leave out dataset, split and seed.")
     if cfg.runs is not None:
         from genregrid.report.leaderboard import write_leaderboard
 

@@ -227,7 +227,7 @@ def test_evaluate_refuses_a_table_that_does_not_fit(
 def test_evaluate_refuses_another_recipe(run: Trainer, tmp_path: Path) -> None:
     run("run")
     cfg = composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", "dataset=gtzan10")
-    with pytest.raises(UserError, match="recipe 'unknown', but dataset=gtzan10 holds 'librosa-constant'"):
+    with pytest.raises(UserError, match="recipe 'unknown', but dataset=gtzan10 holds 'kaggle-constant'"):
         evaluate(cfg, tmp_path / "x")
 
 

@@ -14,12 +14,12 @@ from genregrid.data.window import window_bounds, window_rows
 from genregrid.errors import UserError
 from genregrid.metrics import track_vote
 from genregrid.models.base import GenreClassifier, load_checkpoint
-from genregrid.report.timeline import Heard
 
 try:
     from genregrid.features.audio import AudioError, Recording, read_audio
     from genregrid.features.folder import audio_files
     from genregrid.features.recipe import Recipe, recipe_named
+    from genregrid.report.timeline import Heard
 except ModuleNotFoundError as error:
     raise UserError(f'{error.name} is not installed: audio needs `pip install -e ".[audio]"`.') from None
 
@@ -108,7 +108,7 @@ def _table(model: GenreClassifier, recipe: Recipe, recording: Recording) -> Feat
     source_seconds = model.provenance["source_slice_seconds"]
     bounds = recipe.slice_bounds(len(recording.samples), source_seconds)
     if len(bounds) < round(model.slice_seconds / source_seconds):
-        raise AudioError(f"lasts {recording.seconds:.2f} s, less than a slice of {model.slice_seconds:g} s")
+        raise AudioError(f"lasts {recording.seconds:.2f} s, too short for a slice of {model.slice_seconds:g} s")
     features = recipe.describe(recording.samples, source_seconds).astype(np.float32)
     if not np.isfinite(features).all():
         raise AudioError("its descriptors are not finite: its samples lie far beyond full scale")

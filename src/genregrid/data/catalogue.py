@@ -24,7 +24,7 @@ def read_artists(path: Path) -> dict[str, str]:
         UserError: the file is missing or has neither form.
     """
     lines = _lines(path, "an artist index")
-    if ":::" not in "".join(lines):
+    if ":::" not in "".join(lines) or {"track", "artist"} <= set(lines[0].split(",")):
         return _artists_from_csv(path)
     artists: dict[str, str] = {}
     for row, line in enumerate(lines, start=1):

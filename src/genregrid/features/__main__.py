@@ -1,6 +1,7 @@
 """Feature CSVs from a folder of music: ``python -m genregrid.features FOLDER --slice 3 --out features_3_sec.csv``."""
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -18,15 +19,24 @@ try:
 except ModuleNotFoundError as error:
     print(f'{error.name} is not installed: set up once with `pip install -e ".[audio]"`.', file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    print("interrupted; nothing was begun.", file=sys.stderr)
+    sys.exit(130)
 
 _MAX_SLICE_SECONDS = 3600.0
+_SOMETHING_SKIPPED = 3  # not 1: that is what a crash of Python leaves
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit code is 0, 1 if a recording was skipped, 2 for a mistake, 130 after ctrl-C."""
+    """Run the command; the exit code is 0, 3 if a recording was skipped, 2 for a mistake, 130 after ctrl-C."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     try:
         outputs = _outputs(options.slice, options.out)
+        if options.source.resolve() in {path.resolve() for path in outputs.values()}:
+            raise UserError(f"--out {options.out} is the list itself: name another file.")
         found = find_tracks(options.source)
         recipe = Recipe(options.recipe, options.padding)
         done = extract(
@@ -40,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except UserError as mistake:
         print(mistake, file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that may not be entered, a pipe that closed
+        print(f"{error.filename or 'output'}: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here.", file=sys.stderr)
@@ -71,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slice_seconds(text: str) -> list[float]:
     try:
-        seconds = sorted({float(part) for part in text.split(",")})
+        seconds = sorted({float(f"{float(part):g}") for part in text.split(",")})  # as files are called by it
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not seconds, such as 3 or 1,3,6") from None
     if not all(MIN_SLICE_SECONDS <= number <= _MAX_SLICE_SECONDS for number in seconds):
@@ -91,7 +104,7 @@ def _num_cores() -> int:
 
 
 def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
-    is_file = out.suffix == ".csv" and not out.is_dir()
+    is_file = out.suffix.lower() == ".csv" and not out.is_dir()
     if len(slice_seconds) > 1 and is_file:
         raise UserError(f"--out {out} is one file for {len(slice_seconds)} slice lengths: name a folder.")
     if is_file:
@@ -101,11 +114,11 @@ def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
 
 def _report(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:
     """Print what was written and what was not; the exit code."""
-    genres = len({track.genre for track in found.tracks})
     for seconds, path in outputs.items():
-        if done.num_slices[seconds]:
-            count = f"{done.num_slices[seconds]} slices of {seconds:g} s"
-            print(f"{path}: {count} of {done.num_tracks} tracks in {genres} genres, recipe {recipe.name}")
+        written = done.written[seconds]
+        if written.num_slices:
+            slices = f"{_count(written.num_slices, 'slice')} of {seconds:g} s of {_count(written.num_tracks, 'track')}"
+            print(f"{path}: {slices} in {_count(written.num_genres, 'genre')}, recipe {recipe.name}")
         else:
             print(f"{path}: not written, no recording has a slice of {seconds:g} s")
     if found.left_aside:
@@ -113,7 +126,12 @@ def _report(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extr
         print(f"left aside, not audio: {kinds}")
     if done.num_skipped:
         print(f"{done.num_skipped} skipped; {done.tracks_path} says why")
-    return 1 if done.num_skipped or not all(done.num_slices.values()) else 0
+    everything = done.num_skipped == 0 and all(written.num_slices for written in done.written.values())
+    return 0 if everything else _SOMETHING_SKIPPED
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 if __name__ == "__main__":

@@ -22,13 +22,18 @@ READABLE_SUFFIXES = frozenset(
 #: Audio that libsndfile does not read.
 UNREADABLE_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"})
 
-_BLOCK_FRAMES = 1 << 18  # a quarter of a million samples of every channel at a time, 12 s of 22 050 Hz
+_BLOCK_FRAMES = 1 << 15  # of every channel at a time, 0.7 s of 44 100 Hz; a file that breaks off loses its last block
 _RATES_HZ = (4_000, 768_000)
 _STUDIO_RATE_HZ = 48_000  # rates up to it are ordinary
 _SILENT_PEAK = 0.5 / 32_768  # below half a step of 16 bits
 _FULL_SCALE = 32_767 / 32_768
 _CLIPPED_SHARE = 0.01  # loud masters touch full scale here and there; a hundredth of the samples is distortion
 _SOME_FRAMES_SHORT = 0.01  # of the length that the header promises; encoders pad and cut a little
+# of uncompressed files: bytes of a sample; where chunks name their samples, by the file's first four bytes
+_BYTES_PER_SAMPLE = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
+_BYTES_PER_SAMPLE |= {"DOUBLE": 8}
+_CHUNKED = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
+_LEFT_OPEN = 0x7FFF_0000  # sizes from here on are what writers of streams put where they do not know
 
 
 class AudioError(UserError):
@@ -63,109 +68,138 @@ def read_audio(path: Path) -> Recording:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            head = file.read(4)
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror}") from None
     if not head:
         raise AudioError("empty, 0 bytes")
-    if path.suffix.lower() == ".wav" and head[:4] not in (b"RIFF", b"RIFX", b"RF64"):
+    if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
         raise AudioError("named .wav but without a RIFF header")
     with _quiet_decoder():
         try:
-            file = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError) as error:
-            raise AudioError(f"not audio that can be read ({_words(error)})") from None
-        with file:
-            return _read(file, _promised_frames(path, file))
+            sound = soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
+            raise AudioError("not audio that can be read") from None
+        with sound:
+            # soundfile seeks to where it is after each block, and in some mp3s seeking misses by hundreds of samples
+            sound.seekable = lambda: False
+            if sound.format == "RAW":  # what libsndfile takes any bytes for that are named .au
+                raise AudioError("not audio that can be read: it has no header")
+            return _read(sound, _promised_frames(path, sound))
 
 
-def _read(file: soundfile.SoundFile, promised: int) -> Recording:
-    rate = file.samplerate
+@dataclass
+class _Tally:
+    """What is counted while a file is read: frames, those at full scale, the peak of any channel, how it broke off."""
+
+    num_frames: int = 0
+    num_full_scale: int = 0
+    peak: float = 0.0
+    fault: str = ""
+
+
+def _read(sound: soundfile.SoundFile, promised: int) -> Recording:
+    rate = sound.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise AudioError(f"{rate} samples a second; rates of {_RATES_HZ[0]} to {_RATES_HZ[1]} are read")
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32") if rate != SAMPLE_RATE_HZ else None
-    blocks, num_read, num_full_scale = [], 0, 0
-    for block in _blocks(file):
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            seconds = (num_read + int(np.argmin(finite))) / rate
-            raise AudioError(f"holds samples that are not numbers, the first at {seconds:.2f} s")
-        num_read += len(block)
-        num_full_scale += int((np.abs(block).max(axis=1) >= _FULL_SCALE).sum())
-        mono = block.mean(axis=1)
-        blocks.append(mono if resampler is None else resampler.resample_chunk(mono))
-    if num_read == 0:
-        raise AudioError("has a header but no samples")
+    tally = _Tally()
+    parts = []
+    for block in _blocks(sound, tally):
+        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        parts.append(mono if resampler is None else resampler.resample_chunk(mono))
+    if tally.num_frames == 0:
+        raise AudioError(f"cannot be decoded: {tally.fault}" if tally.fault else "has a header but no samples")
     if resampler is not None:
-        blocks.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    samples = np.concatenate(blocks)
-    if np.abs(samples).max(initial=0) < _SILENT_PEAK:
-        raise AudioError("silent throughout" + (", once its channels are averaged" if file.channels > 1 else ""))
-    return Recording(samples, tuple(_notes(file, num_read, promised, num_full_scale / num_read)))
+        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+    samples = np.concatenate(parts)
+    if np.abs(samples).max(initial=0) <= _SILENT_PEAK:
+        cancelled = ", as its channels cancel each other" if tally.peak > _SILENT_PEAK else ""
+        raise AudioError(f"silent throughout{cancelled}")
+    return Recording(samples, tuple(_notes(sound, tally, promised)))
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    """Blocks of (frame, channel) until the file ends."""
-    num_read = 0
+def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.float32]]:
+    """Blocks of (frame, channel) until the file ends or breaks off, counted.
+
+    Raises:
+        AudioError: a sample is no number.
+    """
     while True:
         try:
-            block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"breaks off after {num_read / file.samplerate:.1f} s ({_words(error)})") from None
+            tally.fault = _words(error)
+            return
         if not len(block):
             return
-        num_read += len(block)
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            seconds = (tally.num_frames + int(np.argmin(finite))) / sound.samplerate
+            raise AudioError(f"holds samples that are not numbers, the first at {seconds:.2f} s")
+        loudest = np.abs(block).max(axis=1)
+        tally.num_frames += len(block)
+        tally.num_full_scale += int((loudest >= _FULL_SCALE).sum())
+        tally.peak = max(tally.peak, float(loudest.max()))
         yield block
 
 
-def _notes(file: soundfile.SoundFile, num_read: int, promised: int, full_scale: float) -> Iterator[str]:
-    rate = file.samplerate
-    if num_read < (1 - _SOME_FRAMES_SHORT) * promised:
+def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int) -> Iterator[str]:
+    rate, num_read = sound.samplerate, tally.num_frames
+    if tally.fault:
+        yield f"breaks off after {num_read / rate:.1f} s ({tally.fault}); used what is there"
+    elif num_read < (1 - _SOME_FRAMES_SHORT) * promised:
         yield f"holds {num_read / rate:.1f} s where its header promises {promised / rate:.1f} s; used what is there"
-    if full_scale >= _CLIPPED_SHARE:
-        yield f"clipped: {100 * full_scale:.1f} % of its samples are at full scale"
+    if tally.num_full_scale >= _CLIPPED_SHARE * num_read:
+        yield f"clipped: {100 * tally.num_full_scale / num_read:.1f} % of its samples are at full scale"
     if rate < SAMPLE_RATE_HZ:
         yield f"{rate} Hz: nothing above {rate / 2:g} Hz to describe"
     elif rate > _STUDIO_RATE_HZ:
         yield f"resampled from {rate} Hz"
-    if file.channels > 2:
-        yield f"{file.channels} channels averaged"
+    if sound.channels > 2:
+        yield f"{sound.channels} channels averaged"
 
 
-def _promised_frames(path: Path, file: soundfile.SoundFile) -> int:
-    """Frames that the header promises; libsndfile tells those of a wav that are there."""
-    if path.suffix.lower() != ".wav" or file.format not in ("WAV", "WAVEX"):
-        return int(file.frames)
-    size = _data_bytes(path)
-    frame_bytes = file.channels * {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "PCM_U8": 1}.get(
-        file.subtype, 0
-    )
-    return size // frame_bytes if size and frame_bytes else int(file.frames)
+def _promised_frames(path: Path, sound: soundfile.SoundFile) -> int:
+    """Frames that the header promises: of uncompressed files libsndfile tells those that are there."""
+    bytes_per_sample = _BYTES_PER_SAMPLE.get(sound.subtype)
+    num_bytes = _promised_bytes(path) if bytes_per_sample else None
+    return int(sound.frames) if not num_bytes else num_bytes // (sound.channels * (bytes_per_sample or 1))
 
 
-def _data_bytes(path: Path) -> int | None:
-    """Size of a wav's data chunk by its header; ``None`` where a writer of streams left it open."""
+def _promised_bytes(path: Path) -> int | None:
+    """Bytes of samples by the header of a wav, aiff or au; ``None`` for others and where a writer left it open."""
     with path.open("rb") as file:
-        byte_order = ">" if file.read(4) == b"RIFX" else "<"
+        magic = file.read(4)
+        if magic == b".snd":
+            size = struct.unpack(">4xI", file.read(8))[0]
+            return None if size >= _LEFT_OPEN else int(size)
+        if magic not in _CHUNKED:
+            return None
+        byte_order, samples_name, head_bytes = _CHUNKED[magic]
         file.seek(12)
         while len(chunk := file.read(8)) == 8:
             name, size = struct.unpack(f"{byte_order}4sI", chunk)
-            if name == b"data":
-                return None if size >= 0x7FFF_0000 else int(size)
+            if name == samples_name:
+                return None if size >= _LEFT_OPEN else int(size) - head_bytes
             file.seek(size + size % 2, os.SEEK_CUR)
     return None
 
 
 def _words(error: BaseException) -> str:
-    """The reason in a library's error, without its mention of the path."""
+    """The reason in a library's error."""
     text = str(getattr(error, "error_string", "") or error)
-    return " ".join(text.split()).rstrip(".")
+    return " ".join(text.split()).removeprefix("Error : ").rstrip(".")
 
 
 @contextmanager
 def _quiet_decoder() -> Iterator[None]:
     """Keep the mp3 decoder's own remarks off the screen: it writes to standard error, past Python."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is no standard error
+        yield
+        return
     try:
         os.dup2(nothing, 2)
         yield

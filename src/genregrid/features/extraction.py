@@ -19,17 +19,26 @@ from genregrid.features.workers import describe_files
 
 
 @dataclass(frozen=True)
+class Written:
+    """How much a CSV holds."""
+
+    num_slices: int
+    num_tracks: int
+    num_genres: int
+
+
+@dataclass(frozen=True)
 class Extracted:
     """What an extraction has written.
 
     Attributes:
-        num_slices: rows of the CSV of each slice length in seconds; a length without rows has no CSV.
+        written: what the CSV of each slice length in seconds holds; a length without rows has no CSV.
         num_tracks: recordings described.
         num_skipped: recordings that are in no CSV.
         tracks_path: the CSV that says what became of each recording.
     """
 
-    num_slices: dict[float, int]
+    written: dict[float, Written]
     num_tracks: int
     num_skipped: int
     tracks_path: Path
@@ -74,14 +83,12 @@ def extract(
     try:
         skipped = _describe_all(found, journal, recipe, list(outputs), num_workers, tell, show_bar)
         kept = [track for track in found.tracks if track.track not in skipped]
-        num_slices = {
-            seconds: _write_features(path, journal, kept, recipe, seconds) for seconds, path in outputs.items()
-        }
+        written = {s: _write_features(path, journal, kept, recipe, s) for s, path in outputs.items()}
         _write_tracks(tracks_path, found, journal)
         journal.finish()
     finally:
         journal.close()
-    return Extracted(num_slices, len(kept), len(skipped) + len(found.skipped), tracks_path)
+    return Extracted(written, len(kept), len(skipped) + len(found.skipped), tracks_path)
 
 
 def _describe_all(
@@ -114,15 +121,21 @@ def _describe_all(
     return skipped
 
 
-def _write_features(path: Path, journal: Journal, tracks: Sequence[TrackFile], recipe: Recipe, seconds: float) -> int:
-    """Write the CSV of one slice length and the note of its recipe; the number of its rows, and no file for none.
+def _write_features(
+    path: Path, journal: Journal, tracks: Sequence[TrackFile], recipe: Recipe, seconds: float
+) -> Written:
+    """Write the CSV of one slice length and the note of its recipe; where there are no rows, no file is left.
 
     Rows are called ``TRACK.SLICE.wav``, or ``TRACK.wav`` where no track has more than one.
     """
     key = seconds_key(seconds)
     num_slices = [len(described.rows[key]) for described in journal.entries(tracks)]
-    if not any(num_slices):
-        return 0
+    genres = {track.genre for track, num in zip(tracks, num_slices, strict=True) if num}
+    written = Written(sum(num_slices), sum(num > 0 for num in num_slices), len(genres))
+    if written.num_slices == 0:
+        path.unlink(missing_ok=True)
+        note_path(path).unlink(missing_ok=True)
+        return written
     with _replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "length", *recipe.feature_names, "label"])
@@ -130,11 +143,11 @@ def _write_features(path: Path, journal: Journal, tracks: Sequence[TrackFile], r
             for index, (length, *features) in enumerate(described.rows[key]):
                 place = "" if max(num_slices) == 1 else f".{index}"
                 writer.writerow([f"{described.track}{place}.wav", int(length), *features, described.genre])
-    with path.open("rb") as written:
-        note = RecipeNote(recipe.name, seconds, hashlib.file_digest(written, "sha256").hexdigest())
+    with path.open("rb") as whole:
+        note = RecipeNote(recipe.name, seconds, hashlib.file_digest(whole, "sha256").hexdigest())
     with _replacing(note_path(path)) as file:
         file.write(note.to_json())
-    return sum(num_slices)
+    return written
 
 
 def _write_tracks(path: Path, found: Found, journal: Journal) -> None:
@@ -161,12 +174,15 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
     part = path.with_name(path.name + ".writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
+        # names of files may hold what is no UTF-8
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # whole before it takes the old one's place
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): make room or allow it, and run the same command again; "
-            "nothing that was described is lost."
+            f"{path} cannot be written ({error.strerror}): mend that and run the same command again; nothing that was "
+            "described is lost."
         ) from None

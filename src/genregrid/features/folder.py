@@ -1,15 +1,18 @@
 """Which recordings there are, what genre each has, and what each is called in a CSV."""
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genregrid.data.feature_csv import TRACK_PATTERN
 from genregrid.errors import UserError
 from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+
+# what separates a name's parts, a path's or a CSV's cells, and what no text file holds
+_UNFIT = re.compile(r'[./\\,"\x00-\x1f]')
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,23 @@ def find_tracks(source: Path) -> Found:
     """
     if source.is_dir():
         found = _unique(_in_folder(source))
+    elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
+        raise UserError(
+            f"{source} is one recording: give a folder with a folder per genre, or a CSV of path and label."
+        )
     elif source.is_file():
         found = _unique(_in_list(source))
     else:
-        raise UserError(
-            f"{source} does not exist: give a folder with one folder per genre, or a CSV of path and label."
-        )
+        raise UserError(f"{source} does not exist: give a folder with a folder per genre, or a CSV of path and label.")
     if not found.tracks:
+        such = (
+            f" {len(found.skipped)} files were skipped; {found.skipped[0][0]}: {found.skipped[0][1]}."
+            if found.skipped
+            else ""
+        )
         raise UserError(
             f"{source} holds no recording with a genre: put audio files into one folder per genre "
-            f"({source}/rock/song.mp3), or give a CSV with the columns path and label."
+            f"({source}/rock/song.mp3), or give a CSV with the columns path and label.{such}"
         )
     return found
 
@@ -86,43 +96,70 @@ def audio_files(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files below a folder but for hidden ones, sorted."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
+    """Files below a folder but for hidden ones, sorted; links are followed, each folder entered once.
+
+    Raises:
+        UserError: a folder cannot be entered.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it elsewhere.")
+
+    entered = set()
+    paths = []
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if os.path.realpath(here) in entered:
+            folders.clear()
+            continue
+        entered.add(os.path.realpath(here))
+        paths += [Path(here, name) for name in names if not name.startswith(".")]
+    yield from sorted(paths)
 
 
 def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     for path in _files(folder):
         genre, *within = path.relative_to(folder).parts
-        if not within and path.suffix.lower() in READABLE_SUFFIXES:
+        if within:
+            if fault := _genre_fault(genre):
+                raise UserError(f"{folder / genre}: {fault}; rename the folder.")
+            yield TrackFile(path, _track_name(genre, Path(*within)), genre)
+        elif path.suffix.lower() in READABLE_SUFFIXES:
             yield path, "lies outside the folders of genres"
-        elif "." in genre and within:
-            raise UserError(f"{folder / genre}: a genre's name has no full stop; rename the folder.")
         else:
-            yield TrackFile(path, _track_name(genre, Path(*within) if within else Path(genre)), genre)
+            yield TrackFile(path, "", "")  # no audio, and so left aside
 
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, strict=True)
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:
                 raise UserError(f"{csv_path}, row 1: lacks the column '{missing[0]}'; it needs path and label.")
             for cells in reader:
-                path, genre = (str(cells[name] or "").strip() for name in ("path", "label"))
-                if not path or not genre or "." in genre:
-                    raise UserError(
-                        f"{csv_path}, row {reader.line_num}: expected a path and a label without a full stop, found "
-                        f"'{path}' and '{genre}'."
-                    )
-                artist = str(cells.get("artist") or "").strip()
+                path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
+                fault = "the cell 'path' is empty" if not path or "\0" in path else _genre_fault(genre)
+                if fault:
+                    raise UserError(f"{csv_path}, row {reader.line_num}: {fault}.")
                 track = TrackFile(csv_path.parent / path, _track_name(genre, Path(path)), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
                 yield track if known else (track.path, "not an audio file by its ending")
     except UnicodeDecodeError:
         raise UserError(f"{csv_path} is not UTF-8 text: save the list of path and label as UTF-8.") from None
+    except csv.Error as error:
+        raise UserError(f"{csv_path}, row {reader.line_num}: not a CSV ({error}).") from None
+    except OSError as error:
+        raise UserError(f"{csv_path} cannot be read ({error.strerror}).") from None
+
+
+def _genre_fault(genre: str) -> str | None:
+    """Why a feature CSV could not hold this label."""
+    if genre.lower() in {"", "nan", "n/a", "na", "null", "none"}:
+        return f"the genre '{genre}' reads as a missing value"
+    if "." in genre or _UNFIT.search(genre):
+        return f"a genre's name has no full stop, comma, quote or line break, but {genre!r} has"
+    return None
 
 
 def _track_name(genre: str, within: Path) -> str:
@@ -134,11 +171,10 @@ def _track_name(genre: str, within: Path) -> str:
     'rock.01999'
     """
     stem = str(within.with_suffix(""))
-    if stem.startswith(f"{genre}.") and re.fullmatch(TRACK_PATTERN, stem):
+    if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", stem):
         return stem
-    # what separates a name's parts, a path's or a CSV's cells, and what no text file holds
-    stem = re.sub(r'[./\\,"\x00-\x1f]', "_", stem).strip()
-    return f"{genre}.{stem.zfill(5) if stem.isdigit() else stem}"  # short numbers are those of slices
+    stem = _UNFIT.sub("_", stem).strip() or "_"
+    return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are those of slices
 
 
 def _unique(entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
@@ -157,7 +193,10 @@ def _unique(entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
         elif not _is_text(entry.track):
             skipped.append((path, "its name is not UTF-8; rename it"))
         elif entry.track in tracks:
-            skipped.append((path, f"would be called {entry.track}, as {tracks[entry.track].path} is; rename one"))
+            first = tracks[entry.track].path
+            skipped.append(
+                (path, "is listed twice" if path == first else f"{first} is called {entry.track} already; rename one")
+            )
         else:
             tracks[entry.track] = entry
     return Found([tracks[name] for name in sorted(tracks)], skipped, left_aside)

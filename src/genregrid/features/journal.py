@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class Described:
         return replace(self, **changes)
 
 
+_Identity = tuple[str | int, ...]
+_IDENTITY = ("path", "size_bytes", "modified_ns", "genre", "artist")  # what must be the same for a line to be used
+_KEYS = {field.name for field in fields(Described)}
+
+
 class Journal:
     """A file of one JSON object per line: the settings first, then a line per track as it is done.
 
@@ -61,7 +66,7 @@ class Journal:
         self.path = path
         settings = {"recipe": recipe.name, "slice_seconds": sorted(slice_seconds)}
         self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
-        self._done: dict[str, tuple[str, int, int]] = {}
+        self._done: dict[str, _Identity] = {}
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
@@ -83,7 +88,7 @@ class Journal:
         offset = self._file.tell()
         while line := self._file.readline():
             entry = _parsed(line)
-            if entry is None or not line.endswith(b"\n"):
+            if entry is None or not entry.keys() >= _KEYS or not line.endswith(b"\n"):
                 break
             self._remember(entry, offset, len(line))
             offset += len(line)
@@ -93,11 +98,12 @@ class Journal:
     def _remember(self, entry: Mapping[str, Any], offset: int, num_bytes: int) -> None:
         self._where[entry["track"]] = (offset, num_bytes)
         if not entry["skipped"]:  # what was skipped is tried again: it may have been mended
-            self._done[entry["track"]] = (entry["path"], entry["size_bytes"], entry["modified_ns"])
+            self._done[entry["track"]] = tuple(entry[name] for name in _IDENTITY)
 
     def has(self, track: TrackFile) -> bool:
-        """Whether this very file was described already."""
-        return track.track in self._done and self._done[track.track] == (str(track.path), *file_state(track.path))
+        """Whether this very file was described already, under the same label and artist."""
+        size, modified = file_state(track.path)
+        return self._done.get(track.track) == (str(track.path), size, modified, track.genre, track.artist)
 
     def add(self, described: Described) -> None:
         """Write a track's line; it is there for good when this returns.

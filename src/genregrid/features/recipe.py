@@ -89,6 +89,8 @@ class Recipe:
     def describe(self, samples: NDArray[np.float32], slice_seconds: float) -> NDArray[np.float64]:
         """Descriptors of a track's slices, (slice, feature); no rows for a track shorter than one slice.
 
+        They are finite, but for samples so far beyond full scale that their squares overflow.
+
         Args:
             samples: (sample,) float32 at 22 050 Hz, mono, in [-1, 1], finite.
             slice_seconds: slice length in seconds, at least 0.05.
@@ -98,7 +100,8 @@ class Recipe:
             return np.empty((0, len(self.feature_names)))
         num_together = max(1, _FRAMES_AT_ONCE // num_frames(bounds[0][1] - bounds[0][0]))
         blocks = [bounds[first : first + num_together] for first in range(0, len(bounds), num_together)]
-        return np.concatenate([self._describe(samples, block) for block in blocks])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.concatenate([self._describe(samples, block) for block in blocks])
 
     def _describe(self, samples: NDArray[np.float32], bounds: list[tuple[int, int]]) -> NDArray[np.float64]:
         analysis = Analysis(np.stack([samples[start:stop] for start, stop in bounds]), self.padding)

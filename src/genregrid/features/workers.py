@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
 import numpy as np
@@ -35,8 +36,7 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
     done = Described(str(track.path), size, modified, track.track, track.genre, track.artist)
     try:
         recording = read_audio(track.path)
-        with np.errstate(over="ignore", invalid="ignore"):  # of samples far beyond full scale; told below
-            features = {seconds: recipe.describe(recording.samples, seconds) for seconds in slice_seconds}
+        features = {seconds: recipe.describe(recording.samples, seconds) for seconds in slice_seconds}
     except AudioError as error:
         return done.told(skipped=str(error))
     except MemoryError:
@@ -44,13 +44,13 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
     done = done.told(seconds=round(recording.seconds, 3), notes=recording.notes)
     missing = [seconds for seconds in slice_seconds if not len(features[seconds])]
     if len(missing) == len(slice_seconds):
-        return done.told(skipped=f"lasts {recording.seconds:.2f} s, less than a slice of {min(missing):g} s")
+        return done.told(skipped=f"lasts {recording.seconds:.2f} s, too short for a slice of {min(missing):g} s")
     if not all(np.isfinite(values).all() for values in features.values()):
         peak = np.abs(recording.samples).max()
         return done.told(skipped=f"its descriptors are not finite: samples reach {peak:.0e} times full scale")
     if missing:
         lengths = ", ".join(f"{seconds:g}" for seconds in missing)
-        done = done.told(notes=(*done.notes, f"lasts {recording.seconds:.1f} s: no slice of {lengths} s"))
+        done = done.told(notes=(*done.notes, f"lasts {recording.seconds:.2f} s, too short for a slice of {lengths} s"))
     rows = {}
     for seconds, values in features.items():
         lengths_in_samples = [stop - start for start, stop in recipe.slice_bounds(len(recording.samples), seconds)]
@@ -101,7 +101,8 @@ def _pooled(
 ) -> Iterator[Described]:
     while waiting or given:
         while waiting and len(given) < _AHEAD * num_workers:
-            given[pool.submit(describe_file, waiting[0], *settings)] = waiting[0]
+            with _interrupts_held():
+                given[pool.submit(describe_file, waiting[0], *settings)] = waiting[0]
             waiting.popleft()
         for future in wait(given, return_when=FIRST_COMPLETED).done:
             described = future.result()  # of a broken pool it raises, and leaves the recording among those given out
@@ -112,7 +113,9 @@ def _pooled(
 def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]]) -> Described:
     try:
         with _pool(1) as pool:
-            return pool.submit(describe_file, track, *settings).result()
+            with _interrupts_held():
+                future = pool.submit(describe_file, track, *settings)
+            return future.result()
     except BrokenProcessPool:
         size, modified = file_state(track.path)
         done = Described(str(track.path), size, modified, track.track, track.genre, track.artist)
@@ -122,6 +125,19 @@ def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]
 def _pool(num_workers: int) -> ProcessPoolExecutor:
     # spawned, not forked: a fork copies locks that some thread of this process may hold
     return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), initializer=_begin_work)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have processes that start here begin with ctrl-C held back: it is for the parent to answer."""
+    if not hasattr(signal, "pthread_sigmask"):  # another system
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_work() -> None:

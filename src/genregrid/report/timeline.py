@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _MOST_SPANS = 12  # in a printed timeline
@@ -90,9 +92,6 @@ class Heard:
 
     def draw(self, path: Path) -> None:
         """Draw the probability of each genre along the recording as a picture (PNG)."""
-        from matplotlib import colormaps  # takes half a second to import
-        from matplotlib.figure import Figure
-
         colours = colormaps["tab10" if len(self.genres) <= 10 else "tab20"]
         figure = Figure(figsize=(9, 4), layout="constrained")
         axes = figure.subplots()

@@ -1,0 +1,778 @@
+"""Claims about `python -m genregrid.features`: what it writes, what it tells, and that a stopped run goes on.
+
+Most run `main` in this process with one worker; the few that spawn or kill processes come last.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from genregrid.data.catalogue import read_artists
+from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.table import read_table
+from genregrid.errors import UserError
+from genregrid.features import extraction, workers
+from genregrid.features.__main__ import main
+from genregrid.features.audio import Recording, read_audio
+from genregrid.features.extraction import extract
+from genregrid.features.folder import TrackFile, find_tracks
+from genregrid.features.journal import Described, Journal, seconds_key
+from genregrid.features.recipe import Recipe, read_note
+from genregrid.features.rich import RICH_FEATURE_NAMES
+
+TRACKS = {  # seconds of each
+    "pop/one.wav": 1.6,
+    "pop/two.flac": 1.1,
+    "rock/Album/01. Song.wav": 1.3,
+    "rock/rock.00007.wav": 2.2,
+}
+SOMETHING_SKIPPED = 3  # the exit code
+NAMES = ("pop.one", "pop.two", "rock.00007", "rock.Album_01_ Song")
+
+
+def write_noise(path: Path, seconds: float, seed: int = 0, rate: int = SAMPLE_RATE_HZ) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+    soundfile.write(path, samples, rate)
+    return path
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """A folder of `TRACKS`."""
+    for seed, (name, seconds) in enumerate(TRACKS.items()):
+        write_noise(tmp_path / "music" / name, seconds, seed)
+    return tmp_path / "music"
+
+
+@pytest.fixture
+def read_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were read, in their order."""
+    seen: list[str] = []
+
+    def read(path: Path) -> Recording:
+        seen.append(path.name)
+        return read_audio(path)
+
+    monkeypatch.setattr(workers, "read_audio", read)
+    return seen
+
+
+def run(source: Path, *arguments: str | Path, out: Path | str = "features.csv") -> int:
+    words = [str(source), "--slice", "0.5", "--workers", "1", "--out", str(out), *map(str, arguments)]
+    return main(words)
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Have ctrl-C come while recording number `count` + 1 is read."""
+    num_read = 0
+
+    def read(path: Path) -> Recording:
+        nonlocal num_read
+        num_read += 1
+        if num_read > count:
+            raise KeyboardInterrupt
+        return read_audio(path)
+
+    monkeypatch.setattr(workers, "read_audio", read)
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, source: Path, count: int, **kwargs: Any) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, count)
+        assert run(source, **kwargs) == 130
+
+
+def tracks_of(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+# what is written ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("kaggle", "constant"), Recipe("rich")], ids=lambda r: r.name)
+def test_the_csv_holds_what_the_recipe_says_of_each_recording(music: Path, recipe: Recipe) -> None:
+    assert run(music, "--recipe", recipe.descriptors, "--padding", recipe.padding) == 0
+    table = read_table([Path("features.csv")], feature_names=recipe.feature_names)
+    assert table.tracks == NAMES
+    assert table.genres == ("pop", "rock")
+    assert table.slice_seconds == 0.5
+    for number, track in enumerate(find_tracks(music).tracks):
+        samples = read_audio(track.path).samples
+        rows = table.track == number
+        expected = recipe.describe(samples, 0.5).astype(np.float32)
+        np.testing.assert_array_equal(table.features[rows], expected)
+        lengths = [stop - start for start, stop in recipe.slice_bounds(len(samples), 0.5)]
+        assert table.length_samples[rows].tolist() == lengths
+        assert table.genres[table.genre[number]] == track.genre
+
+
+def test_the_columns_stand_as_in_kaggles_files(music: Path) -> None:
+    run(music)
+    header = Path("features.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == ",".join(["filename", "length", *FEATURE_NAMES, "label"])
+    run(music, "--recipe", "rich", out="rich.csv")
+    header = Path("rich.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == ",".join(["filename", "length", *RICH_FEATURE_NAMES, "label"])
+
+
+def test_several_lengths_are_one_pass_and_equal_those_of_their_own_runs(music: Path, read_paths: list[str]) -> None:
+    assert run(music, "--slice", "1,0.5", out="many") == 0
+    assert len(read_paths) == len(TRACKS)
+    written = sorted(path.name for path in Path("many").iterdir())
+    names = ["features_0.5_sec", "features_1_sec"]
+    endings = (".csv", ".recipe.json")
+    assert written == [*sorted(f"{name}{ending}" for name in names for ending in endings), "tracks.csv"]
+    for seconds, name in zip(("0.5", "1"), names, strict=True):
+        assert run(music, "--slice", seconds, out=f"{name}.csv") == 0
+        assert Path(f"{name}.csv").read_bytes() == (Path("many") / f"{name}.csv").read_bytes()
+
+
+def test_one_length_into_a_folder_is_called_by_its_length(music: Path) -> None:
+    assert run(music, out="folder") == 0
+    assert sorted(path.name for path in Path("folder").iterdir()) == [
+        "features_0.5_sec.csv",
+        "features_0.5_sec.recipe.json",
+        "features_0.5_sec.tracks.csv",
+    ]
+
+
+def test_tracks_of_one_slice_each_are_whole_clips(tmp_path: Path) -> None:
+    for name, seconds in (("rock/a", 1.01), ("rock/b", 0.99), ("pop/a", 1.5)):
+        write_noise(tmp_path / "music" / f"{name}.wav", seconds)
+    assert run(tmp_path / "music", "--slice", "1") == 0
+    frame = pd.read_csv("features.csv")
+    assert frame["filename"].tolist() == ["pop.a.wav", "rock.a.wav", "rock.b.wav"]
+    assert frame["length"].tolist() == [22_049, 22_270, 21_830]  # one cut, two whole
+    assert read_table([Path("features.csv")]).slice_seconds == 1
+
+
+def test_one_track_of_two_slices_makes_all_of_them_slices(tmp_path: Path) -> None:
+    write_noise(tmp_path / "music/rock/a.wav", 2.1)
+    write_noise(tmp_path / "music/pop/b.wav", 1.0)
+    assert run(tmp_path / "music", "--slice", "1") == 0
+    assert pd.read_csv("features.csv")["filename"].tolist() == ["pop.b.0.wav", "rock.a.0.wav", "rock.a.1.wav"]
+
+
+def test_the_note_beside_a_csv_names_recipe_length_and_hash(music: Path) -> None:
+    run(music, "--slice", "0.5,1", "--padding", "constant", out="many")
+    for seconds in (0.5, 1.0):
+        path = Path("many") / f"features_{seconds:g}_sec.csv"
+        note = read_note(path)
+        assert note is not None
+        assert (note.recipe, note.slice_seconds) == ("kaggle-constant", seconds)
+        assert note.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_list_of_tracks_says_what_became_of_each(music: Path) -> None:
+    write_noise(music / "pop/short.wav", 0.2)
+    write_noise(music / "rock/wide.wav", 1.0, rate=96_000)
+    (music / "rock/a.m4a").touch()
+    assert run(music) == SOMETHING_SKIPPED
+    tracks = tracks_of(Path("features.tracks.csv"))
+    assert list(tracks.columns) == ["track", "label", "artist", "path", "seconds", "skipped", "notes"]
+    assert tracks["track"].tolist() == ["pop.one", "pop.short", "pop.two", *NAMES[2:], "rock.wide", ""]
+    by_path = tracks.set_index(tracks["path"].map(lambda path: str(Path(path).relative_to(music))))
+    assert by_path.loc["pop/one.wav"].tolist()[:3] == ["pop.one", "pop", ""]
+    assert {name: float(by_path.loc[name, "seconds"]) for name in TRACKS} == TRACKS
+    assert by_path.loc["pop/short.wav", "skipped"] == "lasts 0.20 s, too short for a slice of 0.5 s"
+    assert by_path.loc["rock/wide.wav", "notes"] == "resampled from 96000 Hz"
+    assert by_path.loc["rock/a.m4a", "skipped"].startswith(".m4a is not read")
+    assert set(by_path.loc[list(TRACKS), "skipped"]) == {""}
+
+
+def test_the_list_of_tracks_is_an_artist_index(music: Path, tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(
+        "path,label,artist\nmusic/pop/one.wav,pop,ABBA\nmusic/pop/two.flac,pop,\n"
+        'music/rock/rock.00007.wav,rock,"Simon, Paul"\nmusic/gone.wav,rock,Queen\n',
+        encoding="utf-8",
+    )
+    assert run(source) == SOMETHING_SKIPPED
+    assert read_artists(Path("features.tracks.csv")) == {
+        "pop.music_pop_one": "ABBA",
+        "rock.music_rock_rock_00007": "Simon, Paul",
+        "rock.music_gone": "Queen",
+    }
+    tracks = set(read_table([Path("features.csv")]).tracks)
+    assert tracks == {"pop.music_pop_one", "pop.music_pop_two", "rock.music_rock_rock_00007"}
+
+
+# what is told -------------------------------------------------------------------------------------------------------
+
+
+def test_all_well_is_told_in_one_line_and_code_zero(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music) == 0
+    out, err = capsys.readouterr()
+    assert out == "features.csv: 11 slices of 0.5 s of 4 tracks in 2 genres, recipe kaggle-reflect\n"
+    assert err == ""
+    assert not list(Path().glob("*.partial")) + list(Path().glob("*.writing"))
+
+
+def test_every_bad_recording_is_named_in_one_line_and_the_rest_is_done(
+    music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(music, out="good.csv")
+    bad = music / "rock"
+    one = np.ones(SAMPLE_RATE_HZ)
+    soundfile.write(bad / "silent.wav", 0 * one, SAMPLE_RATE_HZ)
+    soundfile.write(bad / "nan.wav", np.nan * one, SAMPLE_RATE_HZ, subtype="FLOAT")
+    soundfile.write(bad / "huge.wav", 1e30 * one, SAMPLE_RATE_HZ, subtype="FLOAT")
+    (bad / "empty.wav").touch()
+    (bad / "text.wav").write_text("not audio")
+    (bad / "prose.flac").write_text("not audio")
+    write_noise(bad / "short.wav", 0.4)
+    (bad / "b.m4a").touch()
+    write_noise(music / "stray.wav", 1.0)
+    (bad / "cover.jpg").touch()
+    capsys.readouterr()
+    assert run(music) == SOMETHING_SKIPPED
+    out, err = capsys.readouterr()
+    reasons = {
+        "stray.wav": "lies outside the folders of genres",
+        "rock/b.m4a": ".m4a is not read; convert it to wav, flac, ogg or mp3",
+        "rock/empty.wav": "empty, 0 bytes",
+        "rock/huge.wav": "its descriptors are not finite: samples reach 1e+30 times full scale",
+        "rock/nan.wav": "holds samples that are not numbers, the first at 0.00 s",
+        "rock/short.wav": "lasts 0.40 s, too short for a slice of 0.5 s",
+        "rock/silent.wav": "silent throughout",
+        "rock/prose.flac": "not audio that can be read",
+        "rock/text.wav": "named .wav but without a RIFF header",
+    }
+    lines = out.splitlines()
+    told = [line for line in lines if line.startswith("skipped ")]
+    assert sorted(told) == sorted(f"skipped {music / name}: {reason}" for name, reason in reasons.items())
+    assert lines[len(told) :] == [
+        "features.csv: 11 slices of 0.5 s of 4 tracks in 2 genres, recipe kaggle-reflect",
+        "left aside, not audio: 1 .jpg",
+        "9 skipped; features.tracks.csv says why",
+    ]
+    assert err == ""
+    assert Path("features.csv").read_bytes() == Path("good.csv").read_bytes()
+
+
+def test_an_odd_recording_is_noted_and_described(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = music / "rock/odd.wav"
+    soundfile.write(odd, np.clip(np.random.default_rng(0).standard_normal((8000, 6)), -1, 1), 8000)
+    assert run(music) == 0
+    noted = [line for line in capsys.readouterr().out.splitlines() if line.startswith("noted ")]
+    assert len(noted) == 1
+    assert noted[0].startswith(f"noted {odd}: clipped: ")
+    assert noted[0].endswith("8000 Hz: nothing above 4000 Hz to describe; 6 channels averaged")
+    assert "rock.odd" in read_table([Path("features.csv")]).tracks
+
+
+def test_a_recording_too_short_for_one_of_the_lengths_is_noted(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music, "--slice", "0.5,1.5", out="many") == 0
+    noted = [line for line in capsys.readouterr().out.splitlines() if line.startswith("noted ")]
+    assert noted == [
+        f"noted {music / 'pop/two.flac'}: lasts 1.10 s, too short for a slice of 1.5 s",
+        f"noted {music / 'rock/Album/01. Song.wav'}: lasts 1.30 s, too short for a slice of 1.5 s",
+    ]
+    assert read_table([Path("many/features_1.5_sec.csv")], slice_seconds=1.5).tracks == ("pop.one", "rock.00007")
+    assert read_table([Path("many/features_0.5_sec.csv")]).tracks == NAMES
+
+
+def test_a_length_that_no_recording_has_is_told_and_has_no_csv(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music, "--slice", "0.5,30", out="many") == SOMETHING_SKIPPED
+    assert "many/features_30_sec.csv: not written, no recording has a slice of 30 s" in capsys.readouterr().out
+    assert not Path("many/features_30_sec.csv").exists()
+
+
+def test_when_every_recording_is_skipped_the_list_still_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_noise(tmp_path / "music/rock/a.wav", 0.1)
+    assert run(tmp_path / "music") == SOMETHING_SKIPPED
+    out = capsys.readouterr().out.splitlines()
+    assert out[1:] == [
+        "features.csv: not written, no recording has a slice of 0.5 s",
+        "1 skipped; features.tracks.csv says why",
+    ]
+    assert tracks_of(Path("features.tracks.csv"))["track"].tolist() == ["rock.a"]
+
+
+def test_the_bar_counts_tracks(music: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    extract(find_tracks(music), {0.5: Path("features.csv")}, Recipe(), show_bar=True)
+    assert "4/4" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--slice", "three"], "'three' is not seconds, such as 3 or 1,3,6"),
+        (["--slice", "0.01"], "a slice lasts 0.05 to 3600 seconds"),
+        (["--slice", "nan"], "a slice lasts 0.05 to 3600 seconds"),
+        (["--workers", "0"], "1 process or more"),
+        (["--recipe", "gourmet"], "invalid choice: 'gourmet'"),
+    ],
+)
+def test_a_wrong_option_is_told_with_what_is_expected(
+    music: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(music, *arguments)
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+def mistake(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error; nothing was printed as a result."""
+    out, err = capsys.readouterr()
+    assert ": " not in out
+    assert len(err.splitlines()) == 1
+    return err.rstrip("\n")
+
+
+def test_several_lengths_into_one_file_are_a_mistake(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music, "--slice", "0.5,1") == 2
+    assert mistake(capsys) == "--out features.csv is one file for 2 slice lengths: name a folder."
+
+
+def test_a_source_without_recordings_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 2
+    assert mistake(capsys).startswith(f"{tmp_path} holds no recording with a genre: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_csv_that_is_there_is_not_overwritten_unasked(
+    music: Path, capsys: pytest.CaptureFixture[str], read_paths: list[str]
+) -> None:
+    Path("features.csv").write_text("mine")
+    assert run(music) == 2
+    assert mistake(capsys) == "features.csv is there already: say --overwrite to replace it, or another --out."
+    assert Path("features.csv").read_text() == "mine"
+    assert read_paths == []
+    assert run(music, "--overwrite") == 0
+    assert read_table([Path("features.csv")]).tracks == NAMES
+    assert run(music) == 2
+    assert run(music, "--overwrite") == 0
+
+
+@pytest.mark.parametrize("out", ["file/features.csv", "file/folder", "/proc/nowhere/features.csv"])
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(
+    music: Path, out: str, capsys: pytest.CaptureFixture[str], read_paths: list[str]
+) -> None:
+    Path("file").write_text("a file where a folder belongs")
+    assert run(music, out=out) == 2
+    sentence = mistake(capsys)
+    assert sentence.startswith(str(Path(out).parent))
+    assert " cannot be written (" in sentence
+    assert sentence.endswith("): say another --out.")
+    assert read_paths == []
+
+
+# stopped and gone on with -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(
+    music: Path,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    read_paths: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(music, out="undisturbed.csv")
+    assert len(read_paths) == len(TRACKS)
+    capsys.readouterr()
+    interrupted(monkeypatch, music, count)
+    assert mistake(capsys) == "interrupted; the same command goes on from here."
+    assert not Path("features.csv").exists()
+    assert Path("features.partial").exists()
+    read_paths.clear()
+    assert run(music) == 0
+    assert read_paths == [track.path.name for track in find_tracks(music).tracks][count:]
+    going_on = f"going on: {count} of 4 recordings are in features.partial already"
+    assert (going_on in capsys.readouterr().out) == (count > 0)
+    for ending in (".csv", ".recipe.json", ".tracks.csv"):
+        assert Path(f"features{ending}").read_bytes() == Path(f"undisturbed{ending}").read_bytes()
+    assert not Path("features.partial").exists()
+
+
+def test_a_run_stopped_after_the_last_recording_reads_nothing_again(
+    music: Path, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def stop(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(extraction, "_write_features", stop)
+        assert run(music) == 130
+    read_paths.clear()
+    assert run(music) == 0
+    assert read_paths == []
+    assert read_table([Path("features.csv")]).tracks == NAMES
+
+
+def test_a_run_stopped_twice_goes_on_twice(music: Path, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]) -> None:
+    interrupted(monkeypatch, music, 1)
+    interrupted(monkeypatch, music, 2)
+    assert run(music) == 0
+    assert read_paths == [find_tracks(music).tracks[-1].path.name]
+
+
+@pytest.mark.parametrize("torn", ["half", "no newline", "garbage", "within the first line"])
+def test_a_torn_last_line_is_described_again(
+    music: Path, torn: str, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]
+) -> None:
+    run(music, out="undisturbed.csv")
+    interrupted(monkeypatch, music, 3)
+    path = Path("features.partial")
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 4  # the settings and three tracks
+    last = {"half": lines[3][: len(lines[3]) // 2], "no newline": lines[3][:-1], "garbage": b"\0" * 100}
+    path.write_bytes(b"".join(lines[:3]) + last[torn] if torn in last else lines[0][:7])
+    read_paths.clear()
+    assert run(music) == 0
+    expected = [track.path.name for track in find_tracks(music).tracks]
+    assert read_paths == (expected[2:] if torn in last else expected)
+    assert Path("features.csv").read_bytes() == Path("undisturbed.csv").read_bytes()
+
+
+@pytest.mark.parametrize("other", [["--slice", "1"], ["--padding", "constant"], ["--recipe", "rich"]], ids=str)
+def test_a_journal_of_other_settings_is_refused_and_kept(
+    music: Path, other: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(monkeypatch, music, 2)
+    begun = Path("features.partial").read_bytes()
+    capsys.readouterr()
+    assert run(music, *other) == 2
+    assert mistake(capsys) == (
+        'features.partial was begun with other settings, {"recipe": "kaggle-reflect", "slice_seconds": [0.5]}: '
+        "use those to go on, or delete it to start anew."
+    )
+    assert Path("features.partial").read_bytes() == begun
+
+
+def test_a_recording_that_changed_meanwhile_is_described_again(
+    music: Path, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]
+) -> None:
+    interrupted(monkeypatch, music, 3)
+    write_noise(music / "pop/one.wav", 1.6, seed=99)  # as long as before
+    os.utime(music / "pop/one.wav", (1, 1))
+    write_noise(music / "pop/two.flac", 0.6)
+    read_paths.clear()
+    assert run(music) == 0
+    assert read_paths == ["one.wav", "two.flac", "01. Song.wav"]
+    run(music, out="undisturbed.csv")
+    assert Path("features.csv").read_bytes() == Path("undisturbed.csv").read_bytes()
+    assert Path("features.tracks.csv").read_bytes() == Path("undisturbed.tracks.csv").read_bytes()
+
+
+def test_a_recording_that_vanished_or_appeared_meanwhile_counts_as_it_is_now(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, music, 3)
+    (music / "pop/one.wav").unlink()
+    write_noise(music / "pop/three.wav", 1.0)
+    assert run(music) == 0
+    assert read_table([Path("features.csv")]).tracks == ("pop.three", "pop.two", *NAMES[2:])
+    assert tracks_of(Path("features.tracks.csv"))["track"].tolist() == ["pop.three", "pop.two", *NAMES[2:]]
+
+
+def test_a_recording_that_was_skipped_is_tried_again(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mended, still_bad = music / "pop/a.wav", music / "pop/b.wav"
+    mended.touch()
+    still_bad.touch()
+    interrupted(monkeypatch, music, 3)  # a, b, one
+    told = capsys.readouterr().out
+    assert f"skipped {mended}: empty, 0 bytes" in told
+    write_noise(mended, 1.0)
+    assert run(music) == SOMETHING_SKIPPED
+    told = capsys.readouterr().out
+    assert "going on: 1 of 6 recordings" in told
+    assert str(mended) not in told
+    assert f"skipped {still_bad}: empty, 0 bytes" in told
+    assert read_table([Path("features.csv")]).tracks == ("pop.a", *NAMES)
+
+
+def test_a_failed_replacement_leaves_the_old_csv(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read_paths: list[str]
+) -> None:
+    Path("features.csv").write_text("mine")
+    with monkeypatch.context() as patch:
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(extraction.os, "replace", full)
+        assert run(music, "--overwrite") == 2
+    assert mistake(capsys) == (
+        "features.csv cannot be written (No space left on device): mend that and run the same command "
+        "again; nothing that was described is lost."
+    )
+    assert Path("features.csv").read_text() == "mine"
+    assert sorted(path.name for path in Path().iterdir()) == ["features.csv", "features.partial", "music"]
+    read_paths.clear()
+    assert run(music, "--overwrite") == 0
+    assert read_paths == []
+    assert read_table([Path("features.csv")]).tracks == NAMES
+
+
+# the journal itself -------------------------------------------------------------------------------------------------
+
+
+def test_the_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    recording = write_noise(tmp_path / "a.wav", 0.6)
+    track = TrackFile(recording, "rock.a", "rock", "Queen")
+    recipe = Recipe()
+    described = workers.describe_file(track, recipe, [0.5])
+    done = Journal(tmp_path / "x.partial", recipe, [0.5])
+    done.add(described)
+    done.close()
+    again = Journal(tmp_path / "x.partial", recipe, [0.5])
+    assert again.has(track)
+    (read,) = again.entries([track])
+    assert Described(**{**vars(read), "notes": tuple(read.notes)}) == described
+    np.testing.assert_array_equal(
+        np.array(read.rows[seconds_key(0.5)])[:, 1:], recipe.describe(read_audio(recording).samples, 0.5)
+    )
+    again.finish()
+    assert not (tmp_path / "x.partial").exists()
+
+
+def test_the_order_of_slice_lengths_is_no_other_setting(tmp_path: Path) -> None:
+    Journal(tmp_path / "x.partial", Recipe(), [3.0, 0.5]).close()
+    Journal(tmp_path / "x.partial", Recipe(), [0.5, 3.0]).close()
+    with pytest.raises(UserError, match="was begun with other settings"):
+        Journal(tmp_path / "x.partial", Recipe(), [0.5])
+
+
+# processes ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_workers_write_what_one_writes(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (music / "rock/text.wav").write_text("not audio")
+    assert run(music, out="one.csv") == SOMETHING_SKIPPED
+    assert run(music, "--workers", "2", out="two.csv") == SOMETHING_SKIPPED
+    for ending in (".csv", ".tracks.csv"):
+        assert Path(f"two{ending}").read_bytes() == Path(f"one{ending}").read_bytes()
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.count("skipped ") == 2
+
+
+def describe_or_die(track: TrackFile, recipe: Recipe, slice_seconds: tuple[float, ...]) -> Described:
+    """What a spawned worker runs in place of `describe_file`, which it imports by its name."""
+    if track.path.name == "deadly.wav":
+        os._exit(3)
+    return workers.describe_file(track, recipe, slice_seconds)
+
+
+def test_a_recording_that_kills_its_worker_is_named_and_the_rest_is_done(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(music, out="good.csv")
+    write_noise(music / "pop/deadly.wav", 1.0)
+    capsys.readouterr()
+    monkeypatch.setattr(workers, "describe_file", describe_or_die)
+    assert run(music, "--workers", "2") == SOMETHING_SKIPPED
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped ")]
+    assert told == [
+        f"skipped {music / 'pop/deadly.wav'}: reading it ended the process: out of memory, or a fault of the decoder"
+    ]
+    assert Path("features.csv").read_bytes() == Path("good.csv").read_bytes()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`command(source, *arguments)` starts the real command in a group of its own, as a terminal does."""
+    started = []
+
+    def start(source: Path, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "genregrid.features", str(source), *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(words, cwd=tmp_path, start_new_session=True, **pipes, **kwargs)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (true := holds()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return true
+
+
+@pytest.fixture
+def long_music(tmp_path: Path) -> Path:
+    """Forty recordings of half a minute, each the same file: minutes of work."""
+    first = write_noise(tmp_path / "music/rock/00.wav", 30.0)
+    (tmp_path / "music/pop").mkdir()
+    for number in range(1, 40):
+        os.link(first, tmp_path / "music" / ("pop" if number % 2 else "rock") / f"{number:02d}.wav")
+    return tmp_path / "music"
+
+
+def num_described(path: Path) -> int:
+    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
+
+
+LONG = ("--slice", "0.5", "--workers", "2", "--out", "features.csv")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for workers in /proc")
+def test_a_killed_run_leaves_a_journal_to_go_on_from_and_no_worker(
+    long_music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = command(long_music, *LONG)
+    partial = tmp_path / "features.partial"
+    assert until(lambda: num_described(partial) >= 3), process.poll()
+    assert len(group_of(process.pid)) >= 3  # the command and its two workers
+    process.kill()
+    process.wait()
+    assert until(lambda: not group_of(process.pid), 30)
+    done = [
+        json.loads(line)["path"] for line in partial.read_bytes().splitlines(keepends=True)[1:] if line[-1:] == b"\n"
+    ]
+    for path in long_music.glob("*/*.wav"):  # leave two more to do
+        if str(path) not in done and path.name not in {"38.wav", "39.wav"}:
+            path.unlink()
+    left = len(list(long_music.glob("*/*.wav")))
+    again = command(long_music, *LONG)
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert f"going on: {len(done)} of {left} recordings are in features.partial already" in out
+    table = read_table([tmp_path / "features.csv"])
+    assert len(table.tracks) == left
+    assert set(table.num_slices) == {59}  # the sixtieth has no sample after it
+
+
+def group_of(leader: int) -> list[int]:
+    """Living processes of a session."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                members.append(int(stat.parent.name))
+    return members
+
+
+def test_ctrl_c_ends_in_one_line_and_code_130(
+    long_music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = command(long_music, *LONG)
+    partial = tmp_path / "features.partial"
+    assert until(lambda: num_described(partial) >= 1), process.poll()
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted; the same command goes on from here.\n"
+    assert out == ""
+    assert 1 <= num_described(partial) < 40
+    assert not (tmp_path / "features.csv").exists()
+
+
+def test_a_full_disk_ends_in_one_sentence_and_the_next_run_goes_on(
+    music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]], read_paths: list[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    run(music, out="undisturbed.csv")
+    lengths = [Path("undisturbed.csv").stat().st_size]
+
+    def limit() -> None:  # files may not grow beyond what two tracks of the journal take, give or take
+        resource.setrlimit(resource.RLIMIT_FSIZE, (lengths[0] // 2, lengths[0] // 2))
+
+    process = command(music, "--slice", "0.5", "--workers", "1", "--out", "features.csv", preexec_fn=limit)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    kept = num_described(Path("features.partial"))
+    assert 1 <= kept < len(TRACKS)
+    assert err == (
+        f"features.partial cannot be written (File too large): {kept} tracks are kept in it; make room and run the "
+        "same command again to go on.\n"
+    )
+    assert out == ""
+    assert not Path("features.csv").exists()
+    read_paths.clear()
+    assert run(music) == 0
+    assert len(read_paths) == len(TRACKS) - kept
+    assert Path("features.csv").read_bytes() == Path("undisturbed.csv").read_bytes()
+
+
+# claims that do not hold yet; strict, so that a repair takes the mark off --------------------------------------------
+
+
+def test_a_name_that_is_no_utf8_does_not_end_the_run(music: Path) -> None:
+    Path(os.fsdecode(os.fsencode(music / "rock") + b"/b\xff.wav")).touch()
+    assert run(music) == SOMETHING_SKIPPED
+    assert read_table([Path("features.csv")]).tracks == NAMES
+
+
+def test_a_screen_that_lacks_a_character_does_not_end_the_run(
+    music: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    (music / "rock/音.m4a").touch()
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    process = command(music, "--slice", "0.5", "--workers", "1", "--out", "features.csv", env=environment)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == SOMETHING_SKIPPED  # which a traceback's is too
+    assert "Traceback" not in err
+
+
+def test_colons_in_a_name_leave_the_list_of_tracks_an_artist_index(music: Path) -> None:
+    write_noise(music / "rock/a ::: b.wav", 1.0)
+    assert run(music) == 0
+    assert read_artists(Path("features.tracks.csv")) == {}
+
+
+def test_overwriting_leaves_no_csv_of_an_earlier_run(music: Path) -> None:
+    assert run(music, "--slice", "0.5,1.5", out="many") == 0
+    (music / "pop/one.wav").unlink()
+    (music / "rock/rock.00007.wav").unlink()
+    assert run(music, "--slice", "0.5,1.5", "--overwrite", out="many") == SOMETHING_SKIPPED
+    assert not Path("many/features_1.5_sec.csv").exists()
+
+
+def test_an_artist_that_was_added_meanwhile_counts(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = music / "list.csv"
+    rows = [f"{path},{Path(path).parts[0]}" for path in TRACKS]
+    source.write_text("\n".join(["path,label", *rows]))
+    interrupted(monkeypatch, source, 3)
+    source.write_text("\n".join(["path,label,artist", *(f"{row},Queen" for row in rows)]))
+    assert run(source) == 0
+    assert list(read_artists(Path("features.tracks.csv")).values()) == 4 * ["Queen"]
+
+
+def test_the_count_of_tracks_is_that_of_the_csv(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(music, "--slice", "0.5,1.5", out="many") == 0
+    assert "many/features_1.5_sec.csv: 2 slices of 1.5 s of 2 tracks" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for workers in /proc")
+def test_ctrl_c_while_workers_start_ends_in_one_line_too(
+    long_music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = command(long_music, *LONG)
+    assert until(lambda: len(group_of(process.pid)) >= 4)  # the command, two workers, Python's resource tracker
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted; the same command goes on from here.\n"
+    assert (tmp_path / "features.partial").exists()

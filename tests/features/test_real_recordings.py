@@ -1,0 +1,88 @@
+"""Rows described from GTZAN's recordings are the rows of the published CSVs; skipped without GENREGRID_DATA."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.features.extraction import extract
+from genregrid.features.folder import audio_files, find_tracks
+from genregrid.features.recipe import Recipe
+from genregrid.features.workers import describe_files
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recipe, float], pd.DataFrame]:
+    """`described(folder, recipe, seconds)` is the CSV of a folder of recordings, each recipe extracted once."""
+    outputs: dict[tuple[str, float], Path] = {}
+
+    def read(folder: Path, recipe: Recipe, seconds: float) -> pd.DataFrame:
+        if (recipe.name, seconds) not in outputs:
+            lengths = (3.0, 30.0) if recipe.padding == "reflect" else (10.0,)
+            paths = {length: tmp_path_factory.mktemp("described") / f"{length:g}.csv" for length in lengths}
+            done = extract(find_tracks(folder), paths, recipe, num_workers=2, tell=lambda _: None)
+            assert done.num_tracks == 100
+            outputs.update({(recipe.name, length): path for length, path in paths.items()})
+        return pd.read_csv(outputs[recipe.name, seconds]).set_index("filename")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("recipe", "seconds", "published", "num_rows"),
+    [
+        (Recipe("kaggle", "reflect"), 3.0, "features_3_sec.rebuilt192.csv", 998),
+        (Recipe("kaggle", "reflect"), 30.0, "features_30_sec.csv", 100),
+        (Recipe("kaggle", "constant"), 10.0, "features_10_sec.csv", 298),
+    ],
+)
+def test_rows_of_a_hundred_recordings_are_the_published_ones(
+    real_file: Callable[[str], Path],
+    described: Callable[[Path, Recipe, float], pd.DataFrame],
+    recipe: Recipe,
+    seconds: float,
+    published: str,
+    num_rows: int,
+) -> None:
+    whole = pd.read_csv(real_file(f"gtzan/{published}")).set_index("filename")
+    mine = described(real_file("gtzan/audio"), recipe, seconds)
+    of_these_tracks = (
+        whole.index.str.split(".").str[:2].str.join(".").isin(mine.index.str.split(".").str[:2].str.join("."))
+    )
+    theirs = whole[of_these_tracks]
+    assert len(mine) == num_rows
+    assert set(mine.index) == set(theirs.index)
+    theirs = theirs.loc[mine.index]
+    assert (mine["label"] == theirs["label"]).all()
+    assert (mine["length"] == theirs["length"]).all()
+    # the worst of all cells is 2.4e-4 of its column's deviation (rolloff_var, one bin more or less at a tie)
+    columns = [name for name in FEATURE_NAMES if name != "tempo"]
+    away = ((mine[columns] - theirs[columns]).abs() / whole[columns].std()).max()
+    assert away.max() < 1e-3, away.sort_values().tail(3).to_dict()
+    assert ((mine["tempo"] - theirs["tempo"]).abs() < 1e-6).mean() >= 0.99
+
+
+def test_the_two_paddings_differ_so_much_that_they_must_not_be_mixed(
+    real_file: Callable[[str], Path], described: Callable[[Path, Recipe, float], pd.DataFrame]
+) -> None:
+    folder = real_file("gtzan/audio")
+    ten = described(folder, Recipe("kaggle", "constant"), 10.0)
+    tracks = find_tracks(folder).tracks[:3]
+    for done in describe_files(tracks, Recipe("kaggle", "reflect"), [10.0], num_workers=1):
+        row = pd.Series(done.rows["10"][0][1:], index=list(FEATURE_NAMES))
+        away = (row - ten.loc[f"{done.track}.0.wav", list(FEATURE_NAMES)].astype(float)).abs() / ten[
+            list(FEATURE_NAMES)
+        ].std()
+        assert away.max() > 1e-2
+
+
+def test_mp3s_of_44100_hz_stereo_are_described(real_file: Callable[[str], Path]) -> None:
+    from genregrid.features.folder import TrackFile
+
+    files = audio_files(real_file("fma/audio"))
+    tracks = [TrackFile(path, f"any.{path.stem}", "any") for path in files]
+    done = list(describe_files(tracks, Recipe(), [3.0], num_workers=1))
+    assert [one.skipped for one in done] == [""] * 10
+    assert all(29 < one.seconds < 31 and len(one.rows["3"]) in (9, 10) for one in done)
