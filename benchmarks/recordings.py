@@ -151,29 +151,41 @@ def words(figure: tuple[float, float, float], form: str = ".1f") -> str:
 
 
 def by_length(root: Path, out: Path) -> None:
-    """Print and draw accuracy against slice length."""
-    names = ["logistic", "LDA", "ExtraTrees"]
-    lines: dict[str, list[tuple[float, float, float]]] = {name: [] for name in [*names, "LSTM"]}
-    print(f"\n| slice | {' | '.join(lines)} |\n|---|{'---|' * len(lines)}")
+    """Print and draw accuracy against slice length, and print how far each length is from 3 s on the same folds."""
+    names = ["logistic", "LDA", "ExtraTrees", "LSTM"]
+    hits: dict[str, list[Floats]] = {name: [] for name in names}
+    head = f"\n| slice | {' | '.join(names)} |\n|---|{'---|' * len(names)}"
+    print(head)
     for seconds in LENGTHS:
         corpus = corpus_of(root, out, "kaggle", seconds)
-        for name in names:
-            lines[name].append(told(*peer_hits(corpus, peers()[name])))
-        lines["LSTM"].append(told(*lstm_hits(root, out, corpus)))
-        print(f"| {seconds:g} s | {' | '.join(words(figures[-1]) for figures in lines.values())} |", flush=True)
-    figure = Figure(figsize=(7, 4), layout="constrained")
+        for name in names[:-1]:
+            right, group = peer_hits(corpus, peers()[name])
+            hits[name].append(right)
+        hits["LSTM"].append(lstm_hits(root, out, corpus)[0])
+        cells = [words(told(hits[name][-1], group)) for name in names]
+        print(f"| {seconds:g} s | {' | '.join(cells)} |", flush=True)
+    print(head.replace("slice", "against 3 s"))
+    for place, seconds in enumerate(LENGTHS):
+        away = [hits[name][place] - hits[name][LENGTHS.index(3.0)] for name in names]
+        print(f"| {seconds:g} s | {' | '.join(words(told(one, group), '+.1f') for one in away)} |")
+    draw({name: [told(right, group) for right in rights] for name, rights in hits.items()}, out / "slice_length.svg")
+
+
+def draw(lines: dict[str, list[tuple[float, float, float]]], path: Path) -> None:
+    """Draw accuracy with its interval against slice length."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained", facecolor="white")
     axes = figure.subplots()
     for number, (name, figures) in enumerate(lines.items()):
         value, low, high = np.array(figures).T
         place = np.array(LENGTHS) * 1.03 ** (number - 1.5)  # side by side
-        axes.errorbar(place, value, [value - low, high - value], marker="o", capsize=2, label=name)
-    axes.set_xscale("log", base=10)
-    axes.set_xticks(LENGTHS, [f"{seconds:g}" for seconds in LENGTHS])
+        axes.errorbar(place, value, [value - low, high - value], marker="o", markersize=4, capsize=2, label=name)
+    axes.axhline(10, color="grey", linewidth=0.8, linestyle=":", label="chance")
+    axes.set_xscale("log")
+    axes.set_xticks(LENGTHS, [f"{seconds:g}" for seconds in LENGTHS], fontsize=8)
     axes.set_xticks([], minor=True)
-    axes.set(xlabel="slice length in seconds", ylabel="tracks right, %", ylim=(0, 100))
-    axes.legend(frameon=False, ncols=4, loc="upper center")
-    axes.axhline(10, color="grey", linewidth=0.8, linestyle=":")
-    figure.savefig(out / "slice_length.svg")
+    axes.set(xlabel="slice length in seconds", ylabel="tracks right, %", ylim=(0, 72))
+    axes.legend(frameon=False, ncols=5, loc="upper center")
+    figure.savefig(path)
 
 
 def rich_against_kaggle(root: Path, out: Path) -> None:

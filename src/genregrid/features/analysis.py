@@ -13,12 +13,14 @@ from genregrid.features.spectrum import (
     FREQUENCIES_HZ,
     HOP_SAMPLES,
     NUM_CHROMA,
+    NUM_MELS,
     TINY,
     Padding,
     chroma_filters,
     dct_filters,
     hann,
     istft,
+    mel_blocks,
     mel_filters,
     num_frames,
     octaves,
@@ -32,6 +34,7 @@ TEMPO_LAGS = 8 * SAMPLE_RATE_HZ // HOP_SAMPLES  # 344 frames: onsets are compare
 _EXPECTED_BPM = 120.0
 _MAX_BPM = 320.0
 _INAUDIBLE = 1e-30  # of a bin's power; 16-bit samples resolve 1e-9
+_MEL_BLOCKS = mel_blocks((0, 64, 160, 352, 640))
 # pitches for tuning: where their bins lie, and how much of the frame's strongest bin counts as a peak
 _TUNING_BINS = np.flatnonzero((FREQUENCIES_HZ >= 150) & (FREQUENCIES_HZ < 4000))
 _PEAK_SHARE = 0.1
@@ -73,7 +76,10 @@ class Analysis:
     @cached_property
     def mel_decibels(self) -> NDArray[np.float32]:
         """Decibels of the mel bands' power, at most 80 below the slice's loudest, (slice, frame, band)."""
-        decibels = 10 * np.log10(np.maximum(self.power @ mel_filters(), 1e-10))
+        energy = np.zeros((*self.power.shape[:2], NUM_MELS), np.float32)
+        for bins, bands in _MEL_BLOCKS:  # most of the filters' matrix is zeros
+            energy[..., bands] += self.power[..., bins] @ mel_filters()[bins, bands]
+        decibels = 10 * np.log10(np.maximum(energy, 1e-10))
         return np.asarray(np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - 80))
 
     @cached_property
@@ -220,7 +226,8 @@ def _tuning(power: NDArray[np.float32]) -> float:
     Source: Smith and Serra, "PARSHL", ICMC 1987, for the parabola.
     """
     low, high = _TUNING_BINS[0], _TUNING_BINS[-1] + 1
-    loud = np.where(power > _PEAK_SHARE * power.max(axis=1, keepdims=True), power, 0)[:, low - 1 : high + 1]
+    near = power[:, low - 1 : high + 1]
+    loud = np.where(near > _PEAK_SHARE * power.max(axis=1, keepdims=True), near, 0)
     is_peak = (loud[:, 1:-1] > loud[:, :-2]) & (loud[:, 1:-1] >= loud[:, 2:])
     frame, at = np.nonzero(is_peak)
     peak, before, behind = (power[frame, at + low + step] for step in (0, -1, 1))

@@ -90,7 +90,7 @@ def read_audio(path: Path) -> Recording:
 
 @dataclass
 class _Tally:
-    """What is counted while a file is read: frames, those at full scale, the peak of any channel, how it broke off."""
+    """What is counted while a file is read: frames, samples at full scale, the peak of any, how it broke off."""
 
     num_frames: int = 0
     num_full_scale: int = 0
@@ -106,7 +106,7 @@ def _read(sound: soundfile.SoundFile, promised: int) -> Recording:
     tally = _Tally()
     parts = []
     for block in _blocks(sound, tally):
-        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
         parts.append(mono if resampler is None else resampler.resample_chunk(mono))
     if tally.num_frames == 0:
         raise AudioError(f"cannot be decoded: {tally.fault}" if tally.fault else "has a header but no samples")
@@ -133,14 +133,14 @@ def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.fl
             return
         if not len(block):
             return
-        finite = np.isfinite(block).all(axis=1)
+        finite = np.isfinite(block)
         if not finite.all():
-            seconds = (tally.num_frames + int(np.argmin(finite))) / sound.samplerate
+            seconds = (tally.num_frames + int(np.argmin(finite.all(axis=1)))) / sound.samplerate
             raise AudioError(f"holds samples that are not numbers, the first at {seconds:.2f} s")
-        loudest = np.abs(block).max(axis=1)
+        loudness = np.abs(block)
         tally.num_frames += len(block)
-        tally.num_full_scale += int((loudest >= _FULL_SCALE).sum())
-        tally.peak = max(tally.peak, float(loudest.max()))
+        tally.num_full_scale += int(np.count_nonzero(loudness >= _FULL_SCALE))
+        tally.peak = max(tally.peak, float(loudness.max()))
         yield block
 
 
@@ -150,8 +150,9 @@ def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int) -> Iterator
         yield f"breaks off after {num_read / rate:.1f} s ({tally.fault}); used what is there"
     elif num_read < (1 - _SOME_FRAMES_SHORT) * promised:
         yield f"holds {num_read / rate:.1f} s where its header promises {promised / rate:.1f} s; used what is there"
-    if tally.num_full_scale >= _CLIPPED_SHARE * num_read:
-        yield f"clipped: {100 * tally.num_full_scale / num_read:.1f} % of its samples are at full scale"
+    full_scale = tally.num_full_scale / (num_read * sound.channels)
+    if full_scale >= _CLIPPED_SHARE:
+        yield f"clipped: {100 * full_scale:.1f} % of its samples are at full scale"
     if rate < SAMPLE_RATE_HZ:
         yield f"{rate} Hz: nothing above {rate / 2:g} Hz to describe"
     elif rate > _STUDIO_RATE_HZ:

@@ -17,7 +17,7 @@ Rows = list[NDArray[np.float32]]
 #: Window of the median, in frames or bins; librosa's default in harmonic/percussive separation.
 KERNEL = 31
 _GROUP = 16  # windows that share a sorted core of 16 values; the tree below is built for 31 = 2 * 16 - 1
-_ROW_VALUES = 1 << 15  # long enough that NumPy's cost of a call is small, short enough that rows stay in the cache
+_ROW_VALUES = 1 << 16  # long enough that NumPy's cost of a call is small, short enough that rows stay in the cache
 
 
 def sliding_median(values: NDArray[np.float32]) -> NDArray[np.float32]:

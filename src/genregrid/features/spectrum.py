@@ -4,7 +4,9 @@ Everything is at 22 050 Hz, in frames of 2048 samples (93 ms) every 512 (23 ms),
 Arrays have frames before bins, as a Fourier transform leaves them.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, cast
 
 import numpy as np
@@ -24,6 +26,10 @@ NUM_MELS = 128
 NUM_CHROMA = 12
 FREQUENCIES_HZ = np.arange(NUM_BINS) * (SAMPLE_RATE_HZ / FRAME_SAMPLES)
 
+_LINEAR_HZ_PER_MEL = 200 / 3
+_LOG_FROM_HZ = 1000.0
+_LOG_FROM_MEL = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27  # 27 mels from 1000 to 6400 Hz
 _HOPS = FRAME_SAMPLES // HOP_SAMPLES  # frames that cover one sample
 _A0_HZ = 27.5
 #: Below it a float32 counts as zero, as in librosa.
@@ -101,10 +107,20 @@ def mel_filters() -> NDArray[np.float32]:
     return cast(NDArray[np.float32], (triangles * 2.0 / (edge[2:] - edge[:-2])).astype(np.float32))
 
 
-_LINEAR_HZ_PER_MEL = 200 / 3
-_LOG_FROM_HZ = 1000.0
-_LOG_FROM_MEL = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL
-_LOG_STEP = np.log(6.4) / 27  # 27 mels from 1000 to 6400 Hz
+def mel_blocks(edges: Sequence[int]) -> list[tuple[slice, slice]]:
+    """Ranges of bins from one edge to the next, and the mel bands that each range reaches.
+
+    Args:
+        edges: first bin of each range, ascending, 0 first; the last range ends with the bins.
+
+    >>> mel_blocks((0, 64))[0]
+    (slice(0, 64, None), slice(0, 27, None))
+    """
+    blocks = []
+    for start, stop in pairwise((*edges, NUM_BINS)):
+        reached = np.flatnonzero(mel_filters()[start:stop].any(axis=0))
+        blocks.append((slice(start, stop), slice(int(reached[0]), int(reached[-1]) + 1)))
+    return blocks
 
 
 def _hz_to_mel(hz: float) -> float:
