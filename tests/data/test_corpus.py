@@ -1,6 +1,7 @@
 """Claims about `genregrid.data.corpus`, through the files of conf/dataset wherever they can speak."""
 
 import dataclasses
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -17,12 +18,14 @@ from genregrid.data import corpus as corpus_module
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
+from genregrid.features.recipe import RecipeNote, note_path
+from genregrid.features.rich import RICH_FEATURE_NAMES
 
 Writer = Callable[..., Path]
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "dataset").glob("*.yaml"))
 # of outputs, not of the corpus
-NO_ARGUMENTS = {"corpus", "label", "recipe"}
+NO_ARGUMENTS = {"corpus", "label"}
 GENRES = ("blues", "rock")
 
 
@@ -363,3 +366,58 @@ def test_real_part_of_a_corpus_is_a_corpus(real_file: Callable[[str], Path]) -> 
     table = load_corpus(slice_seconds=9, **arguments_of(config_named("gtzan")) | {"tables": names}).table
     assert len(table.tracks) == 438
     assert table.num_slices.tolist() == [3] * 438
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+
+def write_note(path: Path, recipe: str = "kaggle-constant", seconds: float = 3.0, sha256: str | None = None) -> None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if sha256 is None else sha256
+    note_path(path).write_text(RecipeNote(recipe, seconds, digest).to_json())
+
+
+def test_the_note_beside_a_csv_says_recipe_and_slice_length(write_csv: Writer) -> None:
+    path = write_csv(genres=GENRES)
+    write_note(path, seconds=2.5)
+    corpus = load_corpus(name="mine", slice_seconds=5, path=str(path))
+    assert corpus.recipe == "kaggle-constant"
+    assert corpus.source.slice_seconds == 2.5
+    assert load_corpus(name="mine", slice_seconds=5, path=str(path), recipe="kaggle-constant").recipe == corpus.recipe
+
+
+def test_without_a_note_the_recipe_is_what_the_dataset_says(write_csv: Writer) -> None:
+    path = str(write_csv(genres=GENRES))
+    assert load_corpus(name="mine", slice_seconds=3, path=path).recipe == "unknown"
+    assert load_corpus(name="mine", slice_seconds=3, path=path, recipe="theirs").recipe == "theirs"
+
+
+def test_a_note_of_another_recipe_is_refused(write_csv: Writer) -> None:
+    path = write_csv(genres=GENRES)
+    write_note(path)
+    with pytest.raises(UserError, match=r"by the recipe 'kaggle-constant', says .*, not by 'kaggle-reflect'"):
+        load_corpus(name="mine", slice_seconds=3, path=str(path), recipe="kaggle-reflect")
+
+
+def test_tables_of_two_recipes_are_not_joined(write_csv: Writer, tmp_path: Path) -> None:
+    for name, recipe in (("one.csv", "kaggle-reflect"), ("two.csv", "kaggle-constant")):
+        write_note(write_csv(name=name, genres=GENRES, seed=len(recipe)), recipe)
+    with pytest.raises(UserError, match="tables of one recipe at a time"):
+        load_corpus(name="mine", slice_seconds=3, root=str(tmp_path), tables=["one.csv", "two.csv"])
+
+
+def test_the_note_of_another_file_is_refused(write_csv: Writer) -> None:
+    path = write_csv(genres=GENRES)
+    write_note(path, sha256="0" * 64)
+    with pytest.raises(UserError, match=r"is not the file that features\.recipe\.json was written for"):
+        load_corpus(name="mine", slice_seconds=3, path=str(path))
+
+
+def test_the_columns_read_are_those_of_the_recipe(write_csv: Writer, make_frame: Callable[..., pd.DataFrame]) -> None:
+    frame = make_frame(genres=GENRES)
+    more = pd.DataFrame(1.5, index=frame.index, columns=list(RICH_FEATURE_NAMES[len(FEATURE_NAMES) :]))
+    path = write_csv(pd.concat([frame, more], axis=1))
+    assert load_corpus(name="mine", slice_seconds=3, path=str(path)).table.feature_names == FEATURE_NAMES
+    write_note(path, "rich-reflect")
+    assert load_corpus(name="mine", slice_seconds=3, path=str(path)).table.feature_names == RICH_FEATURE_NAMES
+    with pytest.raises(UserError, match="extract at this slice length instead"):
+        load_corpus(name="mine", slice_seconds=6, path=str(path))

@@ -341,6 +341,14 @@ def test_file_name_of_another_form_is_named(spoilt: Callable[[int, str, str], Pa
         read_table([path])
 
 
+@pytest.mark.parametrize("track", ["blues.Some Song", "blues.01 song", "blues.12x", "blues.音", "blues.0000123"])
+def test_a_track_may_be_called_by_a_word(cells: list[list[str]], tmp_path: Path, track: str) -> None:
+    named = [[cell.replace("blues.00001.", f"{track}.") for cell in line] for line in cells]
+    table = read_table([write_cells(tmp_path / "mine.csv", named)])
+    assert track in table.tracks
+    assert len(table.tracks) == len(read_table([write_cells(tmp_path / "numbers.csv", cells)]).tracks)
+
+
 def test_slice_number_beyond_counting_is_refused(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(5, "filename", f"blues.00001.{10**20}.wav")
     with refused(path, "row 5", "'filename'"):
