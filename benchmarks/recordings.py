@@ -10,6 +10,7 @@ model=lstm` trains it, and takes the epoch of the lowest validation loss from a 
 """
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,7 @@ def lstm_hits(root: Path, out: Path, corpus: Corpus) -> tuple[Floats, NDArray[np
                         f"split.seed={seed}", f"seed={seed}",
                     ],
                 )  # fmt: skip
-            with contextlib.redirect_stdout(None):
+            with contextlib.redirect_stdout(io.StringIO()):
                 result = train(cfg, out / "runs" / f"{table.slice_seconds:g}-{seed}-{fold}", "lstm")
             right = (result.predictions["genre"] == result.predictions["predicted"]).to_numpy()
             hits[[number[track] for track in result.predictions["track"]]] += right

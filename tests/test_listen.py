@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
+from threadpoolctl import threadpool_limits
 
 from genregrid.config import register_schemas
 from genregrid.errors import UserError
@@ -83,15 +84,28 @@ def test_a_recording_is_scored_as_its_row_of_the_csv_is(
         assert mine["certainty"] == pytest.approx(row.certainty, rel=1e-3)
 
 
-def test_what_training_has_heard_is_told(trained: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_what_training_has_heard_is_told(trained: Callable[..., Path], tmp_path: Path, num_threads: int) -> None:
+    """On any number of threads: sums of matrix products differ in their last bits with it."""
     folder = trained("lstm")
-    listen(folder, tmp_path / "music", tmp_path / "heard")
+    with threadpool_limits(num_threads):
+        listen(folder, tmp_path / "music", tmp_path / "heard")
     heard = pd.read_csv(tmp_path / "heard/recordings.csv").set_index("file")["notes"].fillna("")
     parts = pd.read_csv(folder / "split.csv").set_index("track")["part"]
     for file, notes in heard.items():
         path = Path(str(file))
         seen = parts[f"{path.parent.name}.{path.stem}"] in ("train", "val")
         assert ("trained on this recording" in notes) == seen, file
+
+
+def test_a_recording_of_a_trained_name_is_told_of(trained: Callable[..., Path], tmp_path: Path) -> None:
+    folder = trained("mlp")
+    parts = pd.read_csv(folder / "split.csv").set_index("track")["part"]
+    track = parts[parts == "train"].index[0]
+    genre, song = track.split(".")
+    write_recording(tmp_path / genre / f"{song}.flac", genre, seed=77)
+    printed = listen(folder, tmp_path / genre, tmp_path / "heard")
+    assert f"the model was trained on a {track}: if it is this recording, its answer is no test" in printed
 
 
 def test_a_long_recording_is_heard_in_windows_as_long_as_those_of_training(

@@ -57,6 +57,8 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
         (("train.py", "split=row", "logger=none"), "split=row leaks"),
         (("train.py", "model.dropout=2", "logger=none"), "dropout probability"),
         (("evaluate.py",), "give one of checkpoint=PATH"),
+        (("evaluate.py", "checkpoint=x", "audio=Some Song (Live), pt 1: it's.wav"), "checkpoint=x does not exist"),
+        (("evaluate.py", "audio=song.wav"), "audio=song.wav needs one model"),
         (("evaluate.py", "runs=nowhere"), "runs=nowhere is not a folder"),
     ],
 )

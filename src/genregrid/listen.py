@@ -1,6 +1,7 @@
 """What a trained model hears in recordings: the whole of ``python evaluate.py checkpoint=PATH audio=song.mp3``."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,16 @@ from genregrid.metrics import track_vote
 from genregrid.models.base import GenreClassifier, load_checkpoint
 
 try:
+    from threadpoolctl import threadpool_limits
+
     from genregrid.features.audio import AudioError, Recording, read_audio
-    from genregrid.features.folder import audio_files
+    from genregrid.features.folder import audio_files, track_name
     from genregrid.features.recipe import Recipe, recipe_named
     from genregrid.report.timeline import Heard
 except ModuleNotFoundError as error:
     raise UserError(f'{error.name} is not installed: audio needs `pip install -e ".[audio]"`.') from None
+
+_LONGEST_STEM = 60  # of a picture's name; file systems take 255 bytes, and a letter may have four
 
 
 def listen(checkpoint: Path, audio: Path, folder: Path) -> str:
@@ -39,21 +44,29 @@ def listen(checkpoint: Path, audio: Path, folder: Path) -> str:
     model = load_checkpoint(checkpoint)
     recipe = _recipe(model)
     files = audio_files(audio)
-    heard = []
-    for path in files:
-        try:
-            recording = read_audio(path)
-            heard.append(hear(model, recipe, recording, str(path)))
-        except AudioError as error:
-            print(f"skipped {path}: {error}", file=sys.stderr)
+    heard: list[Heard] = []
+    try:
+        with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
+            for path in files:
+                try:
+                    heard.append(hear(model, recipe, read_audio(path), str(path)))
+                except AudioError as error:
+                    print(f"skipped {path}: {error}", file=sys.stderr)
+                    continue
+                folder.mkdir(parents=True, exist_ok=True)
+                heard[-1].draw(folder / f"{len(heard) - 1:03d}-{path.stem[:_LONGEST_STEM]}.png")
+    finally:  # after ctrl-C too
+        if heard:
+            _write(heard, folder)
     if not heard:
         raise UserError(f"audio={audio}: none of {len(files)} recordings could be scored.")
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame([one.verdict() for one in heard]).to_csv(folder / "recordings.csv", index=False, float_format="%.6g")
-    pd.concat([one.timeline() for one in heard]).to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
-    for number, one in enumerate(heard):
-        one.draw(folder / f"{number:03d}-{Path(one.file).stem}.png")
     return "\n\n".join([_provenance(model), *(one.summary() for one in heard)])
+
+
+def _write(heard: list[Heard], folder: Path) -> None:
+    recordings, timeline = pd.DataFrame([one.verdict() for one in heard]), pd.concat([one.timeline() for one in heard])
+    recordings.to_csv(folder / "recordings.csv", index=False, float_format="%.6g")
+    timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
 
 
 def hear(model: GenreClassifier, recipe: Recipe, recording: Recording, file: str) -> Heard:
@@ -85,10 +98,21 @@ def hear(model: GenreClassifier, recipe: Recipe, recording: Recording, file: str
     hop = 1 if trained["config"]["window"] == "track" else trained["config"]["hop_slices"]
     voting = window_bounds(np.array([num_slices]), longest, hop)[2] - 1
     total = track_vote(log_probs[voting], torch.zeros(len(voting), dtype=torch.int64))[0][0]
-    notes = list(recording.notes)
-    if int(track_fingerprints(table)[0]) in set(trained["seen"]):
-        notes.append("the model was trained on this recording: its answer is no test")
+    notes = [*recording.notes, *_seen(model, table, Path(file))]
     return Heard(file, model.genres, table.slice_seconds, log_probs.numpy(), total.numpy(), recording.seconds, notes)
+
+
+def _seen(model: GenreClassifier, table: FeatureTable, path: Path) -> Iterator[str]:
+    """Whether training or validation had this recording: by its features, to the last bit, or by its name."""
+    trained = model.provenance
+    names = {path.stem, track_name(path.parent.name, Path(path.name))} & {
+        *trained["tracks"]["train"],
+        *trained["tracks"]["val"],
+    }
+    if int(track_fingerprints(table)[0]) in set(trained["seen"]):
+        yield "the model was trained on this recording: its answer is no test"
+    elif names:
+        yield f"the model was trained on a {min(names)}: if it is this recording, its answer is no test"
 
 
 def _recipe(model: GenreClassifier) -> Recipe:

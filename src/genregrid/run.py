@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import (
     LEAKING_PROTOCOLS,
     TRAIN,
@@ -33,7 +34,6 @@ from genregrid.data.split import (
 )
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
-from genregrid.features.recipe import UNKNOWN_RECIPE
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, result_of

@@ -1,6 +1,7 @@
 """What train.py and evaluate.py share: a user's mistake ends in one sentence and exit code 2, never in a traceback."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -14,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genregrid.errors import UserError
 
+# overrides that name files
+_PATHS = {"audio", "checkpoint", "runs", "dataset.path", "dataset.root", "dataset.artists"}
 _failed_jobs: list[Path] = []
 _sweep_folders: list[Path] = []
 _started: list[Path] = []
@@ -44,6 +47,8 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's Hydra main and end the process: code 0 if all went well, 2 for a user's mistake."""
+    if not {"-m", "--multirun"} & set(sys.argv):  # there, commas divide values
+        sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
     if os.environ.get("GENREGRID_DATA") == "":
         del os.environ["GENREGRID_DATA"]  # set but empty, it would name the root of the file system
@@ -64,6 +69,18 @@ def run_script(main: Callable[[], None]) -> None:
         print(f"interrupted{where}.", file=sys.stderr)
         sys.exit(130)
     sys.exit(2 if _failed_jobs else 0)
+
+
+def _quoted(word: str) -> str:
+    """A path's override as Hydra takes it: names of recordings have brackets, commas and colons.
+
+    >>> _quoted("audio=Song (Live), pt 1.wav"), _quoted("slice=3")
+    ("audio='Song (Live), pt 1.wav'", 'slice=3')
+    """
+    key, _, value = word.partition("=")
+    if key not in _PATHS or not value or value[0] in "'\"" or re.fullmatch(r"[\w./-]+", value):
+        return word
+    return f"{key}='{value.replace(chr(39), chr(92) + chr(39))}'"
 
 
 def _sentence(error: BaseException) -> str:

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from genregrid.config import DatasetConfig
 from genregrid.data import corpus as corpus_module
 from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.note import RecipeNote, note_path
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
-from genregrid.features.recipe import RecipeNote, note_path
 from genregrid.features.rich import RICH_FEATURE_NAMES
 
 Writer = Callable[..., Path]

@@ -384,7 +384,7 @@ def test_a_decoders_own_remarks_do_not_reach_the_screen(tmp_path: Path, capfd: p
     assert capfd.readouterr().err == "heard"
 
 
-# claims that do not hold yet; strict, so that a repair takes the mark off --------------------------------------------
+# --- corners -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.au", "a.snd"])

@@ -17,7 +17,7 @@ from genregrid.data.feature_csv import FILENAME_PATTERN, TRACK_PATTERN
 from genregrid.data.table import table_from_frame
 from genregrid.errors import UserError
 from genregrid.features.audio import READABLE_SUFFIXES
-from genregrid.features.folder import Found, _track_name, audio_files, find_tracks
+from genregrid.features.folder import Found, audio_files, find_tracks, track_name
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_every_name_is_one_that_the_table_reader_takes(
 )
 def test_a_name_tells_its_genre_and_is_no_slice_of_another(genre: str, parts: list[str], word: str) -> None:
     folders = [part for part in parts if part.strip(". ")]
-    name = _track_name(genre, Path(*folders, f"{word}.wav"))
+    name = track_name(genre, Path(*folders, f"{word}.wav"))
     assert re.fullmatch(TRACK_PATTERN, name)
     for row, index in ((f"{name}.wav", None), (f"{name}.0.wav", "0"), (f"{name}.17.wav", "17")):
         keys = re.fullmatch(FILENAME_PATTERN, row)
@@ -320,7 +320,7 @@ def test_of_a_list_too_what_cannot_be_read_is_named(listed: Callable[[str], Path
         ),
         (
             "path,label\n,rock\n",
-            "{source}, row 2: the cell 'path' is empty.",
+            "{source}, row 2: '' is no path of a file.",
         ),
         (
             "path,label\n\na.wav,r.n.b\n",
@@ -363,7 +363,7 @@ def test_no_audio_files_are_a_mistake(music: Callable[..., Path]) -> None:
         audio_files(folder / "nowhere")
 
 
-# claims that do not hold yet; strict, so that a repair takes the mark off --------------------------------------------
+# --- corners -------------------------------------------------------------------------------------------------------
 
 
 def test_a_recording_named_by_a_space_has_a_name_or_is_skipped(music: Callable[..., Path]) -> None:

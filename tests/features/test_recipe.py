@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.note import RecipeNote, note_path, read_note
 from genregrid.errors import UserError
 from genregrid.features import recipe as recipe_module
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
-from genregrid.features.recipe import MIN_SLICE_SECONDS, Recipe, RecipeNote, note_path, read_note, recipe_named
+from genregrid.features.recipe import MIN_SLICE_SECONDS, Recipe, recipe_named
 
 REFLECT, CONSTANT = Recipe("kaggle", "reflect"), Recipe("kaggle", "constant")
 RECIPES = [REFLECT, CONSTANT, Recipe("rich", "reflect"), Recipe("rich", "constant")]

@@ -9,11 +9,12 @@ from typing import Any
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
-from genregrid.features.recipe import UNKNOWN_RECIPE, RecipeNote, note_path, read_note, recipe_named
+from genregrid.features.recipe import recipe_named
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,9 @@ class _Files:
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
     """The recipe that the dataset and the notes beside its tables name."""
+    unnoted = [path for path, note in notes.items() if note is None]
+    if recipe == UNKNOWN_RECIPE and unnoted and len(unnoted) < len(notes):
+        raise UserError(f"{unnoted[0]} has no note of its recipe, and other tables have: set dataset.recipe.")
     for path, note in notes.items():
         if note is None:
             continue

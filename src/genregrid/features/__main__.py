@@ -35,8 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     try:
         outputs = _outputs(options.slice, options.out)
-        if options.source.resolve() in {path.resolve() for path in outputs.values()}:
-            raise UserError(f"--out {options.out} is the list itself: name another file.")
         found = find_tracks(options.source)
         recipe = Recipe(options.recipe, options.padding)
         done = extract(

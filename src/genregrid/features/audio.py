@@ -61,7 +61,7 @@ class Recording:
 def read_audio(path: Path) -> Recording:
     """Read a recording block by block: channels are averaged, other rates resampled (soxr, high quality).
 
-    Memory is that of the mono signal, not of the file's channels and rate.
+    Memory goes with the mono signal's length, not with the file's channels and rate.
 
     Raises:
         AudioError: the file cannot be read, is no audio, is silent, or holds samples that are no numbers.
@@ -73,6 +73,8 @@ def read_audio(path: Path) -> Recording:
         raise AudioError(f"cannot be read: {error.strerror}") from None
     if not head:
         raise AudioError("empty, 0 bytes")
+    if path.suffix.lower() in UNREADABLE_SUFFIXES:
+        raise AudioError(f"{path.suffix} is not read; convert it to wav, flac, ogg or mp3")
     if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
         raise AudioError("named .wav but without a RIFF header")
     with _quiet_decoder():

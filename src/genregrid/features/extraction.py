@@ -4,18 +4,46 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
 
+from genregrid.data.note import RecipeNote, note_path
 from genregrid.errors import UserError
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, seconds_key
-from genregrid.features.recipe import Recipe, RecipeNote, note_path
+from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where an extraction writes.
+
+    Attributes:
+        csvs: the CSV of each slice length in seconds.
+    """
+
+    csvs: dict[float, Path]
+
+    @property
+    def tracks(self) -> Path:
+        """The list of what became of each recording."""
+        first = next(iter(self.csvs.values()))
+        return first.with_suffix(".tracks.csv") if len(self.csvs) == 1 else first.with_name("tracks.csv")
+
+    @property
+    def journal(self) -> Path:
+        """The journal, while the extraction lasts."""
+        return self.tracks.with_name(self.tracks.stem.removesuffix(".tracks") + ".partial")
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file that is written."""
+        return [*self.csvs.values(), *map(note_path, self.csvs.values()), self.tracks, self.journal]
 
 
 @dataclass(frozen=True)
@@ -68,27 +96,30 @@ def extract(
         show_bar: whether to show a progress bar; ``None`` shows one on a terminal.
 
     Raises:
-        UserError: an output is there already, or cannot be written.
+        UserError: an output is there already or cannot be written, or no recording could be described.
     """
-    first = next(iter(outputs.values()))
-    tracks_path = first.with_suffix(".tracks.csv") if len(outputs) == 1 else first.with_name("tracks.csv")
-    journal_path = tracks_path.with_name(tracks_path.stem.removesuffix(".tracks") + ".partial")
-    there = [path for path in (*outputs.values(), tracks_path) if path.exists()]
-    if there and not overwrite and not journal_path.exists():
+    paths = OutputPaths(dict(outputs))
+    there = [path for path in (*outputs.values(), paths.tracks) if path.exists()]
+    if there and not overwrite and not paths.journal.exists():
         raise UserError(f"{there[0]} is there already: say --overwrite to replace it, or another --out.")
+    if found.source.resolve() in {path.resolve() for path in paths.all}:
+        raise UserError(f"{found.source} is the list itself and would be replaced: say another --out.")
     try:
-        journal = Journal(journal_path, recipe, list(outputs))
+        journal = Journal(paths.journal, found.source, recipe, list(outputs))
     except OSError as error:
-        raise UserError(f"{journal_path} cannot be written ({error.strerror}): say another --out.") from None
+        raise UserError(f"{paths.journal} cannot be written ({error.strerror}): say another --out.") from None
     try:
         skipped = _describe_all(found, journal, recipe, list(outputs), num_workers, tell, show_bar)
         kept = [track for track in found.tracks if track.track not in skipped]
+        if not kept:
+            journal.finish()
+            raise UserError(f"none of {len(found.tracks)} recordings could be described, and nothing was written.")
         written = {s: _write_features(path, journal, kept, recipe, s) for s, path in outputs.items()}
-        _write_tracks(tracks_path, found, journal)
+        _write_tracks(paths.tracks, found, journal)
         journal.finish()
     finally:
         journal.close()
-    return Extracted(written, len(kept), len(skipped) + len(found.skipped), tracks_path)
+    return Extracted(written, len(kept), len(skipped) + len(found.skipped), paths.tracks)
 
 
 def _describe_all(
@@ -109,8 +140,10 @@ def _describe_all(
         tell(f"skipped {path}: {reason}")
     skipped = set()
     disable = None if show_bar is None else not show_bar
-    with tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable) as bar:
-        for described in describe_files(todo, recipe, slice_seconds, min(num_workers, max(len(todo), 1))):
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable))
+        work = describe_files(todo, recipe, slice_seconds, min(num_workers, max(len(todo), 1)))
+        for described in stack.enter_context(closing(work)):
             journal.add(described)
             if described.skipped:
                 skipped.add(described.track)
@@ -155,13 +188,13 @@ def _write_tracks(path: Path, found: Found, journal: Journal) -> None:
 
     def cells(described: Described) -> list[Any]:
         d = described
-        return [d.track, d.genre, d.artist, d.path, d.seconds, d.skipped, "; ".join(d.notes)]
+        return [d.track, d.genre, d.artist, os.path.abspath(d.path), d.seconds, d.skipped, "; ".join(d.notes)]
 
     with _replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["track", "label", "artist", "path", "seconds", "skipped", "notes"])
         writer.writerows(cells(described) for described in journal.entries(found.tracks))
-        writer.writerows(["", "", "", str(skipped), "", reason, ""] for skipped, reason in found.skipped)
+        writer.writerows(["", "", "", os.path.abspath(skipped), "", reason, ""] for skipped, reason in found.skipped)
 
 
 @contextmanager

@@ -37,11 +37,13 @@ class Found:
     """What a folder or a list holds.
 
     Attributes:
+        source: the folder or list.
         tracks: sorted by track name, each name once.
         skipped: (file, reason) of recordings that cannot be named or read.
         left_aside: how many files of each ending are no audio.
     """
 
+    source: Path
     tracks: list[TrackFile]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     left_aside: Counter[str] = field(default_factory=Counter)
@@ -57,13 +59,13 @@ def find_tracks(source: Path) -> Found:
         UserError: the source is neither, or holds no recording with a genre.
     """
     if source.is_dir():
-        found = _unique(_in_folder(source))
+        found = _unique(source, _in_folder(source))
     elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
         raise UserError(
             f"{source} is one recording: give a folder with a folder per genre, or a CSV of path and label."
         )
     elif source.is_file():
-        found = _unique(_in_list(source))
+        found = _unique(source, _in_list(source))
     else:
         raise UserError(f"{source} does not exist: give a folder with a folder per genre, or a CSV of path and label.")
     if not found.tracks:
@@ -80,7 +82,7 @@ def find_tracks(source: Path) -> Found:
 
 
 def audio_files(path: Path) -> list[Path]:
-    """The audio file itself, or all of them below a folder, sorted.
+    """The audio file itself, or all of them below a folder, sorted; those that cannot be read among them.
 
     Raises:
         UserError: there is no such file, or no audio in the folder.
@@ -89,7 +91,7 @@ def audio_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} does not exist: give an audio file or a folder of them.")
-    files = [p for p in _files(path) if p.suffix.lower() in READABLE_SUFFIXES]
+    files = [p for p in _files(path) if p.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
     if not files:
         raise UserError(f"{path} holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))}).")
     return files
@@ -123,7 +125,7 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
         if within:
             if fault := _genre_fault(genre):
                 raise UserError(f"{folder / genre}: {fault}; rename the folder.")
-            yield TrackFile(path, _track_name(genre, Path(*within)), genre)
+            yield TrackFile(path, track_name(genre, Path(*within)), genre)
         elif path.suffix.lower() in READABLE_SUFFIXES:
             yield path, "lies outside the folders of genres"
         else:
@@ -139,10 +141,12 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 raise UserError(f"{csv_path}, row 1: lacks the column '{missing[0]}'; it needs path and label.")
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
-                fault = "the cell 'path' is empty" if not path or "\0" in path else _genre_fault(genre)
+                fault = (
+                    _genre_fault(genre) if Path(path).name and "\0" not in path else f"'{path}' is no path of a file"
+                )
                 if fault:
                     raise UserError(f"{csv_path}, row {reader.line_num}: {fault}.")
-                track = TrackFile(csv_path.parent / path, _track_name(genre, Path(path)), genre, artist)
+                track = TrackFile(csv_path.parent / path, track_name(genre, Path(path)), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
                 yield track if known else (track.path, "not an audio file by its ending")
     except UnicodeDecodeError:
@@ -162,12 +166,12 @@ def _genre_fault(genre: str) -> str | None:
     return None
 
 
-def _track_name(genre: str, within: Path) -> str:
-    """Name of a track.
+def track_name(genre: str, within: Path) -> str:
+    """Name of a track: its genre, and its path within the genre's folder without what a CSV or a path divides by.
 
-    >>> _track_name("blues", Path("blues.00012.wav")), _track_name("rock", Path("Album/01. Song.mp3"))
+    >>> track_name("blues", Path("blues.00012.wav")), track_name("rock", Path("Album/01. Song.mp3"))
     ('blues.00012', 'rock.Album_01_ Song')
-    >>> _track_name("rock", Path("1999.flac"))
+    >>> track_name("rock", Path("1999.flac"))
     'rock.01999'
     """
     stem = str(within.with_suffix(""))
@@ -177,7 +181,7 @@ def _track_name(genre: str, within: Path) -> str:
     return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are those of slices
 
 
-def _unique(entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
+def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
     """Sort out what cannot be read or named, and name twins."""
     tracks: dict[str, TrackFile] = {}
     skipped, left_aside = [], Counter[str]()
@@ -199,7 +203,7 @@ def _unique(entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
             )
         else:
             tracks[entry.track] = entry
-    return Found([tracks[name] for name in sorted(tracks)], skipped, left_aside)
+    return Found(source, [tracks[name] for name in sorted(tracks)], skipped, left_aside)
 
 
 def _is_text(name: str) -> bool:

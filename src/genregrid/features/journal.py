@@ -2,14 +2,19 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import genregrid
 from genregrid.errors import UserError
 from genregrid.features.folder import TrackFile
 from genregrid.features.recipe import Recipe
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -55,48 +60,74 @@ class Journal:
 
     Args:
         path: of the journal; begun if missing, else gone on with.
+        source: the folder or list that is described.
         recipe: of the extraction.
         slice_seconds: its slice lengths.
 
     Raises:
-        UserError: the journal was begun with other settings.
+        UserError: the journal was begun with other settings, another run writes it, or it is no journal.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
+    def __init__(self, path: Path, source: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
         self.path = path
-        settings = {"recipe": recipe.name, "slice_seconds": sorted(slice_seconds)}
+        settings = {
+            "source": str(source.absolute()),
+            "recipe": recipe.name,
+            "slice_seconds": sorted(slice_seconds),
+            "made_by": f"genregrid {genregrid.__version__}",
+        }
+        first_line = json.dumps(settings).encode() + b"\n"
         self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
         self._done: dict[str, _Identity] = {}
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
         self._file = path.open("r+b")
-        begun = _parsed(self._file.readline())
-        if begun is not None and begun != settings:
+        try:
+            self._lock()
+            self._begin(first_line)
+        except UserError:
             self._file.close()
-            raise UserError(
-                f"{path} was begun with other settings, {json.dumps(begun)}: use those to go on, or delete it to start "
-                "anew."
-            )
-        if begun is None:  # stopped within the first line
-            self._file.seek(0)
-            self._file.write(json.dumps(settings).encode() + b"\n")
+            raise
         self._read_on()
 
+    def _lock(self) -> None:
+        """Keep a second run out; the system lets go of the lock when this process ends, however it does."""
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.path} is being written by another run: wait, or say another --out.") from None
+
+    def _begin(self, first_line: bytes) -> None:
+        """Read the settings that the journal was begun with, or write them."""
+        begun = self._file.readline()
+        if begun == first_line:
+            return
+        if first_line.startswith(begun):  # new, or stopped within the first line
+            self._file.seek(0)
+            self._file.write(first_line)
+        elif _parsed(begun) is None:
+            raise UserError(f"{self.path} is no journal of an extraction: move it, or say another --out.")
+        else:
+            raise UserError(
+                f"{self.path} was begun with other settings, {begun.decode().strip()}: use those to go on, or delete "
+                "it to start anew."
+            )
+
     def _read_on(self) -> None:
-        """Note where the line of each track is, and cut off a line that was stopped half-way."""
+        """Note where each track's line is; one that was stopped half-way is cut off, a damaged one passed over."""
         offset = self._file.tell()
-        while line := self._file.readline():
+        while (line := self._file.readline()).endswith(b"\n"):
             entry = _parsed(line)
-            if entry is None or not entry.keys() >= _KEYS or not line.endswith(b"\n"):
-                break
-            self._remember(entry, offset, len(line))
+            if entry is not None and entry.keys() >= _KEYS:
+                self._remember(entry, offset, len(line))
             offset += len(line)
         self._file.truncate(offset)
         self._file.seek(offset)
 
     def _remember(self, entry: Mapping[str, Any], offset: int, num_bytes: int) -> None:
         self._where[entry["track"]] = (offset, num_bytes)
+        self._done.pop(entry["track"], None)
         if not entry["skipped"]:  # what was skipped is tried again: it may have been mended
             self._done[entry["track"]] = tuple(entry[name] for name in _IDENTITY)
 
@@ -106,7 +137,7 @@ class Journal:
         return self._done.get(track.track) == (str(track.path), size, modified, track.genre, track.artist)
 
     def add(self, described: Described) -> None:
-        """Write a track's line; it is there for good when this returns.
+        """Write a track's line; when this returns, it outlives the process.
 
         Raises:
             UserError: it cannot be written.

@@ -1,32 +1,25 @@
-"""How descriptors are computed: the recipe in force, its slices, and the note of it that lies beside a CSV.
+"""How descriptors are computed: the recipe in force, and where its slices start.
 
 Rows of two recipes look alike and are not: the padding of the Fourier transform alone moves single cells by tens of
 per cent. So a recipe has a name, the name is written beside every CSV and into every checkpoint, and they are compared.
 """
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-import genregrid
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
-from genregrid.errors import UserError
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors
-from genregrid.features.spectrum import FRAME_SAMPLES, HOP_SAMPLES, Padding, num_frames
+from genregrid.features.spectrum import Padding, num_frames
 
 DescriptorSet = Literal["kaggle", "rich"]
 Describe = Callable[[Analysis], dict[str, NDArray[np.float64]]]
 
-#: What a corpus says whose descriptors were computed nobody knows how.
-UNKNOWN_RECIPE = "unknown"
 #: A clip this close to one slice's length is one row over all its samples: corpora ship "30 s" of 29.9 to 30.7 s.
 WHOLE_CLIP_TOLERANCE = 0.025
 #: The shortest slice; mirrored half a frame needs more than 1024 samples.
@@ -36,7 +29,9 @@ _DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
     "kaggle": (FEATURE_NAMES, kaggle_descriptors),
     "rich": (RICH_FEATURE_NAMES, rich_descriptors),
 }
-_FRAMES_AT_ONCE = 650  # 15 s; the arrays of a block then stay in the cache, and memory does not grow with the track
+_FRAMES_AT_ONCE = (
+    650  # 15 s of slices; a block then stays in the cache, and a long track takes no more than a short one
+)
 
 
 @dataclass(frozen=True)
@@ -113,61 +108,3 @@ def recipe_named(name: str) -> Recipe | None:
     """The recipe of that name; ``None`` for names of other people's extractions."""
     known = {Recipe(d, p).name: Recipe(d, p) for d in get_args(DescriptorSet) for p in get_args(Padding)}
     return known.get(name)
-
-
-@dataclass(frozen=True)
-class RecipeNote:
-    """What is written beside a CSV about how it was made.
-
-    Attributes:
-        recipe: the recipe's name.
-        slice_seconds: slice length in seconds.
-        sha256: of the CSV, so that a note is not taken for that of another file of the same name.
-    """
-
-    recipe: str
-    slice_seconds: float
-    sha256: str
-
-    def to_json(self) -> str:
-        """The note as text."""
-        content = {
-            "recipe": self.recipe,
-            "slice_seconds": self.slice_seconds,
-            "sha256": self.sha256,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "frame_samples": FRAME_SAMPLES,
-            "hop_samples": HOP_SAMPLES,
-            "made_by": f"genregrid {genregrid.__version__}",
-        }
-        return json.dumps(content, indent=2) + "\n"
-
-
-def note_path(csv_path: Path) -> Path:
-    """Where the note of a CSV lies.
-
-    >>> str(note_path(Path("mine/features_3_sec.csv")))
-    'mine/features_3_sec.recipe.json'
-    """
-    return csv_path.with_suffix(".recipe.json")
-
-
-def read_note(csv_path: Path) -> RecipeNote | None:
-    """The note beside a CSV; ``None`` where there is none.
-
-    Raises:
-        UserError: the note cannot be read.
-    """
-    path = note_path(csv_path)
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        note = RecipeNote(content["recipe"], float(content["slice_seconds"]), content["sha256"])
-        if not (isinstance(note.recipe, str) and isinstance(note.sha256, str) and 0 < note.slice_seconds < math.inf):
-            raise ValueError("the values are none of a note")
-        return note
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        raise UserError(
-            f"{path} is no note of a recipe: delete it and set dataset.recipe, or extract {csv_path.name} again."
-        ) from None

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,11 +15,13 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from genregrid.errors import UserError
 from genregrid.features.audio import AudioError, read_audio
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, file_state, seconds_key
 from genregrid.features.recipe import Recipe
 
+_MOST_WORKERS = 61  # that Windows can wait for
 _AHEAD = 2  # recordings given out per process, so that none waits and none piles up
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -41,6 +43,8 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
         return done.told(skipped=str(error))
     except MemoryError:
         return done.told(skipped="takes more memory than there is")
+    except Exception as error:  # one recording in a hundred thousand must not end the run
+        return done.told(skipped=f"not described: {type(error).__name__}, {error}")
     done = done.told(seconds=round(recording.seconds, 3), notes=recording.notes)
     missing = [seconds for seconds in slice_seconds if not len(features[seconds])]
     if len(missing) == len(slice_seconds):
@@ -60,7 +64,7 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
 
 def describe_files(
     tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], num_workers: int
-) -> Iterator[Described]:
+) -> Generator[Described]:
     """Describe recordings, each as soon as it is done; one that ends its process is told as skipped.
 
     Args:
@@ -79,12 +83,18 @@ def describe_files(
     waiting = deque(tracks)
     given: dict[Future[Described], TrackFile] = {}
     while waiting or given:
+        others = set(multiprocessing.active_children())
         try:
             with _pool(min(num_workers, len(waiting))) as pool:
                 try:
                     yield from _pooled(pool, waiting, given, settings, num_workers)
-                finally:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                except (
+                    GeneratorExit,
+                    KeyboardInterrupt,
+                ):  # what is in work is not waited for: a recording may last hours
+                    for child in set(multiprocessing.active_children()) - others:
+                        child.terminate()
+                    raise
         except BrokenProcessPool:  # which of those given out it was shows when each has a process of its own
             suspects = list(given.values())
             given.clear()
@@ -114,6 +124,13 @@ def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]
     try:
         with _pool(1) as pool:
             with _interrupts_held():
+                started = pool.submit(os.getpid)
+            if isinstance(started.exception(), BrokenProcessPool):
+                raise UserError(
+                    "processes cannot be started: say --workers 1, or in a script of your own, call extract below "
+                    '`if __name__ == "__main__":`.'
+                )
+            with _interrupts_held():
                 future = pool.submit(describe_file, track, *settings)
             return future.result()
     except BrokenProcessPool:
@@ -124,7 +141,9 @@ def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]
 
 def _pool(num_workers: int) -> ProcessPoolExecutor:
     # spawned, not forked: a fork copies locks that some thread of this process may hold
-    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), initializer=_begin_work)
+    return ProcessPoolExecutor(
+        min(num_workers, _MOST_WORKERS), multiprocessing.get_context("spawn"), initializer=_begin_work
+    )
 
 
 @contextmanager
