@@ -155,7 +155,9 @@ def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(
     assert len(errors) == 2
     assert "short.wav: lasts 0.30 s, too short for a slice of 0.5 s" in errors[0]
     assert "text.wav: named .wav but without a RIFF header" in errors[1]
-    assert len(pd.read_csv(tmp_path / "heard/recordings.csv")) == 1
+    heard = pd.read_csv(tmp_path / "heard/recordings.csv")
+    assert heard["genre"].notna().tolist() == [True, False, False]
+    assert heard["notes"][1].startswith("skipped: lasts 0.30 s")
     with pytest.raises(UserError, match="none of 1 recordings could be scored"):
         listen(folder, tmp_path / "new/text.wav", tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()

@@ -59,6 +59,7 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
         (("evaluate.py",), "give one of checkpoint=PATH"),
         (("evaluate.py", "checkpoint=x", "audio=Some Song (Live), pt 1: it's.wav"), "checkpoint=x does not exist"),
         (("evaluate.py", "audio=song.wav"), "audio=song.wav needs one model"),
+        (("evaluate.py", "checkpoint=x", "dataset.recipe=kaggle-reflect"), "needs its group too: add dataset=csv"),
         (("evaluate.py", "runs=nowhere"), "runs=nowhere is not a folder"),
     ],
 )

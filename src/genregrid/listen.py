@@ -45,27 +45,32 @@ def listen(checkpoint: Path, audio: Path, folder: Path) -> str:
     recipe = _recipe(model)
     files = audio_files(audio)
     heard: list[Heard] = []
+    skipped: dict[str, str] = {}
     try:
         with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
             for path in files:
                 try:
                     heard.append(hear(model, recipe, read_audio(path), str(path)))
                 except AudioError as error:
+                    skipped[str(path)] = str(error)
                     print(f"skipped {path}: {error}", file=sys.stderr)
                     continue
                 folder.mkdir(parents=True, exist_ok=True)
                 heard[-1].draw(folder / f"{len(heard) - 1:03d}-{path.stem[:_LONGEST_STEM]}.png")
     finally:  # after ctrl-C too
         if heard:
-            _write(heard, folder)
+            _write(heard, skipped, folder)
     if not heard:
         raise UserError(f"audio={audio}: none of {len(files)} recordings could be scored.")
-    return "\n\n".join([_provenance(model), *(one.summary() for one in heard)])
+    count = [f"{len(skipped)} of {len(files)} recordings skipped; recordings.csv says why"] if skipped else []
+    return "\n\n".join([_provenance(model), *(one.summary() for one in heard), *count])
 
 
-def _write(heard: list[Heard], folder: Path) -> None:
-    recordings, timeline = pd.DataFrame([one.verdict() for one in heard]), pd.concat([one.timeline() for one in heard])
+def _write(heard: list[Heard], skipped: dict[str, str], folder: Path) -> None:
+    missing = [{"file": file, "notes": f"skipped: {reason}"} for file, reason in skipped.items()]
+    recordings = pd.DataFrame([*(one.verdict() for one in heard), *missing])
     recordings.to_csv(folder / "recordings.csv", index=False, float_format="%.6g")
+    timeline = pd.concat([one.timeline() for one in heard])
     timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
 
 

@@ -61,6 +61,14 @@ def run_script(main: Callable[[], None]) -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
         sys.exit(2)
+    except AssertionError as error:
+        if "Unexpected type for root" not in str(error):
+            raise
+        print(
+            "a key such as dataset.path=FILE or split.fold=1 needs its group too: add dataset=csv, or split=track.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk
         print(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.", file=sys.stderr)
         sys.exit(2)

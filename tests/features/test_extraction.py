@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+import genregrid
 from genregrid.data.catalogue import read_artists
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import read_note
@@ -206,11 +207,11 @@ def test_the_list_of_tracks_is_an_artist_index(music: Path, tmp_path: Path) -> N
     assert run(source) == SOMETHING_SKIPPED
     assert read_artists(Path("features.tracks.csv")) == {
         "pop.music_pop_one": "ABBA",
-        "rock.music_rock_rock_00007": "Simon, Paul",
+        "rock.00007": "Simon, Paul",
         "rock.music_gone": "Queen",
     }
     tracks = set(read_table([Path("features.csv")]).tracks)
-    assert tracks == {"pop.music_pop_one", "pop.music_pop_two", "rock.music_rock_rock_00007"}
+    assert tracks == {"pop.music_pop_one", "pop.music_pop_two", "rock.00007"}
 
 
 # what is told -------------------------------------------------------------------------------------------------------
@@ -455,9 +456,10 @@ def test_a_journal_of_other_settings_is_refused_and_kept(
     capsys.readouterr()
     assert run(music, *other) == 2
     told = mistake(capsys)
-    assert told.startswith('features.partial was begun with other settings, {"source": ')
-    assert told.endswith('"}: use those to go on, or delete it to start anew.')
-    assert '"recipe": "kaggle-reflect", "slice_seconds": [0.5]' in told
+    assert told == (
+        f"features.partial was begun for {music} with --slice 0.5 --recipe kaggle --padding reflect by genregrid "
+        f"{genregrid.__version__}: use those to go on, or delete it to start anew."
+    )
     assert Path("features.partial").read_bytes() == begun
 
 
@@ -466,8 +468,32 @@ def test_a_journal_of_another_folder_is_refused(
 ) -> None:
     interrupted(monkeypatch, music, 2)
     music.rename("moved")
+    capsys.readouterr()
     assert run(Path("moved")) == 2
-    assert "was begun with other settings" in mistake(capsys)
+    assert mistake(capsys).startswith(f"features.partial was begun for {music} with --slice 0.5")
+
+
+def test_a_csv_that_came_in_between_is_not_replaced_unasked(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(monkeypatch, music, 2)
+    Path("features.csv").write_text("of another run")
+    capsys.readouterr()
+    assert run(music) == 2
+    assert mistake(capsys) == "features.csv is there already: say --overwrite to replace it, or another --out."
+    assert Path("features.csv").read_text() == "of another run"
+    assert run(music, "--overwrite") == 0
+
+
+def test_a_run_that_stopped_while_it_wrote_csvs_goes_on(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "_write_tracks", stop)
+        assert run(music) == 130
+    assert Path("features.csv").exists()
+    assert run(music) == 0
 
 
 def test_a_file_that_is_no_journal_is_left_alone(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -640,7 +666,7 @@ def test_the_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
 def test_the_order_of_slice_lengths_is_no_other_setting(tmp_path: Path) -> None:
     Journal(tmp_path / "x.partial", tmp_path, Recipe(), [3.0, 0.5]).close()
     Journal(tmp_path / "x.partial", tmp_path, Recipe(), [0.5, 3.0]).close()
-    with pytest.raises(UserError, match="was begun with other settings"):
+    with pytest.raises(UserError, match=r"was begun for .* with --slice 0\.5,3 "):
         Journal(tmp_path / "x.partial", tmp_path, Recipe(), [0.5])
 
 

@@ -145,6 +145,15 @@ def test_hidden_files_and_folders_are_no_part_of_a_corpus(music: Callable[..., P
     assert not found.left_aside
 
 
+def test_a_song_may_begin_with_dots(music: Callable[..., Path]) -> None:
+    assert names(find_tracks(music("rock/...And Justice for All.mp3"))) == ["rock.___And Justice for All"]
+
+
+def test_one_file_under_two_genres_is_named(listed: Callable[[str], Path], tmp_path: Path) -> None:
+    found = find_tracks(listed("path,label\na.wav,rock\na.wav,pop\n"))
+    assert found.skipped == [(tmp_path / "a.wav", "stands under two genres, rock and pop; keep one")]
+
+
 def test_a_hidden_folder_above_hides_nothing(tmp_path: Path) -> None:
     folder = tmp_path / ".local" / "music" / "rock"
     folder.mkdir(parents=True)
@@ -270,11 +279,11 @@ def test_a_list_gives_genres_and_artists_to_files_beside_it(listed: Callable[[st
     source = listed("path,label,artist\na/one.wav,rock, Queen \na/two.mp3,pop,\n/far/three.flac,pop,ABBA\n")
     found = find_tracks(source)
     assert [(t.track, t.genre, t.artist) for t in found.tracks] == [
-        ("pop._far_three", "pop", "ABBA"),
         ("pop.a_two", "pop", ""),
+        ("pop.three", "pop", "ABBA"),
         ("rock.a_one", "rock", "Queen"),
     ]
-    assert [t.path for t in found.tracks] == [Path("/far/three.flac"), tmp_path / "a/two.mp3", tmp_path / "a/one.wav"]
+    assert [t.path for t in found.tracks] == [tmp_path / "a/two.mp3", Path("/far/three.flac"), tmp_path / "a/one.wav"]
 
 
 def test_paths_are_relative_to_the_list_not_to_the_shell(
@@ -294,7 +303,7 @@ def test_a_list_may_have_more_columns_in_any_order_and_a_byte_order_mark(listed:
 
 
 def test_of_a_list_too_what_cannot_be_read_is_named(listed: Callable[[str], Path], tmp_path: Path) -> None:
-    found = find_tracks(listed("path,label\na.wav,rock\nb.m4a,rock\nc.jpg,pop\nx/../a.mp3,rock\na.wav,rock\n"))
+    found = find_tracks(listed("path,label\na.wav,rock\nb.m4a,rock\nc.jpg,pop\nx/../c.mp3,rock\na.wav,rock\n"))
     assert found.skipped == [
         (tmp_path / "b.m4a", ".m4a is not read; convert it to wav, flac, ogg or mp3"),
         (tmp_path / "c.jpg", "not an audio file by its ending"),
@@ -306,10 +315,19 @@ def test_of_a_list_too_what_cannot_be_read_is_named(listed: Callable[[str], Path
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("file,genre\na.wav,rock\n", "{source}, row 1: lacks the column 'path'; it needs path and label."),
-        ("path,genre\na.wav,rock\n", "{source}, row 1: lacks the column 'label'; it needs path and label."),
-        ("path;label\na.wav;rock\n", "{source}, row 1: lacks the column 'path'; it needs path and label."),
-        ("", "{source}, row 1: lacks the column 'path'; it needs path and label."),
+        (
+            "file,genre\na.wav,rock\n",
+            "{source}, row 1: lacks the column 'path'; it needs {needs}; found: file, genre.",
+        ),
+        (
+            "path,genre\na.wav,rock\n",
+            "{source}, row 1: lacks the column 'label'; it needs {needs}; found: path, genre.",
+        ),
+        (
+            "path;label\na.wav;rock\n",
+            "{source}, row 1: lacks the column 'path'; it needs {needs}; found: path;label.",
+        ),
+        ("", "{source}, row 1: lacks the column 'path'; it needs {needs}; found: nothing."),
         (
             "path,label\na.wav,rock\nb.wav,\n",
             "{source}, row 3: the genre '' reads as a missing value.",
@@ -332,7 +350,7 @@ def test_a_broken_list_ends_in_a_sentence_with_the_row(listed: Callable[[str], P
     source = listed(text)
     with pytest.raises(UserError) as caught:
         find_tracks(source)
-    assert str(caught.value) == sentence.format(source=source)
+    assert str(caught.value) == sentence.format(source=source, needs="path and label, divided by commas")
 
 
 def test_a_list_of_nothing_is_refused(listed: Callable[[str], Path]) -> None:
@@ -350,7 +368,7 @@ def test_a_list_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
 
 def test_audio_files_are_one_file_or_all_below_a_folder(music: Callable[..., Path]) -> None:
-    folder = music("b.wav", "a/c.mp3", "a/cover.jpg", ".hidden.wav")
+    folder = music("b.wav", "a/c.mp3", "a/cover.jpg", "._b.wav", ".hidden")
     assert audio_files(folder) == [folder / "a/c.mp3", folder / "b.wav"]
     assert audio_files(folder / "a/cover.jpg") == [folder / "a/cover.jpg"]  # what was named is tried
 

@@ -1,4 +1,4 @@
-"""Rows described from GTZAN's recordings are the rows of the published CSVs; skipped without GENREGRID_DATA."""
+"""Rows described from GTZAN's recordings are those of other people's CSVs; skipped without GENREGRID_DATA."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +33,13 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recip
 @pytest.mark.parametrize(
     ("recipe", "seconds", "published", "num_rows"),
     [
+        (Recipe("kaggle", "reflect"), 3.0, "features_3_sec.classical-jazz-rock.csv", 299),
         (Recipe("kaggle", "reflect"), 3.0, "features_3_sec.rebuilt192.csv", 998),
         (Recipe("kaggle", "reflect"), 30.0, "features_30_sec.csv", 100),
         (Recipe("kaggle", "constant"), 10.0, "features_10_sec.csv", 298),
     ],
 )
-def test_rows_of_a_hundred_recordings_are_the_published_ones(
+def test_rows_of_a_hundred_recordings_are_those_that_others_computed(
     real_file: Callable[[str], Path],
     described: Callable[[Path, Recipe, float], pd.DataFrame],
     recipe: Recipe,
@@ -48,6 +49,7 @@ def test_rows_of_a_hundred_recordings_are_the_published_ones(
 ) -> None:
     whole = pd.read_csv(real_file(f"gtzan/{published}")).set_index("filename")
     mine = described(real_file("gtzan/audio"), recipe, seconds)
+    mine = mine[mine["label"].isin(whole["label"].unique())]
     of_these_tracks = (
         whole.index.str.split(".").str[:2].str.join(".").isin(mine.index.str.split(".").str[:2].str.join("."))
     )

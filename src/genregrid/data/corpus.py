@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
@@ -14,7 +14,7 @@ from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
-from genregrid.features.recipe import recipe_named
+from genregrid.features.recipe import DescriptorSet, recipe_named
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,8 @@ class _Files:
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
     """The recipe that the dataset and the notes beside its tables name."""
+    if recipe in get_args(DescriptorSet):
+        raise UserError(f"dataset.recipe={recipe}: a recipe's name has its padding too, such as {recipe}-reflect.")
     unnoted = [path for path, note in notes.items() if note is None]
     if recipe == UNKNOWN_RECIPE and unnoted and len(unnoted) < len(notes):
         raise UserError(f"{unnoted[0]} has no note of its recipe, and other tables have: set dataset.recipe.")

@@ -3,9 +3,11 @@
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from genregrid.errors import UserError
 
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     try:
+        _answer_ctrl_c_once()
         outputs = _outputs(options.slice, options.out)
         found = find_tracks(options.source)
         recipe = Recipe(options.recipe, options.padding)
@@ -56,6 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     return _report(found, outputs, recipe, done)
+
+
+def _answer_ctrl_c_once() -> None:
+    """Have the first ctrl-C stop the run, and those behind it not disturb the stopping."""
+
+    def answer(*_: object) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, answer)
 
 
 def _parser() -> argparse.ArgumentParser:

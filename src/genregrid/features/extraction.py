@@ -101,7 +101,7 @@ def extract(
     paths = OutputPaths(dict(outputs))
     there = [path for path in (*outputs.values(), paths.tracks) if path.exists()]
     if there and not overwrite and not paths.journal.exists():
-        raise UserError(f"{there[0]} is there already: say --overwrite to replace it, or another --out.")
+        raise _there_already(there[0])
     if found.source.resolve() in {path.resolve() for path in paths.all}:
         raise UserError(f"{found.source} is the list itself and would be replaced: say another --out.")
     try:
@@ -109,17 +109,24 @@ def extract(
     except OSError as error:
         raise UserError(f"{paths.journal} cannot be written ({error.strerror}): say another --out.") from None
     try:
+        if there and not overwrite and not journal.is_being_written_out:
+            raise _there_already(there[0])
         skipped = _describe_all(found, journal, recipe, list(outputs), num_workers, tell, show_bar)
         kept = [track for track in found.tracks if track.track not in skipped]
         if not kept:
             journal.finish()
             raise UserError(f"none of {len(found.tracks)} recordings could be described, and nothing was written.")
+        journal.write_out()
         written = {s: _write_features(path, journal, kept, recipe, s) for s, path in outputs.items()}
         _write_tracks(paths.tracks, found, journal)
         journal.finish()
     finally:
         journal.close()
     return Extracted(written, len(kept), len(skipped) + len(found.skipped), paths.tracks)
+
+
+def _there_already(path: Path) -> UserError:
+    return UserError(f"{path} is there already: say --overwrite to replace it, or another --out.")
 
 
 def _describe_all(

@@ -69,15 +69,13 @@ def find_tracks(source: Path) -> Found:
     else:
         raise UserError(f"{source} does not exist: give a folder with a folder per genre, or a CSV of path and label.")
     if not found.tracks:
-        such = (
-            f" {len(found.skipped)} files were skipped; {found.skipped[0][0]}: {found.skipped[0][1]}."
-            if found.skipped
-            else ""
-        )
-        raise UserError(
-            f"{source} holds no recording with a genre: put audio files into one folder per genre "
-            f"({source}/rock/song.mp3), or give a CSV with the columns path and label.{such}"
-        )
+        wanted = "it should list recordings in the columns path and label."
+        if source.is_dir():
+            wanted = (
+                f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label."
+            )
+        such = [f" {len(found.skipped)} skipped, such as {path}: {reason}." for path, reason in found.skipped[:1]]
+        raise UserError(f"{source} holds no recording with a genre: {wanted}{''.join(such)}")
     return found
 
 
@@ -98,7 +96,7 @@ def audio_files(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files below a folder but for hidden ones, sorted; links are followed, each folder entered once.
+    """Files below a folder, sorted, but for those in hidden folders; links are followed, each folder entered once.
 
     Raises:
         UserError: a folder cannot be entered.
@@ -115,8 +113,13 @@ def _files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         entered.add(os.path.realpath(here))
-        paths += [Path(here, name) for name in names if not name.startswith(".")]
+        paths += [Path(here, name) for name in names if not _is_hidden(name)]
     yield from sorted(paths)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is a system's own; a song may begin with dots."""
+    return name.startswith("._") or (name.startswith(".") and Path(name).suffix.lower() not in READABLE_SUFFIXES)
 
 
 def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
@@ -138,7 +141,11 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
             reader = csv.DictReader(file, strict=True)
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(f"{csv_path}, row 1: lacks the column '{missing[0]}'; it needs path and label.")
+                found = ", ".join(reader.fieldnames or ()) or "nothing"
+                raise UserError(
+                    f"{csv_path}, row 1: lacks the column '{missing[0]}'; it needs path and label, divided by commas; "
+                    f"found: {found}."
+                )
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
                 fault = (
@@ -146,7 +153,12 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 )
                 if fault:
                     raise UserError(f"{csv_path}, row {reader.line_num}: {fault}.")
-                track = TrackFile(csv_path.parent / path, track_name(genre, Path(path)), genre, artist)
+                within = Path(path)
+                if (
+                    within.is_absolute() or ".." in within.parts
+                ):  # where a file lies on one machine is no part of its name
+                    within = Path(within.name)
+                track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
                 yield track if known else (track.path, "not an audio file by its ending")
     except UnicodeDecodeError:
@@ -174,16 +186,16 @@ def track_name(genre: str, within: Path) -> str:
     >>> track_name("rock", Path("1999.flac"))
     'rock.01999'
     """
-    stem = str(within.with_suffix(""))
-    if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", stem):
-        return stem
-    stem = _UNFIT.sub("_", stem).strip() or "_"
+    if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", within.stem):
+        return within.stem
+    stem = _UNFIT.sub("_", str(within.with_suffix(""))).strip() or "_"
     return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are those of slices
 
 
 def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
     """Sort out what cannot be read or named, and name twins."""
     tracks: dict[str, TrackFile] = {}
+    genre_of: dict[Path, str] = {}
     skipped, left_aside = [], Counter[str]()
     for entry in entries:
         path = entry.path if isinstance(entry, TrackFile) else entry[0]
@@ -196,6 +208,8 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
             left_aside[suffix or "no ending"] += 1
         elif not _is_text(entry.track):
             skipped.append((path, "its name is not UTF-8; rename it"))
+        elif genre_of.setdefault(path, entry.genre) != entry.genre:
+            skipped.append((path, f"stands under two genres, {genre_of[path]} and {entry.genre}; keep one"))
         elif entry.track in tracks:
             first = tracks[entry.track].path
             skipped.append(

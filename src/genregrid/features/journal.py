@@ -52,6 +52,7 @@ class Described:
 
 _Identity = tuple[str | int, ...]
 _IDENTITY = ("path", "size_bytes", "modified_ns", "genre", "artist")  # what must be the same for a line to be used
+_WRITING_OUT = {"written out": True}
 _KEYS = {field.name for field in fields(Described)}
 
 
@@ -70,15 +71,17 @@ class Journal:
 
     def __init__(self, path: Path, source: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
         self.path = path
+        lengths = ",".join(seconds_key(seconds) for seconds in sorted(slice_seconds))
         settings = {
             "source": str(source.absolute()),
-            "recipe": recipe.name,
-            "slice_seconds": sorted(slice_seconds),
+            "options": f"--slice {lengths} --recipe {recipe.descriptors} --padding {recipe.padding}",
             "made_by": f"genregrid {genregrid.__version__}",
         }
         first_line = json.dumps(settings).encode() + b"\n"
         self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
         self._done: dict[str, _Identity] = {}
+        #: Whether CSVs were being written when the run stopped: those that are there are its own.
+        self.is_being_written_out = False
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         self._file = path.open("r+b")
@@ -101,17 +104,18 @@ class Journal:
     def _begin(self, first_line: bytes) -> None:
         """Read the settings that the journal was begun with, or write them."""
         begun = self._file.readline()
+        settings = _parsed(begun)
         if begun == first_line:
             return
         if first_line.startswith(begun):  # new, or stopped within the first line
             self._file.seek(0)
             self._file.write(first_line)
-        elif _parsed(begun) is None:
+        elif settings is None or not settings.keys() >= {"source", "options", "made_by"}:
             raise UserError(f"{self.path} is no journal of an extraction: move it, or say another --out.")
         else:
             raise UserError(
-                f"{self.path} was begun with other settings, {begun.decode().strip()}: use those to go on, or delete "
-                "it to start anew."
+                f"{self.path} was begun for {settings['source']} with {settings['options']} by {settings['made_by']}: "
+                "use those to go on, or delete it to start anew."
             )
 
     def _read_on(self) -> None:
@@ -121,6 +125,7 @@ class Journal:
             entry = _parsed(line)
             if entry is not None and entry.keys() >= _KEYS:
                 self._remember(entry, offset, len(line))
+            self.is_being_written_out |= entry == _WRITING_OUT
             offset += len(line)
         self._file.truncate(offset)
         self._file.seek(offset)
@@ -153,6 +158,11 @@ class Journal:
                 "and run the same command again to go on."
             ) from None
         self._remember(asdict(described), offset, len(line))
+
+    def write_out(self) -> None:
+        """Say that CSVs are written from here on."""
+        self._file.write(json.dumps(_WRITING_OUT).encode() + b"\n")
+        self._file.flush()
 
     def entries(self, tracks: Sequence[TrackFile]) -> Iterator[Described]:
         """What became of the given tracks, in their order, read one by one."""
