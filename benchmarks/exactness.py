@@ -36,6 +36,7 @@ def main(root: Path) -> None:
             path = Path(folder) / name
             extract(find_tracks(root / "gtzan" / "audio"), {seconds: path}, recipe, num_workers=2)
             mine = pd.read_csv(path).set_index("filename")
+        mine = mine[mine["label"].isin(theirs["label"])]
         both = mine.index.intersection(theirs.index)
         away = (
             ((mine[columns] - theirs[columns]).loc[both].abs() / theirs[columns].std())

@@ -892,6 +892,21 @@ def test_ctrl_c_while_workers_start_ends_in_one_line_too(
     assert (tmp_path / "features.partial").exists()
 
 
+def test_ctrl_c_again_and_again_is_one_ctrl_c(
+    long_music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = command(long_music, *LONG)
+    partial = tmp_path / "features.partial"
+    assert until(lambda: num_described(partial) >= 1), process.poll()
+    for _ in range(4):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.08)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "interrupted; the same command goes on from here.\n"
+
+
 def test_ctrl_c_does_not_wait_for_a_long_recording(
     tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -5,7 +5,8 @@ import io
 import os
 import signal
 import sys
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -36,19 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     try:
-        _answer_ctrl_c_once()
         outputs = _outputs(options.slice, options.out)
-        found = find_tracks(options.source)
         recipe = Recipe(options.recipe, options.padding)
-        done = extract(
-            found,
-            outputs,
-            recipe,
-            num_workers=options.workers,
-            overwrite=options.overwrite,
-            tell=tqdm.write,
-            show_bar=None,
-        )
+        with _one_ctrl_c():
+            found = find_tracks(options.source)
+            done = extract(
+                found,
+                outputs,
+                recipe,
+                num_workers=options.workers,
+                overwrite=options.overwrite,
+                tell=tqdm.write,
+                show_bar=None,
+            )
     except UserError as mistake:
         print(mistake, file=sys.stderr)
         return 2
@@ -61,15 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
     return _report(found, outputs, recipe, done)
 
 
-def _answer_ctrl_c_once() -> None:
+@contextmanager
+def _one_ctrl_c() -> Iterator[None]:
     """Have the first ctrl-C stop the run, and those behind it not disturb the stopping."""
 
     def answer(*_: object) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, answer)
+    before = signal.signal(signal.SIGINT, answer)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is answer:  # once answered, ctrl-C stays without effect until the end
+            signal.signal(signal.SIGINT, before)
 
 
 def _parser() -> argparse.ArgumentParser:

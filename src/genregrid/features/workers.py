@@ -88,10 +88,8 @@ def describe_files(
             with _pool(min(num_workers, len(waiting))) as pool:
                 try:
                     yield from _pooled(pool, waiting, given, settings, num_workers)
-                except (
-                    GeneratorExit,
-                    KeyboardInterrupt,
-                ):  # what is in work is not waited for: a recording may last hours
+                except (GeneratorExit, KeyboardInterrupt):
+                    # what is in work is not waited for: a recording may last hours
                     for child in set(multiprocessing.active_children()) - others:
                         child.terminate()
                     raise
