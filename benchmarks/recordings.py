@@ -60,10 +60,10 @@ def peers() -> dict[str, Any]:
 
 def describe(root: Path, out: Path) -> None:
     """Extract what is not there yet."""
-    for name, lengths in (("kaggle", LENGTHS), ("rich", RICH_LENGTHS)):
-        if not (out / name / "tracks.csv").exists():
-            outputs = {seconds: csv_path(out, name, seconds) for seconds in lengths}
-            extract(find_tracks(root / "gtzan" / "audio"), outputs, Recipe(name), num_workers=2)  # type: ignore[arg-type]  # one of the two
+    for recipe, lengths in ((Recipe("kaggle"), LENGTHS), (Recipe("rich"), RICH_LENGTHS)):
+        if not (out / recipe.descriptors / "tracks.csv").exists():
+            outputs = {seconds: csv_path(out, recipe.descriptors, seconds) for seconds in lengths}
+            extract(find_tracks(root / "gtzan" / "audio"), outputs, recipe, num_workers=2)
 
 
 def csv_path(out: Path, recipe: str, seconds: float) -> Path:

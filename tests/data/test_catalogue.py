@@ -165,10 +165,3 @@ def test_real_lists_have_their_published_sizes(real_file: Callable[[str], Path])
     folder = {"train": "train", "val": "valid", "test": "test"}
     lists = read_lists({part: real_file(f"gtzan/splits/filtered/{name}_filtered.txt") for part, name in folder.items()})
     assert Counter(lists.values()) == {"train": 443, "val": 197, "test": 290}
-
-
-def test_an_index_that_names_nobody_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tracks.csv"
-    path.write_text("track,artist\nblues.00001,\nblues.00002, \n")
-    with pytest.raises(UserError, match=r"tracks\.csv names no artist"):
-        read_artists(path)

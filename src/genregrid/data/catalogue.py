@@ -88,8 +88,6 @@ def _artists_from_csv(path: Path) -> dict[str, str]:
         ) from None
     known = frame.apply(lambda column: column.str.strip())
     known = known[known["artist"] != ""].drop_duplicates()
-    if known.empty:
-        raise UserError(f"{path} names no artist: fill its column 'artist', or extract from a list that has one.")
     twice = known["track"].duplicated()
     if twice.any():
         raise UserError(f"{path}: {known['track'][twice].iloc[0]} has two artists; keep one line of each track.")

@@ -32,6 +32,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "tempo",
     *(f"{name}_{statistic}" for name in _MFCCS for statistic in ("mean", "var")),
 )
+#: What pandas reads as a missing value, in lower case.
+MISSING_WORDS = frozenset({"nan", "n/a", "na", "null", "none"})
 KEY_COLUMNS = ("filename", "length", "label")
 SAMPLE_RATE_HZ = 22_050
 #: `blues.00012` or `rock.Some Song`: a genre, and five digits or more or a word; fewer digits are a slice's.
@@ -185,8 +187,7 @@ def _cell_fault(cell: str, is_number: bool) -> str | None:
     if not cell.strip():
         return "the cell is empty; fill it or leave the whole track out"
     if not is_number:
-        # What pandas reads as a missing value.
-        return f"'{cell}' reads as a missing value" if cell.lower() in {"nan", "n/a", "na", "null", "none"} else None
+        return f"'{cell}' reads as a missing value" if cell.lower() in MISSING_WORDS else None
     try:
         value = float(
             cell.replace("_", "?").encode("ascii")

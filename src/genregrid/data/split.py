@@ -184,7 +184,8 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
     names = [artists.get(track, f"\0{track}").casefold() for track in table.tracks]
     if all(name.startswith("\0") for name in names):
         raise UserError(
-            f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's?"
+            f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's, or is its "
+            "column 'artist' empty?"
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 

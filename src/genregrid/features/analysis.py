@@ -12,6 +12,7 @@ from genregrid.features.spectrum import (
     FRAME_SAMPLES,
     FREQUENCIES_HZ,
     HOP_SAMPLES,
+    HOPS_PER_FRAME,
     NUM_CHROMA,
     NUM_MELS,
     TINY,
@@ -28,13 +29,11 @@ from genregrid.features.spectrum import (
     stft,
 )
 
-_HOPS = FRAME_SAMPLES // HOP_SAMPLES
 _FRAMES_PER_MINUTE = 60 * SAMPLE_RATE_HZ / HOP_SAMPLES
 TEMPO_LAGS = 8 * SAMPLE_RATE_HZ // HOP_SAMPLES  # 344 frames: onsets are compared with those up to 8 s later
 _EXPECTED_BPM = 120.0
 _MAX_BPM = 320.0
 _INAUDIBLE = 1e-30  # of a bin's power; 16-bit samples resolve 1e-9
-_MEL_BLOCKS = mel_blocks((0, 64, 160, 352, 640))
 # pitches for tuning: where their bins lie, and how much of the frame's strongest bin counts as a peak
 _TUNING_BINS = np.flatnonzero((FREQUENCIES_HZ >= 150) & (FREQUENCIES_HZ < 4000))
 _PEAK_SHARE = 0.1
@@ -77,7 +76,7 @@ class Analysis:
     def mel_decibels(self) -> NDArray[np.float32]:
         """Decibels of the mel bands' power, at most 80 below the slice's loudest, (slice, frame, band)."""
         energy = np.zeros((*self.power.shape[:2], NUM_MELS), np.float32)
-        for bins, bands in _MEL_BLOCKS:  # most of the filters' matrix is zeros
+        for bins, bands in mel_blocks():  # most of the filters' matrix is zeros
             energy[..., bands] += self.power[..., bins] @ mel_filters()[bins, bands]
         decibels = 10 * np.log10(np.maximum(energy, 1e-10))
         return np.asarray(np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - 80))
@@ -144,9 +143,9 @@ class Analysis:
 
     def _frame_sums(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sum over each frame, (slice, padded sample) -> (slice, frame), of sums over hops."""
-        num_hops = self.num_frames + _HOPS - 1
+        num_hops = self.num_frames + HOPS_PER_FRAME - 1
         hops = padded[:, : num_hops * HOP_SAMPLES].reshape(len(padded), num_hops, HOP_SAMPLES).sum(axis=2)
-        return np.asarray(np.sum([hops[:, hop : hop + self.num_frames] for hop in range(_HOPS)], axis=0))
+        return np.asarray(np.sum([hops[:, hop : hop + self.num_frames] for hop in range(HOPS_PER_FRAME)], axis=0))
 
     @cached_property
     def _total_magnitude(self) -> NDArray[np.float32]:
@@ -181,7 +180,7 @@ class Analysis:
         Source: Böck and Widmer, "Maximum Filter Vibrato Suppression for Onset Detection", DAFx 2013, without filter.
         """
         rise = np.median(np.maximum(np.diff(self.mel_decibels, axis=1), 0), axis=2)
-        late = 1 + _HOPS // 2
+        late = 1 + HOPS_PER_FRAME // 2
         return np.pad(rise, ((0, 0), (late, 0)))[:, : self.num_frames]
 
     @cached_property

@@ -74,7 +74,7 @@ def read_audio(path: Path) -> Recording:
     if not head:
         raise AudioError("empty, 0 bytes")
     if path.suffix.lower() in UNREADABLE_SUFFIXES:
-        raise AudioError(f"{path.suffix} is not read; convert it to wav, flac, ogg or mp3")
+        raise AudioError(why_unreadable(path))
     if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
         raise AudioError("named .wav but without a RIFF header")
     with _quiet_decoder():
@@ -88,6 +88,11 @@ def read_audio(path: Path) -> Recording:
             if sound.format == "RAW":  # what libsndfile takes any bytes for that are named .au
                 raise AudioError("not audio that can be read: it has no header")
             return _read(sound, _promised_frames(path, sound))
+
+
+def why_unreadable(path: Path) -> str:
+    """What is said of a file whose ending is in `UNREADABLE_SUFFIXES`."""
+    return f"{path.suffix.lower()} is not read; convert it to wav, flac, ogg or mp3"
 
 
 @dataclass

@@ -168,8 +168,7 @@ def _write_features(
 
     Rows are called ``TRACK.SLICE.wav``, or ``TRACK.wav`` where no track has more than one.
     """
-    key = seconds_key(seconds)
-    num_slices = [len(described.rows[key]) for described in journal.entries(tracks)]
+    num_slices = [journal.num_slices(track, seconds) for track in tracks]
     genres = {track.genre for track, num in zip(tracks, num_slices, strict=True) if num}
     written = Written(sum(num_slices), sum(num > 0 for num in num_slices), len(genres))
     if written.num_slices == 0:
@@ -180,7 +179,7 @@ def _write_features(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "length", *recipe.feature_names, "label"])
         for described in journal.entries(tracks):
-            for index, (length, *features) in enumerate(described.rows[key]):
+            for index, (length, *features) in enumerate(described.rows[seconds_key(seconds)]):
                 place = "" if max(num_slices) == 1 else f".{index}"
                 writer.writerow([f"{described.track}{place}.wav", int(length), *features, described.genre])
     with path.open("rb") as whole:

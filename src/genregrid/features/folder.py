@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
-from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
 
 # what separates a name's parts, a path's or a CSV's cells, and what no text file holds
 _UNFIT = re.compile(r'[./\\,"\x00-\x1f]')
@@ -148,15 +149,13 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 )
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
-                fault = (
-                    _genre_fault(genre) if Path(path).name and "\0" not in path else f"'{path}' is no path of a file"
-                )
+                is_path = Path(path).name and "\0" not in path
+                fault = _genre_fault(genre) if is_path else f"'{path}' is no path of a file"
                 if fault:
                     raise UserError(f"{csv_path}, row {reader.line_num}: {fault}.")
                 within = Path(path)
-                if (
-                    within.is_absolute() or ".." in within.parts
-                ):  # where a file lies on one machine is no part of its name
+                # where one machine has a file is no part of its name
+                if within.is_absolute() or ".." in within.parts:
                     within = Path(within.name)
                 track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
@@ -171,7 +170,7 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
 
 def _genre_fault(genre: str) -> str | None:
     """Why a feature CSV could not hold this label."""
-    if genre.lower() in {"", "nan", "n/a", "na", "null", "none"}:
+    if not genre or genre.lower() in MISSING_WORDS:
         return f"the genre '{genre}' reads as a missing value"
     if "." in genre or _UNFIT.search(genre):
         return f"a genre's name has no full stop, comma, quote or line break, but {genre!r} has"
@@ -203,7 +202,7 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
         if not isinstance(entry, TrackFile):
             skipped.append(entry)
         elif suffix in UNREADABLE_SUFFIXES:
-            skipped.append((path, f"{suffix} is not read; convert it to wav, flac, ogg or mp3"))
+            skipped.append((path, why_unreadable(path)))
         elif suffix not in READABLE_SUFFIXES:
             left_aside[suffix or "no ending"] += 1
         elif not _is_text(entry.track):

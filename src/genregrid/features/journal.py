@@ -79,6 +79,7 @@ class Journal:
         }
         first_line = json.dumps(settings).encode() + b"\n"
         self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
+        self._num_slices: dict[str, dict[str, int]] = {}
         self._done: dict[str, _Identity] = {}
         #: Whether CSVs were being written when the run stopped: those that are there are its own.
         self.is_being_written_out = False
@@ -132,6 +133,7 @@ class Journal:
 
     def _remember(self, entry: Mapping[str, Any], offset: int, num_bytes: int) -> None:
         self._where[entry["track"]] = (offset, num_bytes)
+        self._num_slices[entry["track"]] = {key: len(rows) for key, rows in entry["rows"].items()}
         self._done.pop(entry["track"], None)
         if not entry["skipped"]:  # what was skipped is tried again: it may have been mended
             self._done[entry["track"]] = tuple(entry[name] for name in _IDENTITY)
@@ -147,7 +149,8 @@ class Journal:
         Raises:
             UserError: it cannot be written.
         """
-        line = json.dumps(asdict(described)).encode() + b"\n"
+        entry = asdict(described)
+        line = json.dumps(entry).encode() + b"\n"
         offset = self._file.tell()
         try:
             self._file.write(line)
@@ -157,12 +160,16 @@ class Journal:
                 f"{self.path} cannot be written ({error.strerror}): {len(self._done)} tracks are kept in it; make room "
                 "and run the same command again to go on."
             ) from None
-        self._remember(asdict(described), offset, len(line))
+        self._remember(entry, offset, len(line))
 
     def write_out(self) -> None:
         """Say that CSVs are written from here on."""
         self._file.write(json.dumps(_WRITING_OUT).encode() + b"\n")
         self._file.flush()
+
+    def num_slices(self, track: TrackFile, slice_seconds: float) -> int:
+        """Slices of a length in seconds that a track has."""
+        return self._num_slices[track.track].get(seconds_key(slice_seconds), 0)
 
     def entries(self, tracks: Sequence[TrackFile]) -> Iterator[Described]:
         """What became of the given tracks, in their order, read one by one."""

@@ -29,9 +29,8 @@ _DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
     "kaggle": (FEATURE_NAMES, kaggle_descriptors),
     "rich": (RICH_FEATURE_NAMES, rich_descriptors),
 }
-_FRAMES_AT_ONCE = (
-    650  # 15 s of slices; a block then stays in the cache, and a long track takes no more than a short one
-)
+# 15 s of slices: a block stays in the cache, and a long track takes no more than a short one
+_FRAMES_AT_ONCE = 650
 
 
 @dataclass(frozen=True)

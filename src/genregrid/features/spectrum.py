@@ -4,7 +4,6 @@ Everything is at 22 050 Hz, in frames of 2048 samples (93 ms) every 512 (23 ms),
 Arrays have frames before bins, as a Fourier transform leaves them.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, cast
@@ -21,16 +20,17 @@ Padding = Literal["reflect", "constant"]
 
 FRAME_SAMPLES = 2048
 HOP_SAMPLES = 512
+HOPS_PER_FRAME = FRAME_SAMPLES // HOP_SAMPLES
 NUM_BINS = FRAME_SAMPLES // 2 + 1
 NUM_MELS = 128
 NUM_CHROMA = 12
 FREQUENCIES_HZ = np.arange(NUM_BINS) * (SAMPLE_RATE_HZ / FRAME_SAMPLES)
 
+_MEL_BLOCK_EDGES = (0, 64, 160, 352, 640)  # first bins; five blocks hold a quarter of the matrix
 _LINEAR_HZ_PER_MEL = 200 / 3
 _LOG_FROM_HZ = 1000.0
 _LOG_FROM_MEL = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27  # 27 mels from 1000 to 6400 Hz
-_HOPS = FRAME_SAMPLES // HOP_SAMPLES  # frames that cover one sample
 _A0_HZ = 27.5
 #: Below it a float32 counts as zero, as in librosa.
 TINY = float(np.finfo(np.float32).tiny)
@@ -76,9 +76,9 @@ def istft(spectra: NDArray[np.complex64], num_samples: int) -> NDArray[np.float3
 
 def _overlap_added(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     num_slices, num = frames.shape[:2]
-    blocks = frames.reshape(num_slices, num, _HOPS, HOP_SAMPLES)  # (slice, frame, hop within, sample)
-    total = np.zeros((num_slices, num + _HOPS - 1, HOP_SAMPLES), np.float32)
-    for hop in range(_HOPS):
+    blocks = frames.reshape(num_slices, num, HOPS_PER_FRAME, HOP_SAMPLES)  # (slice, frame, hop within, sample)
+    total = np.zeros((num_slices, num + HOPS_PER_FRAME - 1, HOP_SAMPLES), np.float32)
+    for hop in range(HOPS_PER_FRAME):
         total[:, hop : hop + num] += blocks[:, :, hop]
     return total.reshape(num_slices, -1)
 
@@ -107,17 +107,15 @@ def mel_filters() -> NDArray[np.float32]:
     return cast(NDArray[np.float32], (triangles * 2.0 / (edge[2:] - edge[:-2])).astype(np.float32))
 
 
-def mel_blocks(edges: Sequence[int]) -> list[tuple[slice, slice]]:
-    """Ranges of bins from one edge to the next, and the mel bands that each range reaches.
+@lru_cache(maxsize=1)
+def mel_blocks() -> list[tuple[slice, slice]]:
+    """Ranges of bins, and the mel bands that each range reaches: outside of these blocks the filters are zeros.
 
-    Args:
-        edges: first bin of each range, ascending, 0 first; the last range ends with the bins.
-
-    >>> mel_blocks((0, 64))[0]
+    >>> mel_blocks()[0]
     (slice(0, 64, None), slice(0, 27, None))
     """
     blocks = []
-    for start, stop in pairwise((*edges, NUM_BINS)):
+    for start, stop in pairwise((*_MEL_BLOCK_EDGES, NUM_BINS)):
         reached = np.flatnonzero(mel_filters()[start:stop].any(axis=0))
         blocks.append((slice(start, stop), slice(int(reached[0]), int(reached[-1]) + 1)))
     return blocks

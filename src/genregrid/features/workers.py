@@ -34,8 +34,7 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
         recipe: how.
         slice_seconds: slice lengths in seconds.
     """
-    size, modified = file_state(track.path)
-    done = Described(str(track.path), size, modified, track.track, track.genre, track.artist)
+    done = _begun(track)
     try:
         recording = read_audio(track.path)
         features = {seconds: recipe.describe(recording.samples, seconds) for seconds in slice_seconds}
@@ -60,6 +59,12 @@ def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[floa
         lengths_in_samples = [stop - start for start, stop in recipe.slice_bounds(len(recording.samples), seconds)]
         rows[seconds_key(seconds)] = np.column_stack([lengths_in_samples, values]).tolist() if len(values) else []
     return done.told(rows=rows)
+
+
+def _begun(track: TrackFile) -> Described:
+    """What is known of a recording before it is read."""
+    size, modified = file_state(track.path)
+    return Described(str(track.path), size, modified, track.track, track.genre, track.artist)
 
 
 def describe_files(
@@ -132,9 +137,7 @@ def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]
                 future = pool.submit(describe_file, track, *settings)
             return future.result()
     except BrokenProcessPool:
-        size, modified = file_state(track.path)
-        done = Described(str(track.path), size, modified, track.track, track.genre, track.artist)
-        return done.told(skipped="reading it ended the process: out of memory, or a fault of the decoder")
+        return _begun(track).told(skipped="reading it ended the process: out of memory, or a fault of the decoder")
 
 
 def _pool(num_workers: int) -> ProcessPoolExecutor:

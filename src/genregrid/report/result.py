@@ -177,20 +177,25 @@ def prediction_table(
         log_probs: (track, genre) float32, normalised.
         genres: names in the order of the logits.
     """
+    names = np.array(genres, dtype=object)
+    return pd.DataFrame({"track": tracks, "part": "test", "genre": names[genre]} | said_columns(log_probs, genres))
+
+
+def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
+    """What a model says of tracks or slices: predicted, certainty, ``p_<genre>``, second and third genre, as columns.
+
+    Args:
+        log_probs: (row, genre) float32, normalised.
+        genres: names in the order of the logits.
+    """
     ranked = np.argsort(-log_probs, axis=1, kind="stable")
     names = np.array(genres, dtype=object)
-    row = np.arange(len(tracks))
+    row = np.arange(len(log_probs))
     ahead = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
-    columns: dict[str, Any] = {
-        "track": tracks,
-        "part": "test",
-        "genre": names[genre],
-        "predicted": names[ranked[:, 0]],
-        "certainty": ahead / np.log(10),
-    }
+    columns: dict[str, Any] = {"predicted": names[ranked[:, 0]], "certainty": ahead / np.log(10)}
     columns |= {f"p_{name}": np.exp(log_probs[:, number]) for number, name in enumerate(genres)}
     columns |= {place: names[ranked[:, rank]] for rank, place in ((1, "second"), (2, "third")) if rank < len(genres)}
-    return pd.DataFrame(columns)
+    return columns
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from genregrid.report.result import said_columns
+
 _MOST_SPANS = 12  # in a printed timeline
 
 
@@ -40,31 +42,22 @@ class Heard:
 
     def verdict(self) -> dict[str, Any]:
         """One row on the whole recording: genre, certainty, the next two, a probability per genre (``p_<genre>``)."""
-        return (
-            {"file": self.file, "seconds": round(self.seconds, 2)}
-            | self._said(self.total)
-            | {
-                "num_slices": len(self.log_probs),
-                "notes": "; ".join(self.notes),
-            }
-        )
+        said: dict[str, Any] = self._said(self.total[None]).iloc[0].to_dict()
+        about = {"num_slices": len(self.log_probs), "notes": "; ".join(self.notes)}
+        return {"file": self.file, "seconds": round(self.seconds, 2)} | said | about
 
     def timeline(self) -> pd.DataFrame:
         """One row per slice: where it starts and stops in seconds, and the same columns as the verdict's."""
-        starts = self.slice_seconds * np.arange(len(self.log_probs))
-        rows = [
-            {"file": self.file, "slice": number, "start_seconds": start, "stop_seconds": start + self.slice_seconds}
-            | self._said(self.log_probs[number])
-            for number, start in enumerate(starts)
-        ]
-        return pd.DataFrame(rows)
+        number = np.arange(len(self.log_probs))
+        start = self.slice_seconds * number
+        place = {"file": self.file, "slice": number, "start_seconds": start, "stop_seconds": start + self.slice_seconds}
+        return pd.concat([pd.DataFrame(place), self._said(self.log_probs)], axis=1)
 
-    def _said(self, log_probs: NDArray[np.float32]) -> dict[str, Any]:
-        ranked = np.argsort(-log_probs, kind="stable")
-        ahead = float(log_probs[ranked[0]] - log_probs[ranked[1]]) / np.log(10)
-        said: dict[str, Any] = {"genre": self.genres[ranked[0]], "certainty": ahead, "second": self.genres[ranked[1]]}
-        said |= {"third": self.genres[ranked[2]]} if len(ranked) > 2 else {}
-        return said | {f"p_{name}": float(np.exp(log_probs[number])) for number, name in enumerate(self.genres)}
+    def _said(self, log_probs: NDArray[np.float32]) -> pd.DataFrame:
+        """Columns genre, certainty, second, third and ``p_<genre>`` of (row, genre)."""
+        said = pd.DataFrame(said_columns(log_probs, self.genres)).rename(columns={"predicted": "genre"})
+        probs = [f"p_{name}" for name in self.genres]
+        return said[[*said.columns.difference(probs, sort=False), *probs]]
 
     def summary(self) -> str:
         """The verdict with its top three, and the timeline in spans of one genre."""
