@@ -11,7 +11,7 @@ import torch
 from genregrid.data.reslice import reslice
 from genregrid.data.split import track_fingerprints
 from genregrid.data.table import FeatureTable
-from genregrid.data.window import window_bounds, window_rows
+from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError
 from genregrid.metrics import track_vote
 from genregrid.models.base import GenreClassifier, load_checkpoint
@@ -93,8 +93,7 @@ def hear(model: GenreClassifier, recipe: Recipe, recording: Recording, file: str
     trained = model.provenance
     table = _table(model, recipe, recording)
     num_slices, longest = len(table.features), trained["window_slices"]
-    stop = np.arange(1, num_slices + 1)
-    start = np.maximum(stop - longest, 0)
+    _, start, stop = growing_windows(np.array([num_slices]), longest)
     rows = window_rows(np.arange(num_slices), start, stop)
     features = torch.from_numpy(np.vstack([table.features, np.zeros_like(table.features[:1])]))
     with torch.inference_mode():

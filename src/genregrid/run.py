@@ -81,7 +81,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     with _logger(settings.logger, facts, folder) as logger:
         _fit_and_test(model, datamodule, settings.trainer, folder, logger)
-        result = result_of(model.scored, datamodule, facts, model.curves, notes)
+        result = result_of(model, datamodule, facts, notes)
         _keep(result, folder, logger)
     return result
 
@@ -117,7 +117,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
         trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
         trainer.test(model, datamodule, verbose=False)
-        result = result_of(model.scored, datamodule, facts, model.curves, notes)
+        result = result_of(model, datamodule, facts, notes)
         _keep(result, folder, logger)
     return result
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genregrid.data.split import PARTS, TEST, TRAIN, VAL, Split
 from genregrid.data.table import FeatureTable
-from genregrid.data.window import window_bounds, window_rows
+from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError
 
 #: Windows scored at once; 4096 ten-slice windows of 57 features take 9 MB.
@@ -144,11 +144,38 @@ class GenreDataModule(pl.LightningDataModule):
         """Test windows in the table's order."""
         return WindowBatches(self._features, self.windows[TEST], EVALUATION_BATCH_SIZE)
 
+    def timeline_dataloader(self) -> WindowBatches:
+        """Test windows that grow slice by slice, as a listener hears a track; in the order of `timeline_rows`."""
+        longest = max(int(windows.length.max()) for windows in self.windows if len(windows.length))
+        rows, num_slices = self._sequences_of(TEST)
+        sequence, start, stop = growing_windows(num_slices, longest)
+        return WindowBatches(
+            self._features, self._windows_between(rows, num_slices, sequence, start, stop), EVALUATION_BATCH_SIZE
+        )
+
+    @property
+    def timeline_rows(self) -> NDArray[np.int64]:
+        """(slice,) int64, the table row of every test slice, sequence by sequence."""
+        return self._sequences_of(TEST)[0]
+
     def _windows_of(self, part: int, window: int | None, hop_slices: int | None) -> Windows:
+        rows, num_slices = self._sequences_of(part)
+        return self._windows_between(rows, num_slices, *window_bounds(num_slices, window, hop_slices))
+
+    def _sequences_of(self, part: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of a part, (row,), sequence by sequence, and the slices of each sequence, (sequence,)."""
         rows = np.flatnonzero(self.split.part == part)
         rows = rows[np.argsort(self.split.sequence[rows], kind="stable")]
-        num_slices: NDArray[np.int64] = np.unique(self.split.sequence[rows], return_counts=True)[1]
-        sequence, start, stop = window_bounds(num_slices, window, hop_slices)
+        return rows, np.unique(self.split.sequence[rows], return_counts=True)[1]
+
+    def _windows_between(
+        self,
+        rows: NDArray[np.int64],
+        num_slices: NDArray[np.int64],
+        sequence: NDArray[np.int64],
+        start: NDArray[np.int64],
+        stop: NDArray[np.int64],
+    ) -> Windows:
         offset = (np.cumsum(num_slices) - num_slices)[sequence]
         index = window_rows(rows, offset + start, offset + stop)
         track = self.table.track[index[:, 0]] if len(index) else np.empty(0, np.int64)

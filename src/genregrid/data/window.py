@@ -47,6 +47,28 @@ def window_bounds(
     return sequence, start, np.minimum(start + length[sequence], num_slices[sequence])
 
 
+def growing_windows(
+    num_slices: NDArray[np.int64], longest: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """A window for every slice of each sequence, with that slice last: what has been heard so far.
+
+    Args:
+        num_slices: (sequence,) int64, slices of each sequence, all at least 1.
+        longest: slices of the longest window, at least 1; earlier slices are forgotten.
+
+    Returns:
+        `sequence`, `start`, `stop`, each (window,) int64, in the order of the slices.
+
+    >>> sequence, start, stop = growing_windows(np.array([3, 1]), longest=2)
+    >>> sequence.tolist(), start.tolist(), stop.tolist()
+    ([0, 0, 0, 1], [0, 0, 1, 0], [1, 2, 3, 1])
+    """
+    sequence = np.repeat(np.arange(len(num_slices)), num_slices)
+    first = np.cumsum(num_slices) - num_slices
+    stop = np.arange(len(sequence)) - first[sequence] + 1
+    return sequence, np.maximum(stop - longest, 0), stop
+
+
 def window_rows(rows: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
     """(window, slice) int64: the row behind every slice of every window, -1 where a short window is padded.
 

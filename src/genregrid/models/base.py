@@ -1,6 +1,6 @@
 """What all models share: scaling, loss, optimiser, and scores of validation and test."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ class GenreClassifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
         logits, genre, track = self._gather()
-        log_probs, track_genre, _ = _voted(logits, genre, track)
+        log_probs, track_genre, _ = voted(logits, genre, track)
         num = len(self.genres)
         self.log_dict(
             {
@@ -159,7 +159,7 @@ class GenreClassifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Set `scored` and log all its scores."""
         logits, genre, track = self._gather()
-        log_probs, track_genre, numbers = _voted(logits, genre, track)
+        log_probs, track_genre, numbers = voted(logits, genre, track)
         values = scores(log_probs, track_genre, self.genres, "test/") | scores(
             logits, genre, self.genres, "test_slice/"
         )
@@ -175,6 +175,14 @@ class GenreClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the provenance back."""
         self.provenance = {k: v for k, v in checkpoint[CHECKPOINT_KEY].items() if k != "model_class"}
+
+    @torch.inference_mode()
+    def say(self, batches: Iterable[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (window, genre) float32, true genre and track, both (window,) int64, of one batch or more."""
+        self.eval()
+        for batch in batches:
+            self.validation_step(batch, 0)
+        return self._gather()
 
     def _gather(self) -> tuple[Tensor, Tensor, Tensor]:
         logits, genre, track = (torch.cat(values) for values in zip(*self._seen, strict=True))
@@ -203,8 +211,8 @@ def load_checkpoint(path: Path) -> GenreClassifier:
     return model.eval()
 
 
-def _voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities, true genre and number of each track."""
+def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities, true genre and number of each track, from (window, genre), (window,) and (window,)."""
     log_probs, numbers = track_vote(logits, track)
     position = torch.searchsorted(numbers, track)
     return log_probs, genre.new_zeros(len(numbers)).scatter_(0, position, genre), numbers

@@ -1,8 +1,8 @@
 """The result of a run, as the files of its folder.
 
 A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what was run, on what, by which versions),
-``per_genre.csv``, ``predictions.csv``, ``confusion.csv``, ``confusion_slice.csv`` and ``split.csv``, and where a model
-was trained, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
+``per_genre.csv``, ``predictions.csv``, ``timeline.csv``, ``confusion.csv``, ``confusion_slice.csv`` and ``split.csv``,
+and where a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
 """
 
 import json
@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PARTS
+from genregrid.data.table import FeatureTable
 from genregrid.metrics import confusion_matrix
-from genregrid.models.base import Scored
+from genregrid.models.base import GenreClassifier, voted
 from genregrid.report.interval import cluster_interval
 
 _PER_GENRE = ("precision", "recall", "f1", "certainty")
@@ -34,6 +37,10 @@ class Result:
         scores: every score by name.
         predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
             (``p_<genre>``), and the second and third genre.
+        validation: the same of validation tracks, on which temperatures and conformal thresholds are fitted; empty
+            where nothing was trained.
+        timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and what the model
+            says once it has heard that slice, in the columns of `predictions`.
         confusion: counts of test tracks, true genre by predicted genre.
         window_confusion: the same of test windows.
         split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
@@ -45,6 +52,8 @@ class Result:
     facts: dict[str, Any]
     scores: dict[str, float]
     predictions: pd.DataFrame
+    validation: pd.DataFrame
+    timeline: pd.DataFrame
     confusion: pd.DataFrame
     window_confusion: pd.DataFrame
     split: pd.DataFrame
@@ -88,6 +97,9 @@ class Result:
         per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
         per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
         self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+        self.timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+        if len(self.validation):
+            self.validation.to_csv(folder / "predictions_val.csv", index=False, float_format="%.6g")
         self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
         self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
         self.split.to_csv(folder / "split.csv", index=False)
@@ -120,35 +132,28 @@ class Result:
         )
 
 
-def result_of(
-    scored: Scored | None,
-    datamodule: GenreDataModule,
-    facts: dict[str, Any],
-    curves: list[dict[str, float]],
-    notes: list[str],
-) -> Result:
+def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str, Any], notes: list[str]) -> Result:
     """The result of a tested model.
 
     Args:
-        scored: what the model said of the test tracks.
+        model: with `scored` set, and with `curves` where it was trained.
         datamodule: the table and split that it was tested on.
         facts: the content of run.json.
-        curves: one row per epoch; empty where nothing was trained.
         notes: what was left out, merged or ignored.
     """
-    table, split = datamodule.table, datamodule.split
+    table, split, scored = datamodule.table, datamodule.split, model.scored
     if scored is None:
         raise RuntimeError("the model has scored no test tracks")
-    genres, track = list(table.genres), scored.track.numpy()
+    genres = list(table.genres)
     pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
     pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
     names = np.array(table.tracks, dtype=object)[pairs["track"]]
     return Result(
         facts=facts,
         scores=scored.scores,
-        predictions=prediction_table(
-            [table.tracks[number] for number in track], scored.genre.numpy(), scored.log_probs.numpy(), genres
-        ),
+        predictions=prediction_table(table, "test", scored.track, scored.log_probs),
+        validation=_validation_table(model, datamodule),
+        timeline=_timeline_table(model, datamodule),
         confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
         window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
         split=pd.DataFrame(
@@ -160,25 +165,43 @@ def result_of(
                 "num_slices": table.num_slices[pairs["track"]],
             }
         ),
-        group=split.group[track],
-        curves=pd.DataFrame(curves),
+        group=split.group[scored.track.numpy()],
+        curves=pd.DataFrame(model.curves),
         notes=notes,
     )
 
 
-def prediction_table(
-    tracks: list[str], genre: NDArray[np.int64], log_probs: NDArray[np.float32], genres: list[str]
-) -> pd.DataFrame:
-    """One row per test track, most of what a listener asks about it.
+def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+    if not len(datamodule.val_dataloader()):
+        return pd.DataFrame()
+    log_probs, _, track = voted(*model.say(datamodule.val_dataloader()))
+    return prediction_table(datamodule.table, "val", track, log_probs)
+
+
+def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+    table, row = datamodule.table, datamodule.timeline_rows
+    log_probs = model.say(datamodule.timeline_dataloader())[0].log_softmax(dim=1)
+    said = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")
+    start = table.slice_seconds * table.slice_index[row]
+    said.insert(1, "slice", table.slice_index[row])
+    said.insert(2, "start_seconds", start)
+    said.insert(3, "stop_seconds", start + table.slice_seconds)
+    return said
+
+
+def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: Tensor) -> pd.DataFrame:
+    """One row per track or slice, most of what a listener asks about it.
 
     Args:
-        tracks: (track,) names.
-        genre: (track,) int64, true genres.
-        log_probs: (track, genre) float32, normalised.
-        genres: names in the order of the logits.
+        table: names tracks and genres.
+        part: which part the tracks are in.
+        track: (row,) int64, index into the table's tracks.
+        log_probs: (row, genre) float32, normalised.
     """
-    names = np.array(genres, dtype=object)
-    return pd.DataFrame({"track": tracks, "part": "test", "genre": names[genre]} | said_columns(log_probs, genres))
+    number = track.numpy()
+    names = np.array(table.genres, dtype=object)
+    columns = {"track": np.array(table.tracks, dtype=object)[number], "part": part, "genre": names[table.genre[number]]}
+    return pd.DataFrame(columns | said_columns(log_probs.numpy(), list(table.genres)))
 
 
 def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
@@ -193,7 +216,8 @@ def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str,
     row = np.arange(len(log_probs))
     ahead = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
     columns: dict[str, Any] = {"predicted": names[ranked[:, 0]], "certainty": ahead / np.log(10)}
-    columns |= {f"p_{name}": np.exp(log_probs[:, number]) for number, name in enumerate(genres)}
+    probs = np.exp(log_probs.astype(np.float64))  # in float32 a genre 45 decades behind would be a zero
+    columns |= {f"p_{name}": probs[:, number] for number, name in enumerate(genres)}
     columns |= {place: names[ranked[:, rank]] for rank, place in ((1, "second"), (2, "third")) if rank < len(genres)}
     return columns
 
