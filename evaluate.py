@@ -25,22 +25,24 @@ register_schemas()
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
     """Score a checkpoint or recordings with it, or gather runs, and print the result."""
-    if cfg.audio is not None and (cfg.checkpoint is None or cfg.runs is not None):
-        raise UserError(f"audio={cfg.audio} needs one model to score it: give checkpoint=PATH, and no runs.")
     if (cfg.checkpoint is None) == (cfg.runs is None):
         raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
-    if cfg.audio is not None and (cfg.dataset is not None or cfg.split is not None or cfg.seed is not None):
-        raise UserError(f"audio={cfg.audio} is scored as it is: leave out dataset, split and seed.")
+    for key in ("reference", "human"):
+        if cfg.runs is None and cfg[key] is not None:
+            raise UserError(f"{key}={cfg[key]} goes with runs=FOLDER: it is set beside the runs of a report.")
+    if (cfg.audio or cfg.runs) is not None and not cfg.dataset is cfg.split is cfg.seed is None:
+        what = f"audio={cfg.audio}" if cfg.runs is None else f"runs={cfg.runs}"
+        raise UserError(f"{what} is scored as it is: leave out dataset, split and seed.")
     if cfg.runs is not None:
-        from genregrid.report.leaderboard import write_leaderboard
+        from genregrid.gather import gather
 
-        print(write_leaderboard(Path(cfg.runs), folder))
+        print(gather(cfg, folder))
     elif cfg.audio is not None:
         from genregrid.listen import listen
 
         print(listen(Path(cfg.checkpoint), Path(cfg.audio), folder))
     else:
-        from genregrid.run import evaluate  # torch and Lightning take seconds to import; a leaderboard needs neither
+        from genregrid.run import evaluate  # torch and Lightning take seconds to import; a report needs neither
 
         print(evaluate(cfg, folder).summary())
 

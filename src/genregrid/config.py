@@ -81,6 +81,8 @@ class EvaluateConfig:
     checkpoint: str | None = None
     runs: str | None = None
     audio: str | None = None
+    reference: str | None = None
+    human: str | None = None
     dataset: DatasetConfig | None = None
     split: SplitConfig | None = None
     logger: Any = None

@@ -13,7 +13,7 @@ from genregrid.data.split import track_fingerprints
 from genregrid.data.table import FeatureTable
 from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError
-from genregrid.metrics import track_vote
+from genregrid.metrics.vote import track_vote
 from genregrid.models.base import GenreClassifier, load_checkpoint
 
 try:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genregrid.errors import UserError
 
 # overrides that name files
-_PATHS = {"audio", "checkpoint", "runs", "dataset.path", "dataset.root", "dataset.artists"}
+_PATHS = {"audio", "checkpoint", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
 _failed_jobs: list[Path] = []
 _sweep_folders: list[Path] = []
 _started: list[Path] = []

@@ -7,7 +7,7 @@ looks for sweepers in the namespace `hydra_plugins` only, hence this module's pl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # internal by name, and the only home of a sweep's product
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # internal by name only: plugins extend it
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override

@@ -18,6 +18,7 @@ from genregrid.data.split import (
     LEAKING_PROTOCOLS,
     LEFT_OUT,
     PARTS,
+    PROTOCOLS,
     TEST,
     TRAIN,
     VAL,
@@ -229,7 +230,7 @@ def test_every_genre_has_its_share_of_every_part(make_table: Tables, protocol: s
         assert np.abs(counts - np.array([42, 6, 12])).max() <= slack  # of 60: a fifth, and an eighth of the rest
 
 
-@pytest.mark.parametrize("protocol", ["track", "artist", "row", "misaligned"])
+@pytest.mark.parametrize("protocol", ["track", "artist", "row", "misaligned", "mixed"])
 def test_same_seed_same_split_and_another_seed_another(make_table: Tables, protocol: str) -> None:
     table = make_table(tracks=10)
     options: dict[str, Any] = {"artists": {"blues.00000": "A", "blues.00001": "A"}, "allow_leak": True}
@@ -346,8 +347,8 @@ def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
     table = make_table(tracks=6, short={"classical.00002": 9})  # the ninth of eighteen
     split = split_table(table, "misaligned", allow_leak=True)
     assert split.notes[:2] == (
-        "9 of 17 sequences straddle two tracks",
-        "9 rows after the last whole sequence were left out",
+        "9 of 17 sequences hold slices of several tracks",
+        "9 slices fill no whole sequence and were left out",
     )
     assert split.sequence.tolist() == [row // 10 for row in range(170)] + [LEFT_OUT] * 9
     np.testing.assert_array_equal(split.part < 0, split.sequence < 0)
@@ -366,8 +367,42 @@ def test_misaligned_straddles_nothing_without_short_tracks(make_table: Tables) -
     table = make_table(tracks=6)
     split = split_table(table, "misaligned", allow_leak=True)
     np.testing.assert_array_equal(split.sequence, table.track)
-    assert split.notes[0] == "0 of 18 sequences straddle two tracks"
+    assert split.notes[0] == "0 of 18 sequences hold slices of several tracks"
     assert all(len(track) == 1 for track in parts_of_tracks(table, split))
+
+
+def test_mixed_sequences_are_of_one_genre_and_many_tracks(make_table: Tables) -> None:
+    table = make_table(tracks={"blues": 8, "classical": 6, "metal": 7}, short={"classical.00002": 9})
+    split = split_table(table, "mixed", allow_leak=True)
+    assert split.notes[:2] == (
+        "20 of 20 sequences hold slices of several tracks",  # ten slices each, of sixty or so
+        "9 slices fill no whole sequence and were left out",
+    )
+    np.testing.assert_array_equal(split.part < 0, split.sequence < 0)
+    assert set(table.genre[table.track[split.part < 0]]) == {1}  # 59 slices: the remainder is classical
+    for block in range(20):
+        rows = split.sequence == block
+        assert rows.sum() == 10
+        assert len(set(split.part[rows].tolist())) == 1
+        assert len(set(table.genre[table.track[rows]].tolist())) == 1
+    in_both = [track for track in parts_of_tracks(table, split) if {TRAIN, TEST} <= track]
+    assert len(in_both) > 15  # of 21 tracks
+
+
+def test_mixed_folds_test_each_sequence_once(make_table: Tables) -> None:
+    table = make_table(tracks=10, slices=3)
+    splits = [split_table(table, "mixed", fold=fold, seed=3, allow_leak=True) for fold in range(5)]
+    for split in splits:
+        np.testing.assert_array_equal(split.sequence, splits[0].sequence)  # the shuffle is the seed's, not the fold's
+        assert np.bincount(table.genre[table.track[split.part == TEST]]).tolist() == [6, 6, 6]
+    assert np.sum([split.part == TEST for split in splits], axis=0).tolist() == [1] * 90
+
+
+def test_mixed_order_does_not_hang_on_the_csvs(make_table: Tables, write_csv: Any, make_frame: Any) -> None:
+    shuffled = read_table([write_csv(make_frame(tracks=8).sample(frac=1, random_state=2))])
+    one, other = (split_table(table, "mixed", allow_leak=True) for table in (shuffled, make_table(tracks=8)))
+    np.testing.assert_array_equal(one.sequence, other.sequence)
+    np.testing.assert_array_equal(one.part, other.part)
 
 
 @pytest.mark.parametrize("protocol", ["track", "filtered"])
@@ -446,7 +481,7 @@ def test_impossible_number_is_named(make_table: Tables, protocol: str, options: 
 
 
 def test_unknown_protocol_is_refused_with_the_known_ones(make_table: Tables) -> None:
-    with pytest.raises(UserError, match=r"'random': choose one of track, artist, filtered, row, misaligned\.$"):
+    with pytest.raises(UserError, match=rf"'random': choose one of {', '.join(PROTOCOLS)}\.$"):
         split_table(make_table(), "random")
 
 
@@ -587,4 +622,4 @@ def test_real_stratified_lists_are_refused_as_they_leak(real_file: Finder) -> No
 
 def test_real_ten_second_file_straddles_by_position(real_file: Finder) -> None:
     split = split_table(read_table([real_file("gtzan/features_10_sec.csv")]), "misaligned", allow_leak=True)
-    assert split.notes == ("671 of 997 sequences straddle two tracks",)
+    assert split.notes == ("671 of 997 sequences hold slices of several tracks",)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genregrid.metrics import Certainty, certainty
+from genregrid.metrics.certainty import Certainty, certainty
 
 
 def test_certainty_is_the_log_ratio_of_the_two_highest_probabilities() -> None:

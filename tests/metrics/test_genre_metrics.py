@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from genregrid.metrics import confusion_matrix, scores
+from genregrid.metrics.score import confusion_matrix, scores
 
 GENRES = ["blues", "jazz", "metal", "rock"]
 

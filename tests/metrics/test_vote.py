@@ -2,7 +2,7 @@
 
 import torch
 
-from genregrid.metrics import track_vote
+from genregrid.metrics.vote import track_vote
 
 
 def test_vote_is_the_mean_of_log_probabilities() -> None:

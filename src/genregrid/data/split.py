@@ -1,6 +1,6 @@
 """Which track is in which part: the only owner of the rule that nothing leaks from training into test.
 
-Five protocols, three of them honest:
+Six protocols, three of them honest:
 
 - ``track``: stratified by genre; a track is never cut, exact duplicates stay together.
 - ``artist``: the same, and all tracks of an artist stay together.
@@ -8,6 +8,8 @@ Five protocols, three of them honest:
 - ``row``: slices at random, whatever track they come from. Leaks; a negative control.
 - ``misaligned``: rows cut into sequences by position, so that one missing row makes every later sequence straddle
   two tracks. Leaks; a negative control.
+- ``mixed``: slices shuffled within their genre, then cut into sequences, so that each is made of several tracks of one
+  genre. Leaks; a negative control.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,8 +28,8 @@ from genregrid.errors import UserError
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
 LEFT_OUT = -1
-PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned")
-LEAKING_PROTOCOLS = ("row", "misaligned")
+PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
+LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Split:
     Attributes:
         protocol: one of `PROTOCOLS`, or "all" where every track is test.
         part: (row,) int8, index into `PARTS`, or -1 for rows that belong to none.
-        sequence: (row,) int64, what the row's window may span: its track, but its block of rows under `misaligned`.
+        sequence: (row,) int64, what the row's window may span: its track, but its block of rows under `misaligned` and
+            `mixed`; -1 for rows that stand in no block.
         group: (track,) int64, tracks that must not be parted: duplicates, and under `artist` an artist's tracks.
         notes: what was merged or left out, one sentence each.
     """
@@ -96,11 +99,10 @@ def split_table(
         unit = np.arange(len(table.track))
         unit_genre, unit_group, track_group = table.genre[table.track], unit, np.arange(len(table.tracks))
         sequence, notes = table.track, []
-    elif protocol == "misaligned":
-        sequence, notes = _position_blocks(table)
-        unit = sequence
-        first_row = np.searchsorted(sequence, np.arange(sequence.max() + 1))
-        unit_genre, track_group = table.genre[table.track[first_row]], np.arange(len(table.tracks))
+    elif protocol in ("misaligned", "mixed"):
+        sequence, notes = _blocks(table, seed if protocol == "mixed" else None)
+        unit, track_group = sequence, np.arange(len(table.tracks))
+        unit_genre = table.genre[table.track[_first_rows(unit)]]
         unit_group = np.arange(len(unit_genre))
     else:
         track_group = duplicates
@@ -214,18 +216,34 @@ def _check_arguments(protocol: str, folds: int, fold: int, val_folds: int, seed:
         )
 
 
-def _position_blocks(table: FeatureTable) -> tuple[NDArray[np.int64], list[str]]:
-    """(row,) block number by position, -1 for the rows after the last whole block; the fault that straddles tracks."""
+def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], list[str]]:
+    """(row,) block number, -1 for rows that fill no whole block; rows as they stand, or by `seed` shuffled in a genre.
+
+    A block has as many rows as most tracks have slices. Inside it the table's order is kept.
+    """
+    row = np.arange(len(table.track))
+    pool = np.zeros_like(row) if seed is None else table.genre[table.track]
+    order = row if seed is None else np.lexsort((_shuffle_key(table, row, seed), pool))
     block_slices = int(np.bincount(table.num_slices).argmax())
-    block = np.arange(len(table.track)) // block_slices
-    block[len(block) // block_slices * block_slices :] = LEFT_OUT
+    size = np.bincount(pool)
+    num_blocks = size // block_slices
+    position = row - (np.cumsum(size) - size)[pool[order]]  # in its pool
+    number = (np.cumsum(num_blocks) - num_blocks)[pool[order]] + position // block_slices
+    block = np.empty_like(row)
+    block[order] = np.where(position < (num_blocks * block_slices)[pool[order]], number, LEFT_OUT)
     inside = block >= 0
     pairs = pd.DataFrame({"block": block[inside], "track": table.track[inside]}).drop_duplicates()
     num_straddling = int((pairs["block"].value_counts() > 1).sum())
-    notes = [f"{num_straddling} of {block.max() + 1} sequences straddle two tracks"]
+    notes = [f"{num_straddling} of {num_blocks.sum()} sequences hold slices of several tracks"]
     if not inside.all():
-        notes.append(f"{int((~inside).sum())} rows after the last whole sequence were left out")
+        notes.append(f"{int((~inside).sum())} slices fill no whole sequence and were left out")
     return block, notes
+
+
+def _first_rows(unit: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(unit,) int64: the first row of each unit, of (row,) numbers 0, 1, ... and -1 for rows of none."""
+    number, first_row = np.unique(unit, return_index=True)
+    return np.asarray(first_row[number >= 0], np.int64)
 
 
 def _shuffle_key(table: FeatureTable, unit: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
@@ -234,8 +252,7 @@ def _shuffle_key(table: FeatureTable, unit: NDArray[np.int64], seed: int) -> NDA
     Names, not positions, are shuffled: tables of other slice lengths of one corpus, or with some tracks left out, are
     divided nearly alike, so that models on them are compared on the same test tracks.
     """
-    first_row = np.searchsorted(unit[unit >= 0], np.arange(unit.max() + 1))
-    names = [f"{table.tracks[table.track[row]]}.{table.slice_index[row]}" for row in first_row]
+    names = [f"{table.tracks[table.track[row]]}.{table.slice_index[row]}" for row in _first_rows(unit)]
     return np.asarray(pd.util.hash_array(np.array(names, dtype=object), hash_key=f"{seed:016d}"[-16:]))
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from genregrid.errors import UserError
-from genregrid.metrics import confusion_matrix, scores, track_vote
+from genregrid.metrics.score import confusion_matrix, scores
+from genregrid.metrics.vote import track_vote
 
 #: Where a checkpoint keeps what is not weights: the model's class and where its numbers come from.
 CHECKPOINT_KEY = "genregrid"

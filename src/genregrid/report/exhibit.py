@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-Form = Literal["text", "count", "percent", "points", "decades", "number", "p", "share", "audio"]
+Form = Literal["text", "count", "seconds", "percent", "points", "decades", "number", "p", "share", "audio"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class Column:
         name: of the frame's column. Where the frame also has ``<name>_low`` and ``<name>_high``, they follow in
             brackets as the 95 % interval; for a `share`, ``<name>_num`` follows as the count behind it.
         title: what stands above it.
-        form: ``text``; ``count``, a whole number; ``percent``, a fraction written in per cent; ``points``, a
-            difference of fractions in signed percentage points; ``decades`` and ``number``, two and three decimals;
-            ``p``, a p-value; ``share``, a fraction in per cent, shaded by its size; ``audio``, the URL of a recording.
+        form: ``text``; ``count``, a whole number; ``seconds``, with their unit; ``percent``, a fraction written in per
+            cent; ``points``, a difference of fractions in signed percentage points; ``decades`` and ``number``, two
+            and three decimals; ``p``, a p-value; ``share``, a fraction in per cent, shaded by its size; ``audio``,
+            the URL of a recording.
     """
 
     name: str
@@ -134,6 +135,8 @@ def written(value: Any, form: Form) -> str:
     match form:
         case "count":
             return f"{value:.0f}"
+        case "seconds":
+            return f"{value:g} s"
         case "percent" | "share":
             return f"{100 * value:.1f}"
         case "points":

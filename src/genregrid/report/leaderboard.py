@@ -1,146 +1,199 @@
-"""Many runs as one table: the runs of a cell (model, slice, corpus, protocol) are pooled over folds and seeds."""
+"""The cells of a grid in one table, and any two of them compared on the same tracks."""
 
-import hashlib
-import json
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import combinations, groupby
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from genregrid.errors import UserError
-from genregrid.report.interval import cluster_interval
+from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
+from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.report.exhibit import Column, Table, written
+from genregrid.report.grid import Cell
 
-_CELL = ["dataset", "split", "model", "slice_seconds", "trained_on", "settings"]
-
-
-def write_leaderboard(runs: Path, folder: Path) -> str:
-    """Gather the runs below `runs` into leaderboard.csv and leaderboard.txt in `folder`, and return it as text.
-
-    Raises:
-        UserError: there is no finished run.
-    """
-    table, notes = read_leaderboard(runs)
-    text = "\n".join([format_leaderboard(table), *notes])
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "leaderboard.csv", index=False, float_format="%.6g")
-    (folder / "leaderboard.txt").write_text(text + "\n", encoding="utf-8")
-    return text
+#: Two models differ where chance would give a difference as large in fewer than one of twenty cases.
+_SIGNIFICANT = 0.05
 
 
-def read_leaderboard(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Gather every run below a folder into a table of cells, the most accurate first within a corpus and protocol.
+#: The columns of `place`.
+PLACE = (Column("dataset", "dataset"), Column("split", "protocol"), Column("model", "model"))
 
-    A checkpoint scored on another corpus is a cell of its own; scored again on its own test part it is no new run.
 
-    Accuracy is that of all test tracks of all folds and seeds together; its 95 % interval is a bootstrap over groups
-    of tracks that the protocol keeps together, so that a track scored by three seeds counts as one draw.
-
-    Returns:
-        Columns dataset, split, model, slice_seconds, trained_on, settings, runs, tracks, accuracy, low, high, top3,
-        f1_macro (fractions; the last two are means over runs), leaks; and notes on folders that were passed over.
-
-    Raises:
-        UserError: the folder is missing or holds no finished run.
-    """
-    if not folder.is_dir():
-        raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
-    paths = sorted(folder.rglob("run.json"))
-    started = {p.parent for p in folder.rglob("config.yaml") if "wandb" not in p.parts}
-    unfinished = sorted(started - {p.parent for p in paths})
-    notes = [f"{path} has no result yet and was passed over" for path in unfinished]
-    runs = [run for path in paths if not (run := _read_run(path.parent))["repeats"]]
-    if not runs:
-        raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
-    frame = pd.DataFrame(runs).sort_values("started", kind="stable")
-    frame["settings"] = _settings(frame)
-    again = frame.duplicated([*_CELL, "fold", "seed", "split_seed", "scored"], keep="last")
-    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][again]]
-    frame = frame[~again]
-    cells = [_cell(dict(zip(_CELL, key, strict=True)), group) for key, group in frame.groupby(_CELL, sort=False)]
-    table = pd.DataFrame(cells).sort_values(
-        ["dataset", "split", "accuracy"], ascending=[True, True, False], ignore_index=True
+def leaderboard(cells: Sequence[Cell]) -> Table:
+    """One row per cell, in the order given; scores of all test tracks of all folds and seeds together."""
+    frame = pd.DataFrame([_row(cell) for cell in cells])
+    columns = [
+        Column("dataset", "dataset"),
+        Column("split", "protocol"),
+        Column("model", "model"),
+        Column("slice_seconds", "slice", "seconds"),
+        *(Column(name, name.replace("_", " ")) for name in ("settings", "trained_on") if (frame[name] != "").any()),
+        Column("accuracy", "accuracy %", "percent"),
+        Column("top3", "top-3 %", "percent"),
+        Column("f1_macro", "macro F1 %", "percent"),
+        Column("runs", "runs", "count"),
+        Column("tracks", "tracks", "count"),
+    ]
+    note = (
+        "Accuracy by track, test tracks of all folds and seeds pooled. 95 % intervals: bootstrap over groups of tracks "
+        "that the protocol keeps together, so that a track scored under three seeds counts as one draw. Macro F1 is "
+        "that of the pooled tracks."
     )
-    return table, notes
+    return Table("leaderboard", "Leaderboard", frame, tuple(columns), note)
 
 
-def format_leaderboard(table: pd.DataFrame) -> str:
-    """The leaderboard as text to read: percentages with intervals."""
-    shown = pd.DataFrame(
-        {
-            "dataset": table["dataset"],
-            "split": table["split"],
-            "model": table["model"],
-            "slice": table["slice_seconds"].map("{:g} s".format),
-            "accuracy %": (100 * table["accuracy"]).map("{:.1f}".format),
-            "95 % interval": [
-                f"{100 * low:.1f} to {100 * high:.1f}" for low, high in zip(table["low"], table["high"], strict=True)
-            ],
-            "top-3 %": (100 * table["top3"]).map("{:.1f}".format),
-            "macro F1 %": (100 * table["f1_macro"]).map("{:.1f}".format),
-            "runs": table["runs"],
-            "tracks": table["tracks"],
-        }
-    )
-    for name in ("settings", "trained_on"):
-        if (table[name] != "").any():
-            shown.insert(4, name, table[name])
-    return str(shown.to_string(index=False))
+def leaderboard_text(table: Table) -> str:
+    """The leaderboard as a screen shows it."""
+    return str(pd.DataFrame(table.cells, columns=[column.title for column in table.columns]).to_string(index=False))
 
 
-def _read_run(folder: Path) -> dict[str, object]:
-    try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        predictions = pd.read_csv(folder / "predictions.csv", usecols=["track", "genre", "predicted"], dtype=str)
-        groups = pd.read_csv(folder / "split.csv", usecols=["track", "group"]).drop_duplicates("track")
-        return {
-            "dataset": facts["dataset_label"],
-            "split": facts["split_label"],
-            "model": facts["model"],
-            "slice_seconds": float(facts["slice_seconds"]),
-            "leaks": facts["leaks"],
-            "fold": facts["fold"],
-            "seed": facts["seed"],
-            "split_seed": facts["split_seed"],
-            "folder": folder,
-            "repeats": "checkpoint" in facts and facts["trained_on"].startswith(f"{facts['dataset_label']} "),
-            "started": facts["started"],
-            "trained_on": facts.get("trained_on", ""),
-            "scored": facts.get("checkpoint", ""),
-            "knobs": facts["settings"]
-            | {name: facts[name] for name in ("folds", "val_folds")}
-            | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
-            "top3": metrics["test/top3"],
-            "f1_macro": metrics["test/f1_macro"],
-            "predictions": predictions.merge(groups, on="track", how="left", validate="many_to_one"),
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again."
-        ) from None
-
-
-def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
-    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index)
-    words = pd.Series("", index=frame.index)
-    for _, group in configs.groupby([frame[name] for name in _CELL[:-1]]):
-        varying = [name for name in group if group[name].astype(str).nunique() > 1]
-        for name in varying:
-            words.loc[group.index] += f" {name}=" + group[name].astype(str)
-    return words.str.strip()
-
-
-def _cell(key: dict[str, object], runs: pd.DataFrame) -> dict[str, object]:
-    predictions = pd.concat(runs["predictions"].tolist(), ignore_index=True)
-    correct = predictions["genre"] == predictions["predicted"]
-    low, high = cluster_interval(correct, predictions["group"])
-    return key | {
-        "runs": len(runs),
-        "tracks": predictions["track"].nunique(),
-        "accuracy": float(correct.mean()),
-        "low": low,
-        "high": high,
-        "top3": float(runs["top3"].mean()),
-        "f1_macro": float(runs["f1_macro"].mean()),
-        "leaks": bool(runs["leaks"].any()),
+def _row(cell: Cell) -> dict[str, object]:
+    frame = cell.predictions
+    places = frame[["predicted", *(name for name in ("second", "third") if name in frame)]]
+    top3 = places.eq(frame["genre"], axis=0).any(axis=1)
+    accuracy, among = cell.bootstrap.mean(cell.correct), cell.bootstrap.mean(top3)
+    return {
+        "dataset": cell.dataset,
+        "split": cell.split,
+        "model": cell.model,
+        "slice_seconds": cell.slice_seconds,
+        "trained_on": cell.trained_on,
+        "settings": cell.settings,
+        "runs": len(cell.runs),
+        "tracks": frame["track"].nunique(),
+        "f1_macro": f1_macro(cell),
+        "leaks": cell.leaks,
+        **accuracy.columns("accuracy"),
+        **among.columns("top3"),
     }
+
+
+def f1_macro(cell: Cell) -> float:
+    """Mean F1 over the genres that occur as truth or prediction."""
+    counts = [
+        cell.predictions[name].value_counts().reindex(cell.genres, fill_value=0) for name in ("genre", "predicted")
+    ]
+    hits = cell.predictions["genre"][cell.correct].value_counts().reindex(cell.genres, fill_value=0)
+    total = counts[0] + counts[1]
+    return float((2 * hits / total)[total > 0].mean())
+
+
+def groups(cells: Sequence[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:
+    """Cells of one corpus and protocol together, in the order given."""
+    for key, members in groupby(cells, lambda cell: (cell.dataset, cell.split)):
+        yield key, list(members)
+
+
+def best_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The most accurate cell of each corpus and protocol."""
+    return [members[0] for _, members in groups(cells)]
+
+
+def honest_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The most accurate cell of each corpus that does not leak, whatever its protocol."""
+    honest = sorted((cell for cell in cells if not cell.leaks), key=lambda cell: -cell.correct.mean())
+    return list({cell.dataset: cell for cell in reversed(honest)}.values())[::-1]
+
+
+def place(cell: Cell) -> dict[str, Any]:
+    """Where a cell stands: first columns of a table's row."""
+    return {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
+
+
+def comparison(cells: Sequence[Cell]) -> Table | None:
+    """Any two cells of a corpus and protocol on the tracks that both were tested on; none where there are no two."""
+    frames = []
+    for (dataset, split), members in groups(cells):
+        pairs = [_compared(first, second) for first, second in combinations(members, 2)]
+        if pairs := [pair for pair in pairs if pair]:
+            frame = pd.DataFrame(pairs)
+            frame.insert(0, "dataset", dataset)
+            frame.insert(1, "split", split)
+            frames.append(frame.assign(p_holm=holm(frame["p"])))
+    if not frames:
+        return None
+    columns = (
+        Column("dataset", "dataset"),
+        Column("split", "protocol"),
+        Column("first", "first"),
+        Column("second", "second"),
+        Column("difference", "difference, points", "points"),
+        Column("only_first", "only first right", "number"),
+        Column("only_second", "only second right", "number"),
+        Column("p", "p (McNemar)", "p"),
+        Column("p_holm", "p (Holm)", "p"),
+        Column("t_difference", "by folds, points", "points"),
+        Column("t_p", "p (corrected t)", "p"),
+        Column("tracks", "tracks", "count"),
+    )
+    note = (
+        "Accuracy of the first less that of the second on the same tracks under the same seeds; 95 % intervals by "
+        "bootstrap. McNemar's test is exact where tracks are independent, else adjusted for what the protocol keeps "
+        "together and for tracks scored under several seeds; Holm's correction is over the pairs of a corpus and "
+        "protocol. The corrected resampled t-test (Nadeau and Bengio) compares folds, and needs two or more."
+    )
+    return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), columns, note)
+
+
+def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
+    hits = pd.concat([_hits(first).rename("first"), _hits(second).rename("second")], axis=1, join="inner")
+    if hits.empty:
+        return None
+    group = first.predictions.drop_duplicates("track").set_index("track")["group"]
+    cluster = hits.index.get_level_values("track").map(group)
+    test = mcnemar(hits["first"].to_numpy(), hits["second"].to_numpy(), cluster.to_numpy())
+    difference = ClusterBootstrap(cluster).mean(hits["first"] - hits["second"])
+    return {
+        "first": first.label,
+        "second": second.label,
+        **difference.columns("difference"),
+        "only_first": test.only_a,
+        "only_second": test.only_b,
+        "p": test.p_value,
+        "tracks": hits.index.get_level_values("track").nunique(),
+    } | _compared_by_folds(first, second)
+
+
+def _hits(cell: Cell) -> "pd.Series[float]":
+    """Share of right verdicts by track and seeds: 0 or 1 but where a leak tests a track in several folds."""
+    frame = cell.predictions.assign(hit=cell.correct, split_seed=_split_seed(cell))
+    return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
+
+
+def _split_seed(cell: Cell) -> "pd.Series[int]":
+    return cell.predictions["run"].map(cell.runs.set_index("run")["split_seed"])
+
+
+def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
+    key = ["fold", "seed", "split_seed"]
+    runs = first.runs.merge(second.runs, on=key, suffixes=("", "_other"))
+    missing = dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
+    if len(runs) < 2 or runs["num_train"].eq(0).any():
+        return missing
+    difference = runs["accuracy"] - runs["accuracy_other"]
+    test = corrected_t_test(difference.to_numpy(), runs["num_train"].mean(), runs["num_test"].mean())
+    return {
+        "t_difference": test.mean,
+        "t_difference_low": test.low,
+        "t_difference_high": test.high,
+        "t_p": test.p_value,
+    }
+
+
+def comparison_matrix(table: Table) -> list[Table]:
+    """The comparison as a matrix per corpus and protocol: row less column in points, a star where p (Holm) is small."""
+    matrices = []
+    for number, ((dataset, split), pairs) in enumerate(table.frame.groupby(["dataset", "split"], sort=False)):
+        names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
+        frame = pd.DataFrame("", index=names, columns=names)
+        for pair in pairs.itertuples():
+            star = "*" if pair.p_holm < _SIGNIFICANT else ""
+            frame.loc[pair.first, pair.second] = written(pair.difference, "points") + star
+            frame.loc[pair.second, pair.first] = written(-pair.difference, "points") + star
+        columns = (Column("model", ""), *(Column(name, name) for name in names))
+        title = f"Row less column, in points: {dataset}, {split}"
+        note = f"A star: p (McNemar, Holm) below {_SIGNIFICANT}."
+        name = f"comparison_matrix_{number}" if number else "comparison_matrix"
+        matrices.append(Table(name, title, frame.rename_axis("model").reset_index(), columns, note))
+    return matrices

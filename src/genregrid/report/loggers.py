@@ -1,70 +1,106 @@
-"""Where epochs and results are logged: the targets of conf/logger/*.yaml."""
+"""Where epochs and results are logged: the targets of conf/logger/*.yaml, and the W&B run behind them."""
 
 import os
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
-
 from genregrid.errors import UserError
+
+if TYPE_CHECKING:
+    import wandb
+    from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 # Seconds to wait for the server before a run goes on offline; wandb's own 90 would look like a hang.
 _INIT_TIMEOUT_SECONDS = 20
 
 
-def csv_logger(*, folder: Path, **_: Any) -> CSVLogger:
+def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
     """A logger that writes metrics.csv, epoch by epoch, into the run folder."""
+    from lightning.pytorch.loggers import CSVLogger  # takes seconds, which a report, in need of `start_run`, saves
+
     return CSVLogger(folder, name="", version="")
 
 
 def wandb_logger(
     *, facts: dict[str, Any], folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
-) -> WandbLogger:
+) -> "WandbLogger":
     """A logger for one run, its files in the run folder, named, grouped and tagged by what was run.
 
     Args:
         facts: the content of run.json, which becomes the run's config.
         folder: the run folder.
         project: W&B project.
-        mode: ``online``, ``offline``, ``disabled``, or ``auto``: what WANDB_MODE says, else online where the user is
-            logged in, else offline.
+        mode: as `start_run` has it.
         group: W&B group; ``None`` groups folds and seeds of a cell.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    from lightning.pytorch.loggers import WandbLogger
+
+    cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
+    tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
+    evaluates = "checkpoint" in facts
+    run = start_run(
+        folder,
+        mode,
+        project=project,
+        name=f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("-evaluate" if evaluates else ""),
+        group=group or cell,
+        job_type="evaluate" if evaluates else "train",
+        tags=tags + marks(leaks=facts["leaks"], synthetic=facts["synthetic"]),
+        config=facts,
+    )
+    return WandbLogger(experiment=run)
+
+
+def marks(*, leaks: bool, synthetic: bool) -> list[str]:
+    """The tags of a run that leaks or is synthetic."""
+    return [mark for mark, holds in (("LEAKS", leaks), ("synthetic", synthetic)) if holds]
+
+
+def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
+    """Start a W&B run with files of its own; offline where the server refuses or cannot be reached.
+
+    Args:
+        folder: its files go into ``wandb/`` below this.
+        mode: ``online``, ``offline``, ``disabled``, or ``auto``, see `resolved_mode`.
+        settings: what `wandb.init` takes.
 
     Raises:
         UserError: an unknown mode.
     """
     import wandb  # takes a second, which other loggers need not wait for
 
-    cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
-    tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
-    evaluates = "checkpoint" in facts
-    tags += ["LEAKS"] if facts["leaks"] else []
-    tags += ["synthetic"] if facts["synthetic"] else []
-    settings: dict[str, Any] = {
-        "project": project,
+    mode = resolved_mode(mode)
+    settings |= {
         "dir": folder,
-        "name": f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("-evaluate" if evaluates else ""),
-        "group": group or cell,
-        "job_type": "evaluate" if evaluates else "train",
-        "tags": tags,
-        "config": facts,
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
         "reinit": "create_new",  # a multirun's job must not write into the run of the job before it
     }
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
-    if mode not in ("online", "offline", "disabled"):
-        raise UserError(f"logger.mode or WANDB_MODE is '{mode}': choose online, offline or disabled.")
     if mode == "online":
         try:
-            return WandbLogger(experiment=wandb.init(**settings, mode="online"))
+            return wandb.init(**settings, mode="online")
         except wandb.Error as error:
             reason = str(error).splitlines()[0]
             print(f"W&B refuses or cannot be reached ({reason}): logging offline, for `wandb sync` to upload later.")
             mode = "offline"
-    return WandbLogger(experiment=wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline"))
+    return wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline")
+
+
+def resolved_mode(mode: str) -> str:
+    """Where a run goes: ``auto`` is what WANDB_MODE says, else online where the user is logged in, else offline.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
+    if mode not in ("online", "offline", "disabled"):
+        raise UserError(f"logger.mode or WANDB_MODE is '{mode}': choose online, offline or disabled.")
+    return mode
 
 
 def _is_logged_in() -> bool:

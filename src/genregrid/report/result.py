@@ -21,9 +21,9 @@ from torch import Tensor
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PARTS
 from genregrid.data.table import FeatureTable
-from genregrid.metrics import confusion_matrix
+from genregrid.metrics.interval import cluster_interval
+from genregrid.metrics.score import confusion_matrix
 from genregrid.models.base import GenreClassifier, voted
-from genregrid.report.interval import cluster_interval
 
 _PER_GENRE = ("precision", "recall", "f1", "certainty")
 

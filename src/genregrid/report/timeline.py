@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from genregrid.report.drawing import stack
 from genregrid.report.result import said_columns
 
 _MOST_SPANS = 12  # in a printed timeline
@@ -85,19 +85,12 @@ class Heard:
 
     def draw(self, path: Path) -> None:
         """Draw the probability of each genre along the recording as a picture (PNG)."""
-        colours = colormaps["tab10" if len(self.genres) <= 10 else "tab20"]
         figure = Figure(figsize=(9, 4), layout="constrained")
         axes = figure.subplots()
         edges = self.slice_seconds * np.arange(len(self.log_probs) + 1)
-        shown = np.argsort(-np.exp(self.log_probs).mean(axis=0), kind="stable")
-        probs = np.exp(self.log_probs)[:, shown]
-        levels = np.concatenate([np.zeros((len(probs), 1)), probs.cumsum(axis=1)], axis=1)
-        for place, number in enumerate(shown):
-            low, high = levels[:, place], levels[:, place + 1]
-            axes.stairs(
-                high, edges, baseline=low, fill=True, color=colours(number % colours.N), label=self.genres[number]
-            )
-        axes.set(xlim=(0, edges[-1]), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+        probs = np.exp(self.log_probs)
+        order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
+        stack(axes, edges, probs, self.genres, order)
         verdict = self.verdict()
         title = f"{Path(self.file).name}: {verdict['genre']}, certainty {verdict['certainty']:.2f} decades"
         axes.set_title(title, parse_math=False)  # a dollar sign in a name is no formula

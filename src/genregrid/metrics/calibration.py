@@ -1,0 +1,122 @@
+"""Calibration: whether a model that says 70 % is right in 70 of 100 cases."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import log_softmax, softmax
+from scipy.stats import rankdata
+
+TEMPERATURES = (0.05, 20.0)  # neural models want 0.5 to 5; whatever wants more than this cannot be told from validation
+
+
+def fit_temperature(log_probs: ArrayLike, genre: ArrayLike) -> float:
+    """The temperature that minimises the negative log-likelihood of validation rows.
+
+    The likelihood is convex in 1 / temperature, so the only zero of its slope is found. Where the slope has none
+    between the ends of `TEMPERATURES`, the nearer end is returned: the lower one for rows that are all right, which no
+    sharpness could overdo, the upper one for a model that does no better than guessing.
+
+    Args:
+        log_probs: (row, genre) float, finite; unnormalised logits do as well.
+        genre: (row,) int, true genres by number.
+
+    Raises:
+        ValueError: no rows.
+
+    Source: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+    logits = np.asarray(log_probs, float)
+    if not len(logits):
+        raise ValueError("a temperature is fitted on validation rows, and there are none")
+    excess = logits - np.take_along_axis(logits, np.asarray(genre)[:, None], axis=1)
+
+    def slope(inverse: float) -> float:
+        return float((softmax(inverse * excess, axis=1) * excess).sum(axis=1).mean())
+
+    sharpest, flattest = TEMPERATURES
+    if slope(1 / sharpest) <= 0:
+        return sharpest
+    if slope(1 / flattest) >= 0:
+        return flattest
+    return float(1 / brentq(slope, 1 / flattest, 1 / sharpest))
+
+
+def rescale(log_probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
+    """Normalised log-probabilities at a temperature above 0; both (row, genre). Above 1 they are less sure."""
+    return np.asarray(log_softmax(np.asarray(log_probs, float) / temperature, axis=1))
+
+
+def negative_log_likelihood(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
+    """What the true genre cost each row, (row,) float64 in nats, 0 or more; arguments as in `fit_temperature`."""
+    log_probs = rescale(log_probs, 1.0)
+    return -np.take_along_axis(log_probs, np.asarray(genre)[:, None], axis=1)[:, 0]
+
+
+def brier(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
+    """Squared distance of each row's probabilities from the truth, (row,) float64, summed over genres: 0 to 2.
+
+    Arguments as in `fit_temperature`.
+
+    Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    """
+    distance = np.exp(rescale(log_probs, 1.0))
+    distance[np.arange(len(distance)), np.asarray(genre)] -= 1
+    return np.asarray(np.square(distance).sum(axis=1))
+
+
+def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> NDArray[np.float64]:
+    """Accuracy less confidence of each row, in the column of its bin and 0 elsewhere: (row, bin) float64.
+
+    Absolute means over rows add up to `adaptive_ece`; `ClusterBootstrap.distance` of these is its interval.
+
+    Args:
+        confidence: (row,) probability of the predicted genre, 0 to 1.
+        correct: (row,) bool.
+        num_bins: bins of equal numbers of rows, 1 or more; rows of one confidence are never in two.
+    """
+    confidence = np.asarray(confidence, float)
+    gaps = np.zeros((len(confidence), num_bins))
+    gaps[np.arange(len(confidence)), _equal_mass(confidence, num_bins)] = np.asarray(correct, float) - confidence
+    return gaps
+
+
+def adaptive_ece(
+    confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15, weights: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Expected calibration error over bins of equal mass, 0 to 1.
+
+    It is biased upwards: a calibrated model reads about 0.04 on 1000 rows in 15 bins, and 0.02 on 5000. Two models are
+    compared on the same number of rows.
+
+    Args:
+        confidence: (row,) probability of the predicted genre, 0 to 1.
+        correct: (row,) bool.
+        num_bins: 1 or more; bins are those of the unweighted rows.
+        weights: (row,) or (resample, row), 0 or more; 1 if not given.
+
+    Returns:
+        One number, or (resample,) float64.
+
+    Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
+    """
+    gaps = calibration_gaps(confidence, correct, num_bins)
+    weights = np.ones(len(gaps)) if weights is None else np.asarray(weights, float)
+    return np.asarray(np.abs(weights @ gaps).sum(axis=-1) / weights.sum(axis=-1))
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:
+    """The bins of `adaptive_ece` that hold rows, from the least sure: mean confidence, accuracy, num of rows."""
+    rows = pd.DataFrame({"confidence": np.asarray(confidence, float), "accuracy": np.asarray(correct, float)})
+    bins = rows.groupby(_equal_mass(rows["confidence"].to_numpy(), num_bins))
+    return bins.mean().assign(num=bins.size()).rename_axis("bin").reset_index(drop=True)
+
+
+def _equal_mass(confidence: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
+    """The bin of each row, from 0; the mean rank of equal confidences keeps them together in whatever order they come.
+
+    >>> _equal_mass(np.array([0.9, 0.2, 0.5, 0.9]), 2)
+    array([1, 0, 0, 1])
+    """
+    middle = (rankdata(confidence) - 0.5) / len(confidence)
+    return np.asarray((middle * num_bins).astype(np.int64))

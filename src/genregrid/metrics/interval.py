@@ -1,0 +1,184 @@
+"""How sure a figure is: bootstrap intervals over what was drawn independently."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NUM_RESAMPLES = 2000
+_KEPT_ENTRIES = 2**24  # draws of a byte each, kept for the next figure
+_ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic may make ten such arrays and stay below 100 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its interval.
+
+    Attributes:
+        value: of all predictions; NaN where it is undefined, and then so are the bounds.
+        low: lower bound.
+        high: upper bound.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def columns(self, name: str) -> dict[str, float]:
+        """The three numbers as columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+class ClusterBootstrap:
+    """Intervals of any figure, from clusters resampled whole.
+
+    Tracks of one artist, or predictions of one track by several seeds, are no independent draws; resampling them
+    one by one would make intervals too narrow. Every figure is asked of the same resamples. Where there is one cluster
+    only, nothing is known about the spread and both bounds are the value.
+
+    Args:
+        cluster: (prediction,) numbers or names; predictions with the same one are resampled together. At least one.
+        level: coverage aimed at, in (0, 1).
+        num_resamples: of `mean`, `ratios` and `distance`, 1 or more.
+        seed: of the resampling.
+
+    Source: Field and Welsh, "Bootstrapping clustered data", JRSS B 69, 2007.
+
+    >>> ClusterBootstrap(["abba", "abba", "abba"]).mean([1.0, 0.0, 0.5])
+    Estimate(value=0.5, low=0.5, high=0.5)
+    """
+
+    def __init__(
+        self, cluster: ArrayLike, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    ) -> None:
+        names, self._number = np.unique(np.asarray(cluster), return_inverse=True)
+        self._num_clusters = len(names)
+        self._tail = (1 - level) / 2
+        self._num_resamples = num_resamples
+        self._seed = seed
+
+    def mean(self, values: ArrayLike) -> Estimate:
+        """Mean of `values`, (prediction,) float or bool; NaN is left out."""
+        column = np.asarray(values, float)[:, None]
+        known = ~np.isnan(column)
+        return self.ratios(np.where(known, column, 0.0), known)[0]
+
+    def ratios(self, numerator: ArrayLike, denominator: ArrayLike) -> list[Estimate]:
+        """Sum over sum of each column: precision, recall and F1 of every genre at once.
+
+        F1 is the ratio of 2 tp to 2 tp + fp + fn.
+
+        Args:
+            numerator: (prediction, k) float or bool.
+            denominator: (prediction, k), or (prediction, 1) for all columns alike.
+
+        Returns:
+            k estimates. Resamples whose denominator is 0 are left out; the value is NaN where it is 0 in full.
+        """
+        numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+        totals = self._totals(np.hstack([numerator, denominator]))
+        above, below = np.split(totals, [numerator.shape[1]], axis=1)
+        ratio = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+        return [self._percentiles(column[0], column[1:]) for column in ratio.T]
+
+    def statistic(
+        self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]], *, num_resamples: int = 500
+    ) -> Estimate:
+        """What is no ratio of sums: areas under curves, accuracy at a coverage.
+
+        Percentile interval: right for figures that resampling leaves about where they are. A calibration error is
+        none, see `distance`.
+
+        Args:
+            function: from weights (resample, prediction) float64, how often each prediction was drawn, to values
+                (resample,). It is called several times, with some resamples each. Values that are not finite are left
+                out.
+            num_resamples: 1 or more; fewer than those of a mean, as each costs more.
+        """
+        value = function(np.ones((1, len(self._number))))[0]
+        # gathered as rows of (prediction, resample): copies of whole rows, several times as fast
+        chunks = (counts.T[self._number].T for counts in self._counts(num_resamples, len(self._number)))
+        return self._percentiles(value, np.concatenate([function(weights) for weights in chunks]))
+
+    def distance(self, gaps: ArrayLike) -> Estimate:
+        """How far the means of `gaps` are from zero: the sum of their absolute values, such as a calibration error.
+
+        The value is biased upwards, as noise has no sign here, and resampling adds the same noise again: of 1000
+        predictions in 15 bins, percentile intervals of a calibration error held the true one in 0 % (calibrated) to
+        79 % (off by 0.07), basic ones in 39 to 92 %, of 400 simulated sets. Here the lower bound is the value less the
+        upper quantile of the noise alone, which holds by the triangle inequality, and the upper bound is the percentile
+        interval's, moved down by the bias seen in resampling: 95 to 100 % for 300 and 1000 predictions, 10 and 15
+        bins, one and three predictions a cluster.
+
+        Args:
+            gaps: (prediction, k) float.
+        """
+        columns = np.asarray(gaps, float)
+        totals = self._totals(np.column_stack([columns, np.ones(len(columns))]))
+        means = totals[:, :-1] / totals[:, -1:]
+        value, *_ = resampled = np.abs(means).sum(axis=1)
+        if self._num_clusters == 1:
+            return Estimate(float(value), float(value), float(value))
+        noise = np.abs(means[1:] - means[0]).sum(axis=1)
+        low = value - np.quantile(noise, 1 - self._tail)
+        high = value + np.quantile(resampled[1:], 1 - self._tail) - resampled[1:].mean()
+        return Estimate(float(value), max(0.0, float(low)), float(high))
+
+    def _totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums of `values` (prediction, k) over everything, then over each resample: (1 + resample, k)."""
+        columns = [np.bincount(self._number, column, self._num_clusters) for column in values.T]
+        sums = np.stack(columns, axis=1)  # (cluster, k)
+        parts = [counts @ sums for counts in self._counts(self._num_resamples, self._num_clusters)]
+        return np.concatenate([sums.sum(axis=0, keepdims=True), *parts])
+
+    def _counts(self, num_resamples: int, width: int) -> Iterator[NDArray[np.float64]]:
+        """How often each cluster was drawn, (resample, cluster), so many resamples that rows of `width` fit memory."""
+        size, step = self._num_clusters, max(1, _ENTRIES // width)
+        if size * num_resamples <= _KEPT_ENTRIES:
+            kept = _draws(size, num_resamples, self._seed)
+            chunks = (kept[start : start + step] for start in range(0, num_resamples, step))
+        else:
+            random = np.random.default_rng(self._seed)
+            rows = (min(step, num_resamples - start) for start in range(0, num_resamples, step))
+            chunks = (_draw(random, num, size) for num in rows)
+        yield from (chunk.astype(float) for chunk in chunks)
+
+    def _percentiles(self, value: float, resampled: NDArray[np.float64]) -> Estimate:
+        finite = resampled[np.isfinite(resampled)]
+        if self._num_clusters == 1 or not np.isfinite(value) or not len(finite):
+            return Estimate(float(value), float(value), float(value))
+        low, high = np.quantile(finite, [self._tail, 1 - self._tail])
+        return Estimate(float(value), float(low), float(high))
+
+
+@lru_cache(maxsize=16)  # every figure of a cell, and cells of one corpus, ask for the same draws
+def _draws(size: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
+    return _draw(np.random.default_rng(seed), num_resamples, size)
+
+
+def _draw(random: np.random.Generator, num: int, size: int) -> NDArray[np.uint8]:
+    """How often each of `size` clusters is drawn in `num` resamples, (resample, cluster)."""
+    counts = np.empty((num, size), np.uint8)  # no cluster of hundreds is drawn 256 times
+    for row in counts:
+        row[:] = np.bincount(random.integers(size, size=size), minlength=size)
+    return counts
+
+
+def cluster_interval(
+    correct: ArrayLike, cluster: ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of an accuracy, clusters resampled whole.
+
+    Args:
+        correct: (prediction,) bool or 0/1.
+        cluster: (prediction,) int, predictions with the same number are resampled together.
+        level: coverage aimed at, in (0, 1).
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper bound as fractions; both are the accuracy itself where there is one cluster only.
+    """
+    accuracy = ClusterBootstrap(cluster, level=level, seed=seed).mean(correct)
+    return accuracy.low, accuracy.high

@@ -1,0 +1,63 @@
+"""Scores: the only owner of the names of logged numbers.
+
+Names are ``<prefix>accuracy``, ``top3``, ``precision_macro``, ``recall_macro``, ``f1_macro``, and per genre
+``precision/<genre>``, ``recall/<genre>``, ``f1/<genre>``, ``certainty/<genre>``. Prefixes are ``test/`` for tracks and
+``test_slice/`` for the windows that the model saw. Accuracies are fractions.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import ClasswiseWrapper, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from genregrid.metrics.certainty import Certainty
+
+
+def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
+    """Every score of a classifier, overall and per genre, from logits (sample, genre) and target (sample,) int64.
+
+    A score whose denominator is zero (precision of a genre that was never predicted) is 0, as in scikit-learn;
+    macro averages leave out genres that occur neither as target nor as prediction. Certainty of a genre without
+    samples is NaN.
+
+    Args:
+        genres: names in the order of the logits, at least 2.
+        prefix: put before every name, such as ``test/``.
+    """
+    num = len(genres)
+    labels = list(genres)
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num, average="micro"),
+            "top3": MulticlassAccuracy(num, average="micro", top_k=min(3, num)),
+            "precision_macro": MulticlassPrecision(num, average="macro"),
+            "recall_macro": MulticlassRecall(num, average="macro"),
+            "f1_macro": MulticlassF1Score(num, average="macro"),
+            "precision": ClasswiseWrapper(MulticlassPrecision(num, average=None), labels, prefix="precision/"),
+            "recall": ClasswiseWrapper(MulticlassRecall(num, average=None), labels, prefix="recall/"),
+            "f1": ClasswiseWrapper(MulticlassF1Score(num, average=None), labels, prefix="f1/"),
+            "certainty": ClasswiseWrapper(Certainty(num), labels, prefix="certainty/"),
+        },
+        prefix=prefix,
+        # the members take the same arguments but keep different states; grouping would be guessed from the first batch
+        compute_groups=False,
+    )
+
+
+def scores(logits: Tensor, target: Tensor, genres: Sequence[str], prefix: str) -> dict[str, float]:
+    """All scores of `genre_metrics` at once, by name."""
+    return {name: float(value) for name, value in genre_metrics(genres, prefix)(logits, target).items()}
+
+
+def confusion_matrix(logits: Tensor, target: Tensor, num_genres: int) -> Tensor:
+    """Counts of samples, (true genre, predicted genre) int64."""
+    matrix: Tensor = MulticlassConfusionMatrix(num_genres)(logits, target)
+    return matrix.to(torch.int64)

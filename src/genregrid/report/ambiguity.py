@@ -1,0 +1,220 @@
+"""Which genres are taken for which, and which tracks are always taken for another."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
+from genregrid.report.figure import genre_tree, timeline
+from genregrid.report.grid import Cell
+from genregrid.report.leaderboard import PLACE, best_cells, honest_cells, place
+from genregrid.report.reference import Reference
+
+#: Confusion matrices and timelines are shown of so many cells, the best of each corpus and protocol first.
+_MOST_CELLS = 12
+#: Mistakes and hits shown of each cell.
+_MOST_TRACKS = 10
+
+
+def ambiguity_section(
+    cells: Sequence[Cell], audio: Mapping[str, str], doubts: Mapping[str, str], reference: Reference | None
+) -> Section:
+    """Confusions, the genre tree, sure mistakes, unsure hits, tracks that no model gets right, and timelines.
+
+    Args:
+        cells: of the grid.
+        audio: URL of a track's recording, by its name.
+        doubts: what the literature says against a track's label or recording, by its name.
+        reference: published figures; it may name tracks to look at.
+    """
+    best = best_cells(cells)
+    shown = [*best, *(cell for cell in cells if cell not in best)][:_MOST_CELLS]
+    exhibits: list[Exhibit] = [_tree(cell, number) for number, cell in enumerate(honest_cells(cells))]
+    exhibits += [confusion_table(cell, f"confusion_{number}") for number, cell in enumerate(shown)]
+    exhibits.append(extremes_table(shown, audio))
+    for number, cell in enumerate(honest_cells(cells)):
+        honest = [other for other in cells if other.dataset == cell.dataset and not other.leaks]
+        name = f"agreement_{number}" if number else "agreement"
+        exhibits.append(agreement_table(honest, name, audio, doubts))
+        exhibits += _timelines(cell, number, reference)
+    if reference is not None and (named := named_table(cells, reference)) is not None:
+        exhibits.append(named)
+    text = (
+        "Rows of a confusion matrix are true genres and add up to 100 %; counts stand in brackets. The tree joins "
+        "genres that are often taken for each other. A track that every model, honest fold and seed gets wrong is more "
+        "likely mislabelled, or not what its genre sounds like, than an easy one; listen to it."
+    )
+    return Section("ambiguity", "Which genres, and which tracks, are taken for others", text, tuple(exhibits))
+
+
+def confusion(cell: Cell) -> NDArray[np.int64]:
+    """Counts of pooled test tracks, (true genre, predicted genre) int64."""
+    table = pd.crosstab(cell.predictions["genre"], cell.predictions["predicted"])
+    return np.asarray(table.reindex(index=cell.genres, columns=cell.genres, fill_value=0), np.int64)
+
+
+def confusion_table(cell: Cell, name: str, title: str = "") -> Table:
+    """The confusion matrix of a cell, row-normalised, with counts."""
+    counts = confusion(cell)
+    return counts_table(counts, cell.genres, name, title or f"Confusion: {cell.label}, {cell.dataset}, {cell.split}")
+
+
+def counts_table(counts: NDArray[np.int64], genres: Sequence[str], name: str, title: str) -> Table:
+    """A confusion matrix (true genre, predicted genre) of counts, row-normalised; empty rows stay empty."""
+    num = counts.sum(axis=1)
+    frame = pd.DataFrame({"genre": list(genres), "num": num})
+    share = counts / np.where(num > 0, num, np.nan)[:, None]
+    values = {genre: share[:, column] for column, genre in enumerate(genres)}
+    frame = pd.concat(
+        [frame, pd.DataFrame(values), pd.DataFrame(counts, columns=[f"{genre}_num" for genre in genres])], axis=1
+    )
+    columns = (
+        Column("genre", "true genre"),
+        Column("num", "n", "count"),
+        *(Column(genre, f"as {genre} %", "share") for genre in genres),
+    )
+    return Table(name, title, frame, columns, "n counts a track once per run that tested it.")
+
+
+def _tree(cell: Cell, number: int) -> Figure:
+    name = f"genre_tree_{number}" if number else "genre_tree"
+    title = f"Genres by mutual confusion: {cell.label}, {cell.dataset}, {cell.split}"
+    return genre_tree(name, confusion(cell), cell.genres, title=title)
+
+
+def extremes_table(cells: Sequence[Cell], audio: Mapping[str, str]) -> Table:
+    """The most certain mistakes and the least certain hits of every cell, with the three genres named first."""
+    frames = []
+    for cell in cells:
+        said = cell.predictions.assign(**place(cell))
+        mistakes = said[~cell.correct].nlargest(_MOST_TRACKS, "certainty").assign(kind="sure mistake")
+        hits = said[cell.correct].nsmallest(_MOST_TRACKS, "certainty").assign(kind="unsure hit")
+        frames += [mistakes, hits]
+    frame = pd.concat(frames, ignore_index=True)
+    keep = ["kind", "dataset", "split", "model", "track", "genre", "predicted", "second", "third", "certainty"]
+    frame = frame[[name for name in [*keep, "fold", "seed"] if name in frame]]
+    columns = [Column("kind", "kind"), *PLACE, Column("track", "track"), Column("genre", "true genre")]
+    columns += [Column(name, title) for name, title in _SAID.items() if name in frame]
+    columns += [Column("certainty", "certainty, decades", "decades")]
+    columns += [Column("fold", "fold", "count"), Column("seed", "seed", "count")]
+    return _with_audio(Table("extremes", "Sure mistakes and unsure hits", frame, tuple(columns)), audio)
+
+
+_SAID = {"predicted": "taken for", "second": "second", "third": "third"}
+
+
+def _with_audio(table: Table, audio: Mapping[str, str]) -> Table:
+    """The table with a player for each track whose recording is known."""
+    urls = table.frame["track"].map(audio)
+    if urls.isna().all():
+        return table
+    columns = (*table.columns, Column("audio", "listen", "audio"))
+    return Table(table.name, table.title, table.frame.assign(audio=urls), columns, table.note)
+
+
+def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
+    """How cells of one corpus agree on each track, over models, folds and seeds; the least often right first.
+
+    Returns:
+        Columns track, genre, num (verdicts), right (share of them), said (the most frequent verdict), said_share.
+    """
+    verdicts = pd.concat([cell.predictions[["track", "genre", "predicted"]] for cell in cells], ignore_index=True)
+    counts = verdicts.value_counts(["track", "genre", "predicted"]).rename("count").reset_index()
+    counts["right"] = counts["count"].where(counts["genre"] == counts["predicted"], 0)
+    by_track = counts.groupby(["track", "genre"], sort=True)
+    frame = by_track[["count", "right"]].sum().rename(columns={"count": "num"})
+    most = counts.sort_values(["count", "predicted"], ascending=[False, True]).drop_duplicates(["track", "genre"])
+    frame[["said", "said_count"]] = most.set_index(["track", "genre"])[["predicted", "count"]]
+    frame["right"] /= frame["num"]
+    frame["said_share"] = frame.pop("said_count") / frame["num"]
+    return frame.reset_index().sort_values(
+        ["right", "said_share", "track"], ascending=[True, False, True], ignore_index=True
+    )
+
+
+def agreement_table(cells: Sequence[Cell], name: str, audio: Mapping[str, str], doubts: Mapping[str, str]) -> Table:
+    """How often each track is taken for its genre, by every model, fold and seed of the honest protocols."""
+    frame = agreement(cells)
+    frame["doubt"] = [doubts.get(track, "") for track in frame["track"]]
+    never = frame["right"] == 0
+    columns = [
+        Column("track", "track"),
+        Column("genre", "label"),
+        Column("num", "verdicts", "count"),
+        Column("right", "right %", "percent"),
+        Column("said", "most often taken for"),
+        Column("said_share", "by %", "percent"),
+    ]
+    note = f"{int(never.sum())} of {len(frame)} tracks are never taken for their genre, by {len(cells)} cells."
+    if (frame["doubt"] != "").any():
+        columns.append(Column("doubt", "in the literature"))
+        known = frame["doubt"] != ""
+        note += (
+            f" The literature doubts the label or the recording of {int(known.sum())} tracks; "
+            f"{int((known & never).sum())} of them are never taken for their genre ({_percent(never[known])}), and "
+            f"{int((~known & never).sum())} of the other {int((~known).sum())} ({_percent(never[~known])})."
+        )
+    title = f"Tracks by how often they are taken for their genre: {cells[0].dataset}"
+    return _with_audio(Table(name, title, frame, tuple(columns), note), audio)
+
+
+def _percent(values: "pd.Series[bool]") -> str:
+    return f"{100 * values.mean():.0f} %" if len(values) else "none"
+
+
+def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
+    """What every honest cell says of the tracks that a publication names; none where no cell knows them."""
+    rows = []
+    for cell in cells:
+        if cell.leaks:
+            continue
+        for track, said in _named(cell, reference).items():
+            own = cell.predictions[cell.predictions["track"] == track]
+            if len(own):
+                mean = np.exp(cell.log_probs[own.index]).mean(axis=0)
+                places = np.argsort(-mean, kind="stable")[:3]
+                ours = ", ".join(f"{cell.genres[place_]} {100 * mean[place_]:.0f} %" for place_ in places)
+                row = place(cell) | {"track": track, "printed": said, "ours": ours, "num": len(own)}
+                rows.append(row | {"right": float(cell.correct[own.index].mean())})
+    if not rows:
+        return None
+    columns = (
+        Column("track", "track"),
+        Column("printed", "the paper: taken for"),
+        *PLACE,
+        Column("ours", "ours: mean probabilities"),
+        Column("num", "runs", "count"),
+        Column("right", "right %", "percent"),
+    )
+    return Table("named", "The paper's three examples", pd.DataFrame(rows).sort_values("track", kind="stable"), columns)
+
+
+def _named(cell: Cell, reference: Reference) -> dict[str, str]:
+    """What a publication says of tracks of the cell's corpus, by name; a synthetic twin has other tracks."""
+    own = reference.named[reference.named["corpus"] == cell.config.get("dataset", {}).get("corpus")]
+    return {} if cell.facts["synthetic"] else dict(zip(own["track"], own["taken_for"], strict=True))
+
+
+def _timelines(cell: Cell, number: int, reference: Reference | None) -> list[Figure]:
+    """Timelines of the surest mistake and the least sure hit of a cell, and of tracks that a publication names."""
+    if cell.timeline.empty or cell.timeline.groupby(["run", "track"]).size().max() < 2:  # one slice is no line
+        return []
+    frame = cell.predictions
+    rows = [frame.loc[~cell.correct, "certainty"].idxmax()] if not cell.correct.all() else []
+    rows += [frame.loc[cell.correct, "certainty"].idxmin()] if cell.correct.any() else []
+    if reference is not None:
+        rows += list(frame[frame["track"].isin(_named(cell, reference))].drop_duplicates("track").index)
+    return [_timeline(cell, row, f"timeline_{number}_{place_}") for place_, row in enumerate(rows)]
+
+
+def _timeline(cell: Cell, row: int, name: str) -> Figure:
+    verdict = cell.predictions.loc[row]
+    heard = cell.timeline[(cell.timeline["run"] == verdict["run"]) & (cell.timeline["track"] == verdict["track"])]
+    probs = heard[[f"p_{genre}" for genre in cell.genres]].to_numpy(np.float64)
+    start, stop = (heard[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
+    figure = timeline(name, start, stop, probs, cell.genres, verdict["genre"])
+    what = "each slice by itself" if cell.hears_slices else "the track as far as it was heard"
+    title = f"{verdict['track']} slice by slice: {verdict['genre']}, taken for {verdict['predicted']}"
+    return Figure(name, title, figure.svg, figure.alt, f"{cell.label}, {cell.dataset}, {cell.split}; {what}.")

@@ -1,0 +1,105 @@
+"""Models by protocols: who gains by a leak."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from genregrid.report.exhibit import Column, Exhibit, Section, Table
+from genregrid.report.figure import accuracies, protocols
+from genregrid.report.grid import Cell
+from genregrid.report.leaderboard import groups
+from genregrid.report.reference import Reference
+
+#: From what leaks most to what asks most.
+_ORDER = ("row", "mixed", "misaligned", "track", "artist", "filtered")
+
+
+def audit_section(cells: Sequence[Cell], reference: Reference | None) -> Section:
+    """Accuracy of every cell with the lines that others set, and of every model under every protocol."""
+    exhibits: list[Exhibit] = [_forest(cells, reference)]
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    for number, dataset in enumerate(datasets):
+        own = [cell for cell in cells if cell.dataset == dataset]
+        if len({cell.split for cell in own}) > 1:
+            suffix = f"_{number}" if number else ""
+            exhibits.append(audit_table(own, f"audit{suffix}"))
+            exhibits.append(_figure(own, f"protocols{suffix}"))
+    if reference is not None:
+        exhibits.append(_reference_lines(reference))
+    text = (
+        "The same models on the same tracks, divided by every protocol that was run. Under a protocol marked LEAKS, "
+        "slices of a test track, or the track itself, were trained on; what a model gains there is memory, not "
+        "knowledge of a genre. Under artist no artist of a test track was heard before."
+    )
+    return Section("protocols", "Accuracy and protocols", text, tuple(exhibits))
+
+
+def audit_table(cells: Sequence[Cell], name: str) -> Table:
+    """Accuracy of the models of one corpus by protocol, and each less that under `track` where it was run.
+
+    The differences are between two divisions of the same tracks, and so have no test of their own here.
+    """
+    splits = sorted({cell.split for cell in cells}, key=_rank)
+    rows = []
+    for model in dict.fromkeys(cell.label for cell in cells):
+        own = {cell.split: cell for cell in cells if cell.label == model}
+        row: dict[str, object] = {"model": model}
+        base = own["track"].correct.mean() if "track" in own else np.nan
+        for split in splits:
+            if split in own:
+                row |= own[split].bootstrap.mean(own[split].correct).columns(split)
+                row |= {f"{split}_gain": own[split].correct.mean() - base, f"{split}_num": len(own[split].correct)}
+        rows.append(row)
+    columns = [Column("model", "model")]
+    for split in splits:
+        columns.append(Column(split, f"{split} %", "percent"))
+        if split != "track" and "track" in splits:
+            columns.append(Column(f"{split}_gain", "less track", "points"))
+    note = "Accuracy by track with 95 % intervals; 'less track' in points. The CSV has n, as <protocol>_num."
+    return Table(name, f"Models by protocols: {cells[0].dataset}", pd.DataFrame(rows), tuple(columns), note)
+
+
+def _rank(split: str) -> tuple[int, str]:
+    protocol = split.removesuffix("-LEAKS")
+    return (_ORDER.index(protocol) if protocol in _ORDER else len(_ORDER), split)
+
+
+def _figure(cells: Sequence[Cell], name: str) -> Exhibit:
+    rows = [
+        {"model": cell.label, "split": cell.split, "leaks": cell.leaks}
+        | cell.bootstrap.mean(cell.correct).columns("value")
+        for cell in cells
+    ]
+    frame = pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
+    order = sorted(frame["split"].unique(), key=_rank)
+    return protocols(name, frame, order, title=f"Accuracy by protocol: {cells[0].dataset}")
+
+
+def _forest(cells: Sequence[Cell], reference: Reference | None) -> Exhibit:
+    rows = []
+    for (dataset, split), members in groups(cells):
+        for cell in members:
+            row = {"label": f"{cell.label}, {dataset}, {split}", "leaks": cell.leaks}
+            rows.append(row | cell.bootstrap.mean(cell.correct).columns("value") | {"paper": _printed(cell, reference)})
+    frame = pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
+    lines = [(line.label, line.value) for line in reference.lines] if reference is not None else []
+    return accuracies("accuracies", frame, lines, title="Accuracy of every cell, with 95 % intervals")
+
+
+def _printed(cell: Cell, reference: Reference | None) -> float:
+    if reference is None:
+        return np.nan
+    table = reference.table
+    own = table[(table["model"] == cell.model) & (table["slice_seconds"] == cell.slice_seconds)]
+    return float(own.loc[own["metric"] == "accuracy", "value"].squeeze()) if len(own) else np.nan
+
+
+def _reference_lines(reference: Reference) -> Table:
+    frame = pd.DataFrame(reference.lines)
+    columns = (
+        Column("label", "line"),
+        Column("value", "accuracy %", "percent"),
+        Column("caveat", "why it does not compare"),
+    )
+    return Table("reference_lines", "What the dashed lines are", frame, columns)

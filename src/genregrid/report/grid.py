@@ -1,0 +1,223 @@
+"""Many runs as a grid: the runs of a cell (model, slice, corpus, protocol) pooled over folds and seeds."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from genregrid.errors import UserError
+from genregrid.metrics.interval import ClusterBootstrap
+
+#: What tells two cells apart.
+KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in fold and seed only, their test predictions pooled.
+
+    Attributes:
+        dataset: label of the corpus.
+        split: label of the protocol; says LEAKS where it does.
+        model: its name.
+        slice_seconds: slice length in seconds.
+        trained_on: corpus and protocol of the training where a checkpoint was scored on another corpus, else empty.
+        settings: what else tells it apart from cells of the same model, such as ``model.hidden_size=32``.
+        facts: run.json of its first run.
+        config: config.yaml of its first run; empty where there is none.
+        runs: one row per run: run (from 0), folder, fold, seed, split_seed, num_train, num_test, accuracy, started,
+            commit.
+        predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed, and group,
+            which tracks that the protocol keeps together share.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    slice_seconds: float
+    trained_on: str
+    settings: str
+    facts: dict[str, Any]
+    config: dict[str, Any]
+    runs: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """Model, slice length and settings, in a few words."""
+        words = [f"{self.model} {self.slice_seconds:g} s", self.settings]
+        words += [f"trained on {self.trained_on}"] if self.trained_on else []
+        return " ".join(word for word in words if word)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether test tracks were trained on."""
+        return bool(self.facts["leaks"])
+
+    @property
+    def genres(self) -> list[str]:
+        """Genre names in the order of the logits."""
+        return [name[2:] for name in self.predictions if name.startswith("p_")]
+
+    @property
+    def hears_slices(self) -> bool:
+        """Whether the model hears single slices, which vote for their track."""
+        return bool(self.facts["settings"].get("window") == 1)
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """(prediction,) bool."""
+        return np.asarray(self.predictions["genre"] == self.predictions["predicted"])
+
+    @cached_property
+    def genre(self) -> NDArray[np.int64]:
+        """(prediction,) int64, true genres."""
+        return genre_numbers(self.predictions, self.genres)
+
+    @cached_property
+    def log_probs(self) -> NDArray[np.float64]:
+        """(prediction, genre) float64."""
+        return log_probs_of(self.predictions)
+
+    @cached_property
+    def bootstrap(self) -> ClusterBootstrap:
+        """Resamples what the protocol keeps together: tracks with their duplicates, or artists."""
+        return ClusterBootstrap(self.predictions["group"])
+
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """predictions_val.csv of every run, and run; empty where a run has none."""
+        return self._read_all("predictions_val.csv")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """curves.csv of every run, and run; empty where nothing was trained."""
+        return self._read_all("curves.csv")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """timeline.csv of every run, and run."""
+        return self._read_all("timeline.csv")
+
+    def _read_all(self, name: str) -> pd.DataFrame:
+        paths = {run: folder / name for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True)}
+        frames = [_read_csv(path).assign(run=run) for run, path in paths.items() if path.is_file()]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
+    """(row,) int64: the column `genre` as numbers."""
+    return np.asarray(frame["genre"].map({genre: number for number, genre in enumerate(genres)}), np.int64)
+
+
+def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """(row, genre) float64: logs of the columns ``p_<genre>``; a probability too small for a float counts as 1e-300."""
+    probs = frame[[name for name in frame if name.startswith("p_")]].to_numpy(np.float64)
+    return np.asarray(np.log(np.maximum(probs, 1e-300)))
+
+
+def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
+    """Every finished run below a folder, as cells; within a corpus and protocol, the most accurate first.
+
+    A checkpoint scored on another corpus is a cell of its own; scored again on its own test part it is no new run. A
+    run that was made twice counts once, the later one.
+
+    Returns:
+        The cells, and notes on folders that were passed over.
+
+    Raises:
+        UserError: the folder is missing, holds no finished run, or a damaged one.
+    """
+    if not folder.is_dir():
+        raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
+    paths = sorted(folder.rglob("run.json"))
+    started = {p.parent for p in folder.rglob("config.yaml") if "wandb" not in p.parts}
+    unfinished = sorted(started - {p.parent for p in paths})
+    notes = [f"{path} has no result yet and was passed over" for path in unfinished]
+    runs = [run for path in paths if not (run := _read_run(path.parent))["repeats"]]
+    if not runs:
+        raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
+    frame = pd.DataFrame(runs).sort_values("started", kind="stable")
+    frame["settings"] = _settings(frame)
+    again = frame.duplicated([*KEY, "fold", "seed", "split_seed", "scored"], keep="last")
+    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][again]]
+    frame = frame[~again]
+    cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
+    return sorted(cells, key=lambda cell: (cell.dataset, cell.split, -cell.correct.mean())), notes
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        predictions = _read_csv(folder / "predictions.csv")
+        groups = pd.read_csv(folder / "split.csv", usecols=["track", "group"]).drop_duplicates("track")
+        group = predictions["track"].map(groups.set_index("track")["group"])
+        return {
+            "dataset": facts["dataset_label"],
+            "split": facts["split_label"],
+            "model": facts["model"],
+            "slice_seconds": float(facts["slice_seconds"]),
+            "fold": facts["fold"],
+            "seed": facts["seed"],
+            "split_seed": facts["split_seed"],
+            "folder": folder,
+            "repeats": "checkpoint" in facts and facts["trained_on"].startswith(f"{facts['dataset_label']} "),
+            "started": facts["started"],
+            "trained_on": facts.get("trained_on", ""),
+            "scored": facts.get("checkpoint", ""),
+            "num_train": facts["num_tracks"]["train"],
+            "num_test": facts["num_tracks"]["test"],
+            "accuracy": metrics["test/accuracy"],
+            "commit": facts["commit"],
+            "knobs": facts["settings"]
+            | {name: facts[name] for name in ("folds", "val_folds")}
+            | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
+            "facts": facts,
+            "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts["fold"], seed=facts["seed"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again."
+        ) from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A CSV of ours; a genre or track may be called `None` or `NA`, and a loss may be missing."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def _config(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    return dict(content)
+
+
+def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
+    """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
+    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index)
+    words = pd.Series("", index=frame.index)
+    for _, group in configs.groupby([frame[name] for name in KEY[:-1]]):
+        varying = [name for name in group if group[name].astype(str).nunique() > 1]
+        for name in varying:
+            words.loc[group.index] += f" {name}=" + group[name].astype(str)
+    return words.str.strip()
+
+
+def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
+    runs = runs.sort_values(["seed", "fold"], kind="stable").assign(run=range(len(runs)))
+    predictions = [frame.assign(run=run) for run, frame in zip(runs["run"], runs["predictions"], strict=True)]
+    shown = ["run", "folder", "fold", "seed", "split_seed", "num_train", "num_test", "accuracy", "started", "commit"]
+    return Cell(
+        **key,
+        facts=runs["facts"].iloc[0],
+        config=_config(runs["folder"].iloc[0] / "config.yaml"),
+        runs=runs[shown].reset_index(drop=True),
+        predictions=pd.concat(predictions, ignore_index=True),
+    )

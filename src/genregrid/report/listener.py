@@ -1,0 +1,162 @@
+"""People against the model on the same slices: what a listening test plays, and what its answers say."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genregrid.errors import UserError
+from genregrid.metrics.comparison import mcnemar
+from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.report.ambiguity import counts_table
+from genregrid.report.exhibit import Column, Section, Table
+from genregrid.report.grid import Cell
+
+_MOST_PER_GENRE = 10
+# The excerpts of Perrot and Gjerdingen, whose 70 % the paper compares itself with, lasted as long.
+_EXCERPT_SECONDS = 3.0
+_NEEDED = ("person", "track", "start_seconds", "guess", "model")
+
+
+def listening_items(cells: Sequence[Cell], audio: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Slices to play and guess, one of a track, up to ten tracks of a genre; empty where no recording is known.
+
+    The model is one of an honest protocol that hears what the person hears: single slices, or else a sequence of which
+    only the first slice is played.
+
+    Args:
+        cells: of the grid.
+        audio: URL of a track's recording, by its name.
+
+    Returns:
+        Dicts with track, start_seconds, stop_seconds, audio, genre, model, predicted and certainty (decades).
+    """
+    cell = _rival(cells, audio)
+    if cell is None:
+        return []
+    timeline = cell.timeline[cell.timeline["track"].isin(audio)].sort_values(["run", "track", "slice"])
+    timeline = timeline[timeline["run"] == timeline.groupby("track")["run"].transform("min")]
+    if cell.hears_slices:
+        timeline = timeline.sample(frac=1, random_state=0)  # the first slices of a genre may all be introductions
+    slices = timeline.drop_duplicates("track").sort_values("track")
+    slices = slices.groupby("genre", group_keys=False).head(_MOST_PER_GENRE)
+    keep = ["track", "start_seconds", "stop_seconds", "genre", "predicted", "certainty"]
+    items = slices[keep].assign(audio=slices["track"].map(audio), model=_title(cell))
+    return [dict(row) for row in items.to_dict(orient="records")]
+
+
+def _title(cell: Cell) -> str:
+    return f"{cell.label}, {cell.dataset}, {cell.split}"
+
+
+def _rival(cells: Sequence[Cell], audio: Mapping[str, str]) -> Cell | None:
+    known = [
+        cell
+        for cell in cells
+        if not cell.leaks and not cell.facts["synthetic"] and cell.predictions["track"].isin(audio).any()
+        if len(cell.timeline)
+    ]
+    nearest = [(not cell.hears_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
+    return known[nearest.index(min(nearest))] if known else None
+
+
+def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
+    """Answers of a listening test, with the true genre and the model's guess taken from the grid's own runs.
+
+    Returns:
+        Columns person, track, start_seconds, genre, guess, model, predicted; and notes.
+
+    Raises:
+        UserError: the file is no CSV of answers, or names a track, genre, slice or model that the runs do not know.
+    """
+    try:
+        answers = pd.read_csv(path, dtype={"person": str, "track": str, "guess": str, "model": str}).fillna(
+            {"person": ""}
+        )
+        missing = [name for name in _NEEDED if name not in answers]
+    except (OSError, ValueError) as error:
+        raise UserError(f"human={path} cannot be read as a CSV ({type(error).__name__}).") from None
+    if missing:
+        raise UserError(
+            f"human={path} lacks the column '{missing[0]}': give the answers.csv that a listening test exports."
+        )
+    if answers.empty:
+        raise UserError(f"human={path} holds no answer.")
+    answers["person"] = answers["person"].replace("", "listener")
+    again = answers.duplicated(["person", "track", "start_seconds", "model"])
+    notes = [f"{int(again.sum())} slices of {path} were answered twice; the first answer counts"] if again.any() else []
+    answers = answers[~again].drop(columns=["genre", "predicted"], errors="ignore")
+    return _with_truth(answers, path, {_title(cell): cell for cell in cells}), notes
+
+
+def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) -> pd.DataFrame:
+    frames = []
+    for title, own in answers.groupby("model"):
+        if title not in cells:
+            raise UserError(
+                f"human={path} was answered beside '{title}', which is not among these runs: give its runs."
+            )
+        cell = cells[str(title)]
+        if unknown := sorted(set(own["guess"].astype(str)) - set(cell.genres)):
+            raise UserError(f"human={path}: '{unknown[0]}' is none of the genres {', '.join(cell.genres)}.")
+        timeline = cell.timeline.drop_duplicates(["track", "start_seconds"])
+        found = own.merge(timeline[["track", "start_seconds", "genre", "predicted"]], how="left")
+        if found["genre"].isna().any():
+            row = found[found["genre"].isna()].iloc[0]
+            raise UserError(
+                f"human={path}: the runs of '{title}' have no slice of {row['track']} at {row['start_seconds']:g} s."
+            )
+        frames.append(found)
+    columns = ["person", "track", "start_seconds", "genre", "guess", "model", "predicted"]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
+    """Every person's row beside the model's on the same slices, and both confusion matrices."""
+    genres = next(cell.genres for cell in cells if _title(cell) == answers["model"].iloc[0])
+    exhibits = [people_table(answers)]
+    for person, own in answers.groupby("person"):
+        for who, column in ((str(person), "guess"), ("the model, same slices", "predicted")):
+            counts = pd.crosstab(own["genre"], own[column]).reindex(index=genres, columns=genres, fill_value=0)
+            name = f"listener_{len(exhibits)}"
+            exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, f"Confusion: {who}"))
+    text = (
+        "Guesses of people who heard single slices, and the model's verdict on the same slices. Few slices make wide "
+        "intervals, and people who know the corpus, or learn from the answers that the test shows, do better than a "
+        "stranger would."
+    )
+    return Section("people", "People on the same slices", text, tuple(exhibits))
+
+
+def people_table(answers: pd.DataFrame) -> Table:
+    """Accuracy of every person and of the model on the same slices, and their difference."""
+    rows = []
+    for (person, model), own in answers.groupby(["person", "model"]):
+        person_right = (own["guess"] == own["genre"]).to_numpy(np.float64)
+        model_right = (own["predicted"] == own["genre"]).to_numpy(np.float64)
+        cluster = pd.factorize(own["track"])[0]
+        bootstrap = ClusterBootstrap(cluster)
+        rows.append(
+            {
+                "person": person,
+                "model": model,
+                "num": len(own),
+                **bootstrap.mean(person_right).columns("accuracy"),
+                **bootstrap.mean(model_right).columns("model_accuracy"),
+                **bootstrap.mean(person_right - model_right).columns("difference"),
+                "p": mcnemar(person_right, model_right, cluster).p_value,
+            }
+        )
+    columns = (
+        Column("person", "person"),
+        Column("model", "model"),
+        Column("num", "slices", "count"),
+        Column("accuracy", "person %", "percent"),
+        Column("model_accuracy", "model %", "percent"),
+        Column("difference", "person less model, points", "points"),
+        Column("p", "p (McNemar)", "p"),
+    )
+    note = "By slice; 95 % intervals resample tracks."
+    return Table("people", "People and the model", pd.DataFrame(rows), columns, note)

@@ -1,0 +1,105 @@
+"""Comparisons against statsmodels and scipy, by hand, and by how often they raise a false alarm."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as reference
+
+from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(9, 2), (3, 3), (0, 7), (25, 40)])
+def test_single_predictions_are_tested_exactly(only_a: int, only_b: int) -> None:
+    a = np.repeat([1, 0, 1, 0], [only_a, only_b, 5, 4])
+    b = np.repeat([0, 1, 1, 0], [only_a, only_b, 5, 4])
+    test = mcnemar(a, b)
+    assert (test.only_a, test.only_b, test.exact) == (only_a, only_b, True)
+    assert test.p_value == pytest.approx(reference([[5, only_a], [only_b, 4]], exact=True).pvalue)
+
+
+def test_clusters_of_one_are_single_predictions() -> None:
+    a, b = np.random.default_rng(0).random((2, 50)) < 0.7
+    assert mcnemar(a, b, np.arange(50)[::-1]) == mcnemar(a, b)
+
+
+def test_models_that_never_differ_are_the_same() -> None:
+    correct = np.array([1, 0, 1])
+    for cluster in (None, [0, 0, 1]):
+        assert mcnemar(correct, correct, cluster).p_value == 1.0
+
+
+def test_adjusted_statistic_of_three_clusters_by_hand() -> None:
+    # d: 2, 1, -1: (2)^2 / (4 + 1 + 1)
+    test = mcnemar([1, 1, 1, 0, 1], [0, 0, 0, 1, 1], ["x", "x", "y", "z", "z"])
+    assert (test.only_a, test.only_b, test.exact) == (3, 1, False)
+    assert test.p_value == pytest.approx(stats.chi2.sf(4 / 6, 1))
+
+
+def test_repeating_every_prediction_adds_no_evidence() -> None:
+    a, b = np.random.default_rng(0).random((2, 80)) < [[0.8], [0.6]]
+    both, neither = (a & b).sum(), (~a & ~b).sum()
+    table = [[both, (a & ~b).sum()], [(~a & b).sum(), neither]]
+    test = mcnemar(np.tile(a, 3), np.tile(b, 3), np.tile(np.arange(80), 3))
+    assert test.p_value == pytest.approx(reference(table, exact=False, correction=False).pvalue)
+
+
+def test_means_over_seeds_are_tested_like_the_seeds() -> None:
+    a, b = np.random.default_rng(0).random((2, 60, 3)) < 0.7
+    averaged = mcnemar(a.mean(axis=1), b.mean(axis=1))
+    assert not averaged.exact
+    assert averaged.p_value == pytest.approx(mcnemar(a.ravel(), b.ravel(), np.repeat(np.arange(60), 3)).p_value)
+
+
+def test_false_alarms_are_one_in_twenty_with_clusters_and_more_without() -> None:
+    random = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(50), 6)
+    adjusted, naive = [], []
+    for _ in range(400):
+        lean = random.choice([0.2, 0.8], size=50).repeat(6)  # an artist suits one of the two models
+        a, b = random.random(300) < lean, random.random(300) < 1 - lean
+        adjusted.append(mcnemar(a, b, cluster).p_value < 0.05)
+        naive.append(mcnemar(a, b).p_value < 0.05)
+    assert 0.02 < np.mean(adjusted) < 0.08
+    assert np.mean(naive) > 0.15
+
+
+def test_corrected_t_test_by_hand() -> None:
+    runs = np.array([0.02, 0.04, 0.00, 0.06])
+    test = corrected_t_test(runs, num_train=900, num_test=100)
+    variance = 0.002 / 3  # squares of -0.01, 0.01, -0.03, 0.03
+    spread = math.sqrt((1 / 4 + 1 / 9) * variance)
+    assert test.mean == pytest.approx(0.03)
+    assert test.t == pytest.approx(0.03 / spread)
+    assert test.p_value == pytest.approx(2 * stats.t.sf(0.03 / spread, 3))
+    half = spread * stats.t.ppf(0.975, 3)
+    assert [test.low, test.high] == pytest.approx([0.03 - half, 0.03 + half])
+
+
+def test_without_test_part_it_is_the_plain_t_test() -> None:
+    runs = np.random.default_rng(0).normal(0.5, 1, 12)
+    test, plain = corrected_t_test(runs, 900, 0), stats.ttest_1samp(runs, 0)
+    interval = plain.confidence_interval()
+    assert [test.t, test.p_value] == pytest.approx([plain.statistic, plain.pvalue])
+    assert [test.low, test.high] == pytest.approx([interval.low, interval.high])
+
+
+@pytest.mark.parametrize(
+    ("difference", "t", "p_value"), [(0.1, math.inf, 0.0), (-0.1, -math.inf, 0.0), (0.0, 0.0, 1.0)]
+)
+def test_runs_that_all_agree_have_no_spread(difference: float, t: float, p_value: float) -> None:
+    test = corrected_t_test([difference] * 10, 90, 10)
+    assert (test.t, test.p_value) == (t, p_value)
+    assert test.low == test.mean == test.high == pytest.approx(difference)
+
+
+def test_one_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="two runs"):
+        corrected_t_test([0.1], 90, 10)
+
+
+def test_holm_by_hand() -> None:
+    # sorted .005 x 4, .01 x 3, .03 x 2, .04 x 1, and never below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]).tolist() == []

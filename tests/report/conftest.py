@@ -1,0 +1,130 @@
+"""Run folders drawn, not trained: what the report reads, with scores that are easily set."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from genregrid.report.result import said_columns
+
+GENRES = ["blues", "jazz", "rock"]
+
+
+def draw_run(
+    folder: Path,
+    *,
+    model: str = "lstm",
+    slice_seconds: float = 3.0,
+    split: str = "track",
+    dataset: str = "drawn",
+    fold: int = 0,
+    folds: int = 2,
+    seed: int = 0,
+    skill: float = 2.0,
+    tracks: int = 12,
+    window: int | str = "track",
+    synthetic: bool = False,
+    genres: list[str] = GENRES,
+    settings: dict[str, Any] | None = None,
+    root: str = "nowhere",
+) -> Path:
+    """Write the files of one finished run: one fold of the tracks of every genre is tested, one in four validated.
+
+    Args:
+        folder: made if missing.
+        model: its name.
+        slice_seconds: slice length in seconds; a track has four slices.
+        split: label of the protocol; ``-LEAKS`` in it marks the run.
+        dataset: label of the corpus.
+        fold: which tracks are tested.
+        folds: how many parts of the tracks are dealt.
+        seed: of the draw.
+        skill: how far the true genre's logit is ahead on average; 0 is chance.
+        tracks: of each genre.
+        window: 1 makes the model hear single slices.
+        synthetic: marks the corpus.
+        genres: names.
+        settings: what else tells the cell apart.
+        root: where the corpus lies.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.default_rng([seed, fold, *model.encode(), round(10 * slice_seconds), *split.encode()])
+    names = [(f"{genre}.{number:05d}", genre) for genre in genres for number in range(tracks)]
+    part = ["test" if n % folds == fold else "val" if n // folds % 4 == 3 else "train" for n in range(len(names))]
+    table = pd.DataFrame(names, columns=["track", "genre"]).assign(part=part)
+
+    def said(rows: pd.DataFrame) -> dict[str, Any]:
+        logits = random.standard_normal((len(rows), len(genres))).astype(np.float32)
+        logits[np.arange(len(rows)), [genres.index(genre) for genre in rows["genre"]]] += skill
+        return said_columns(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), genres)
+
+    for name, which in (("predictions", "test"), ("predictions_val", "val")):
+        rows = table.loc[table["part"] == which, ["track", "part", "genre"]].reset_index(drop=True)
+        rows.assign(**said(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    tested = table[table["part"] == "test"]
+    heard = tested.loc[tested.index.repeat(4), ["track", "genre"]].reset_index(drop=True)
+    heard.insert(1, "slice", np.tile(np.arange(4), len(tested)))
+    heard.insert(2, "start_seconds", slice_seconds * heard["slice"])
+    heard.insert(3, "stop_seconds", slice_seconds * (heard["slice"] + 1))
+    heard.assign(**said(heard)).to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+    table.assign(group=np.arange(len(table)) // 2, num_slices=4).to_csv(folder / "split.csv", index=False)
+    epochs = pd.DataFrame({"epoch": np.arange(1, 6), "train/loss": 1.0, "train/accuracy": np.linspace(0.3, 0.9, 5)})
+    epochs["val/loss"], epochs["val/accuracy"] = 1.0, np.linspace(0.3, 0.7, 5) + 0.01 * random.standard_normal(5)
+    epochs.to_csv(folder / "curves.csv", index=False)
+    predictions = pd.read_csv(folder / "predictions.csv")
+    accuracy = float((predictions["genre"] == predictions["predicted"]).mean())
+    (folder / "metrics.json").write_text(json.dumps({"test/accuracy": accuracy}))
+    config = {"dataset": {"root": root, "corpus": "gtzan", "name": dataset}, "window": window}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    facts = {
+        "started": f"2026-01-01T00:00:{fold:02d}.{seed:03d}+00:00",
+        "model": model,
+        "seed": seed,
+        "settings": {"window": window} | (settings or {}),
+        "versions": {"python": "3.11"},
+        "commit": "0" * 40,
+        "dataset": dataset,
+        "dataset_label": dataset,
+        "synthetic": synthetic,
+        "slice_seconds": slice_seconds,
+        "protocol": split.removesuffix("-LEAKS"),
+        "split_label": split,
+        "leaks": split.endswith("LEAKS"),
+        "folds": folds,
+        "fold": fold,
+        "val_folds": 4,
+        "split_seed": seed,
+        "num_tracks": table["part"].value_counts().to_dict(),
+        "data_hashes": {"drawn.csv": "0"},
+    }
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """`make_run("grid/a", fold=1)` draws the run folder ``tmp_path/grid/a``; arguments are those of `draw_run`."""
+
+    def make(name: str, **kwargs: Any) -> Path:
+        return draw_run(tmp_path / name, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def make_grid(tmp_path: Path) -> Callable[..., Path]:
+    """`make_grid({"model": "mlp"}, {"model": "lstm"})` draws two folds under two seeds of each; names the folder."""
+
+    def make(*cells: dict[str, Any], folds: int = 2, seeds: int = 2) -> Path:
+        for number, cell in enumerate(cells):
+            for fold in range(folds):
+                for seed in range(seeds):
+                    draw_run(tmp_path / f"grid/{number}-{fold}-{seed}", fold=fold, folds=folds, seed=seed, **cell)
+        return tmp_path / "grid"
+
+    return make

@@ -1,0 +1,70 @@
+"""Run folders become cells: what is pooled, what is told apart, what is passed over."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genregrid.errors import UserError
+from genregrid.report.grid import read_grid
+
+
+def test_folds_and_seeds_are_pooled_and_models_are_not(make_grid: Callable[..., Path]) -> None:
+    cells, notes = read_grid(make_grid({"model": "mlp"}, {"model": "lstm"}))
+    assert notes == []
+    assert sorted(cell.label for cell in cells) == ["lstm 3 s", "mlp 3 s"]
+    for cell in cells:
+        assert len(cell.runs) == 4
+        assert cell.predictions["run"].nunique() == 4
+        assert not cell.predictions.duplicated(["seed", "track"]).any()
+        assert len(cell.curves) == 4 * 5
+        assert len(cell.validation) > 0
+        assert len(cell.timeline) == 4 * len(cell.predictions)
+
+
+def test_the_most_accurate_cell_of_a_protocol_comes_first(make_grid: Callable[..., Path]) -> None:
+    cells, _ = read_grid(make_grid({"model": "a", "skill": 0.0}, {"model": "b", "skill": 4.0}))
+    assert [cell.model for cell in cells] == ["b", "a"]
+
+
+def test_settings_tell_cells_of_one_model_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    make_run("grid/a", settings={"model.hidden_size": 8})
+    make_run("grid/b", settings={"model.hidden_size": 16})
+    cells, _ = read_grid(tmp_path / "grid")
+    assert {cell.label for cell in cells} == {"lstm 3 s model.hidden_size=8", "lstm 3 s model.hidden_size=16"}
+
+
+def test_log_probabilities_are_those_of_the_file_and_finite_where_one_is_zero(make_run: Callable[..., Path]) -> None:
+    folder = make_run("grid/a")
+    frame = pd.read_csv(folder / "predictions.csv")
+    frame.loc[0, ["p_blues", "p_jazz", "p_rock"]] = [0.25, 0.75, 0.0]
+    frame.to_csv(folder / "predictions.csv", index=False)
+    (cell,), _ = read_grid(folder.parent)
+    assert cell.log_probs[0].tolist() == pytest.approx([np.log(0.25), np.log(0.75), np.log(1e-300)])
+
+
+def test_genres_called_none_stay_genres(make_run: Callable[..., Path]) -> None:
+    (cell,), _ = read_grid(make_run("grid/a", genres=["None", "NA", "null"]).parent)
+    assert cell.genres == ["None", "NA", "null"]
+    assert cell.predictions["genre"].isin(cell.genres).all()
+    assert cell.correct.mean() > 0.5
+
+
+def test_a_damaged_run_is_named(make_run: Callable[..., Path]) -> None:
+    folder = make_run("grid/a")
+    (folder / "predictions.csv").write_text("nothing\n1\n")
+    with pytest.raises(UserError, match=r"grid/a is no complete run folder \(KeyError"):
+        read_grid(folder.parent)
+
+
+def test_runs_without_timelines_or_validation_are_read(make_run: Callable[..., Path]) -> None:
+    folder = make_run("grid/a")
+    for name in ("timeline.csv", "predictions_val.csv", "curves.csv", "config.yaml"):
+        (folder / name).unlink()
+    (cell,), _ = read_grid(folder.parent)
+    assert cell.timeline.empty
+    assert cell.validation.empty
+    assert cell.curves.empty
+    assert cell.config == {}

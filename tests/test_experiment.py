@@ -1,0 +1,96 @@
+"""Experiments: which jobs a union of grids makes, and that each of conf/experiment composes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+
+from genregrid.config import TrainConfig, register_schemas
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+PAPER = [{"model": "mlp", "slice": "30,3"}, {"model": "lstm", "slice": "3,6,9"}]
+
+
+def jobs_of(grids: Sequence[dict[str, str]], params: dict[str, str], *arguments: str) -> list[set[str]]:
+    Plugins.instance()  # Hydra loads its plugins anew when it first looks for them
+    from hydra_plugins.genregrid_sweeper import GridSweeper
+
+    sweeper = GridSweeper(None, params, grids)
+    context: Any = SimpleNamespace(config_loader=None)
+    sweeper.hydra_context = context
+    words = [f"{key}={value}" for key, value in params.items()]
+    overrides = OverridesParser.create().parse_overrides([*words, *arguments])
+    (jobs,) = sweeper.split_arguments(overrides, None)
+    return [set(job) for job in jobs]
+
+
+def test_jobs_are_the_union_of_the_grids_times_the_parameters() -> None:
+    jobs = jobs_of(PAPER, {"seed": "0,1"})
+    assert len(jobs) == 10
+    assert {"model=mlp", "slice=30", "seed=1"} in jobs
+    assert {"model=mlp", "slice=6", "seed=0"} not in jobs
+
+
+def test_a_known_value_on_the_command_line_picks_cells() -> None:
+    assert jobs_of(PAPER, {}, "model=lstm") == [{"model=lstm", f"slice={length}"} for length in (3, 6, 9)]
+    assert jobs_of(PAPER, {}, "slice=3") == [{"model=mlp", "slice=3"}, {"model=lstm", "slice=3"}]
+    assert jobs_of(PAPER, {}, "model=mlp", "slice=9,30") == [{"model=mlp", "slice=30"}]
+
+
+def test_an_unknown_value_takes_the_place_of_every_grid_s_own() -> None:
+    assert jobs_of(PAPER, {}, "slice=10") == [{"model=mlp", "slice=10"}, {"model=lstm", "slice=10"}]
+    several = jobs_of(PAPER, {}, "model=gru")
+    assert {frozenset(job) for job in several} == {frozenset({"model=gru", f"slice={n}"}) for n in (3, 6, 9, 30)}
+    assert len(several) == 4
+
+
+def test_parameters_are_replaced_and_plain_overrides_go_to_every_job() -> None:
+    jobs = jobs_of(PAPER, {"seed": "0,1,2"}, "seed=7", "dataset=gtzan")
+    assert len(jobs) == 5
+    assert all({"seed=7", "dataset=gtzan"} <= job for job in jobs)
+
+
+def test_two_grids_that_share_a_cell_run_it_once() -> None:
+    assert len(jobs_of([{"split": "track,row"}, {"split": "track"}], {})) == 2
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_job_of_an_experiment_composes(name: str, make_cfg: Callable[..., Any]) -> None:
+    sweeper = make_cfg(f"experiment={name}", return_hydra_config=True).hydra
+    assert sweeper.mode.name == "MULTIRUN"
+    grids: Any = OmegaConf.to_container(sweeper.sweeper.grids)
+    params: Any = OmegaConf.to_container(sweeper.sweeper.params)
+    jobs = jobs_of(grids, params)
+    assert len(jobs) == len({frozenset(job) for job in jobs}) > 10
+    for job in jobs[:: len(jobs) // 8]:
+        cfg = make_cfg(f"experiment={name}", *job)
+        assert isinstance(OmegaConf.to_object(cfg), TrainConfig)
+
+
+def test_the_papers_experiment_has_the_five_columns_of_its_table() -> None:
+    cfg: Any = OmegaConf.load(CONF / "experiment/paper.yaml")
+    jobs = jobs_of(OmegaConf.to_container(cfg.hydra.sweeper.grids), {})  # type: ignore[arg-type]  # plain dicts
+    assert {tuple(sorted(job)) for job in jobs} == {
+        ("model=mlp", "slice=30"),
+        ("model=mlp", "slice=3"),
+        ("model=lstm", "slice=3"),
+        ("model=lstm", "slice=6"),
+        ("model=lstm", "slice=9"),
+    }
+
+
+@pytest.fixture
+def make_cfg() -> Callable[..., Any]:
+    def make(*overrides: str, return_hydra_config: bool = False) -> Any:
+        register_schemas()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", list(overrides), return_hydra_config=return_hydra_config)
+
+    return make
