@@ -1,15 +1,17 @@
 """Which genres are taken for which, and which tracks are always taken for another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.report.doubt import doubts_of
 from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
 from genregrid.report.figure import genre_tree, timeline
 from genregrid.report.grid import Cell
 from genregrid.report.leaderboard import PLACE, best_cells, honest_cells, place
+from genregrid.report.recording import Recordings
 from genregrid.report.reference import Reference
 
 #: Confusion matrices and timelines are shown of so many cells, the best of each corpus and protocol first.
@@ -18,15 +20,12 @@ _MOST_CELLS = 12
 _MOST_TRACKS = 10
 
 
-def ambiguity_section(
-    cells: Sequence[Cell], audio: Mapping[str, str], doubts: Mapping[str, str], reference: Reference | None
-) -> Section:
+def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Reference | None) -> Section:
     """Confusions, the genre tree, sure mistakes, unsure hits, tracks that no model gets right, and timelines.
 
     Args:
         cells: of the grid.
-        audio: URL of a track's recording, by its name.
-        doubts: what the literature says against a track's label or recording, by its name.
+        audio: URLs of recordings.
         reference: published figures; it may name tracks to look at.
     """
     best = best_cells(cells)
@@ -37,7 +36,7 @@ def ambiguity_section(
     for number, cell in enumerate(honest_cells(cells)):
         honest = [other for other in cells if other.dataset == cell.dataset and not other.leaks]
         name = f"agreement_{number}" if number else "agreement"
-        exhibits.append(agreement_table(honest, name, audio, doubts))
+        exhibits.append(agreement_table(honest, name, audio))
         exhibits += _timelines(cell, number, reference)
     if reference is not None and (named := named_table(cells, reference)) is not None:
         exhibits.append(named)
@@ -84,7 +83,7 @@ def _tree(cell: Cell, number: int) -> Figure:
     return genre_tree(name, confusion(cell), cell.genres, title=title)
 
 
-def extremes_table(cells: Sequence[Cell], audio: Mapping[str, str]) -> Table:
+def extremes_table(cells: Sequence[Cell], audio: Recordings) -> Table:
     """The most certain mistakes and the least certain hits of every cell, with the three genres named first."""
     frames = []
     for cell in cells:
@@ -99,16 +98,17 @@ def extremes_table(cells: Sequence[Cell], audio: Mapping[str, str]) -> Table:
     columns += [Column(name, title) for name, title in _SAID.items() if name in frame]
     columns += [Column("certainty", "certainty, decades", "decades")]
     columns += [Column("fold", "fold", "count"), Column("seed", "seed", "count")]
-    return _with_audio(Table("extremes", "Sure mistakes and unsure hits", frame, tuple(columns)), audio)
+    table = Table("extremes", "Sure mistakes and unsure hits", frame, tuple(columns))
+    return _with_audio(table, frame["dataset"], audio)
 
 
 _SAID = {"predicted": "taken for", "second": "second", "third": "third"}
 
 
-def _with_audio(table: Table, audio: Mapping[str, str]) -> Table:
-    """The table with a player for each track whose recording is known."""
-    urls = table.frame["track"].map(audio)
-    if urls.isna().all():
+def _with_audio(table: Table, datasets: Iterable[str], audio: Recordings) -> Table:
+    """The table with a player for each track whose recording is known; `datasets` are the corpora of its rows."""
+    urls = [audio.get(dataset, {}).get(track) for dataset, track in zip(datasets, table.frame["track"], strict=True)]
+    if not any(urls):
         return table
     columns = (*table.columns, Column("audio", "listen", "audio"))
     return Table(table.name, table.title, table.frame.assign(audio=urls), columns, table.note)
@@ -134,9 +134,10 @@ def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
     )
 
 
-def agreement_table(cells: Sequence[Cell], name: str, audio: Mapping[str, str], doubts: Mapping[str, str]) -> Table:
+def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Table:
     """How often each track is taken for its genre, by every model, fold and seed of the honest protocols."""
     frame = agreement(cells)
+    doubts = doubts_of(cells)
     frame["doubt"] = [doubts.get(track, "") for track in frame["track"]]
     never = frame["right"] == 0
     columns = [
@@ -147,17 +148,19 @@ def agreement_table(cells: Sequence[Cell], name: str, audio: Mapping[str, str], 
         Column("said", "most often taken for"),
         Column("said_share", "by %", "percent"),
     ]
-    note = f"{int(never.sum())} of {len(frame)} tracks are never taken for their genre, by {len(cells)} cells."
+    by = "one cell" if len(cells) == 1 else f"{len(cells)} cells"
+    note = f"{int(never.sum())} of {len(frame)} tracks are never taken for their genre, by {by}."
     if (frame["doubt"] != "").any():
-        columns.append(Column("doubt", "in the literature"))
+        columns.append(Column("doubt", "known against it"))
         known = frame["doubt"] != ""
         note += (
-            f" The literature doubts the label or the recording of {int(known.sum())} tracks; "
+            f" Something is known against the label or the recording of {int(known.sum())} tracks; "
             f"{int((known & never).sum())} of them are never taken for their genre ({_percent(never[known])}), and "
             f"{int((~known & never).sum())} of the other {int((~known).sum())} ({_percent(never[~known])})."
         )
     title = f"Tracks by how often they are taken for their genre: {cells[0].dataset}"
-    return _with_audio(Table(name, title, frame, tuple(columns), note), audio)
+    datasets = [cells[0].dataset] * len(frame)
+    return _with_audio(Table(name, title, frame, tuple(columns), note), datasets, audio)
 
 
 def _percent(values: "pd.Series[bool]") -> str:
@@ -193,7 +196,7 @@ def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
 
 def _named(cell: Cell, reference: Reference) -> dict[str, str]:
     """What a publication says of tracks of the cell's corpus, by name; a synthetic twin has other tracks."""
-    own = reference.named[reference.named["corpus"] == cell.config.get("dataset", {}).get("corpus")]
+    own = reference.named[reference.named["corpus"] == cell.corpus]
     return {} if cell.facts["synthetic"] else dict(zip(own["track"], own["taken_for"], strict=True))
 
 

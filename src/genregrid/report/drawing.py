@@ -96,7 +96,7 @@ def panels(titles: Sequence[str], x: str, y: str, *, top: float = 0) -> tuple[Dr
     columns = len(titles) if len(titles) <= 4 else min(4, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
     width = (WIDTH - _LEFT - 12 - gap * (columns - 1)) / columns
-    wrapped = [textwrap.wrap(title, int(width / LETTER)) for title in titles]
+    wrapped = [textwrap.wrap(title, int(width / LETTER), break_on_hyphens=False) for title in titles]
     head = 8 + 16.0 * max(map(len, wrapped))
     height = min(0.85 * width, 260)
     drawing = Drawing(

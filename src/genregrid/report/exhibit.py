@@ -140,7 +140,7 @@ def written(value: Any, form: Form) -> str:
         case "percent" | "share":
             return f"{100 * value:.1f}"
         case "points":
-            return f"{100 * value:+.1f}"
+            return f"{round(100 * value, 1) + 0.0:+.1f}"  # a zero has no minus
         case "decades":
             return f"{value:.2f}"
         case "number":

@@ -57,6 +57,11 @@ class Cell:
         return " ".join(word for word in words if word)
 
     @property
+    def corpus(self) -> str:
+        """Which recordings its tracks' names stand for; empty where its runs do not say."""
+        return str(self.config.get("dataset", {}).get("corpus", ""))
+
+    @property
     def leaks(self) -> bool:
         """Whether test tracks were trained on."""
         return bool(self.facts["leaks"])
@@ -65,6 +70,11 @@ class Cell:
     def genres(self) -> list[str]:
         """Genre names in the order of the logits."""
         return [name[2:] for name in self.predictions if name.startswith("p_")]
+
+    @cached_property
+    def tracks(self) -> frozenset[str]:
+        """Names of the tracks that were tested."""
+        return frozenset(self.predictions["track"])
 
     @property
     def hears_slices(self) -> bool:

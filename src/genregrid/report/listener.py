@@ -13,6 +13,7 @@ from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.report.ambiguity import counts_table
 from genregrid.report.exhibit import Column, Section, Table
 from genregrid.report.grid import Cell
+from genregrid.report.recording import Recordings
 
 _MOST_PER_GENRE = 10
 # The excerpts of Perrot and Gjerdingen, whose 70 % the paper compares itself with, lasted as long.
@@ -20,7 +21,7 @@ _EXCERPT_SECONDS = 3.0
 _NEEDED = ("person", "track", "start_seconds", "guess", "model")
 
 
-def listening_items(cells: Sequence[Cell], audio: Mapping[str, str]) -> list[dict[str, Any]]:
+def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, Any]]:
     """Slices to play and guess, one of a track, up to ten tracks of a genre; empty where no recording is known.
 
     The model is one of an honest protocol that hears what the person hears: single slices, or else a sequence of which
@@ -28,7 +29,7 @@ def listening_items(cells: Sequence[Cell], audio: Mapping[str, str]) -> list[dic
 
     Args:
         cells: of the grid.
-        audio: URL of a track's recording, by its name.
+        audio: URLs of recordings.
 
     Returns:
         Dicts with track, start_seconds, stop_seconds, audio, genre, model, predicted and certainty (decades).
@@ -36,14 +37,15 @@ def listening_items(cells: Sequence[Cell], audio: Mapping[str, str]) -> list[dic
     cell = _rival(cells, audio)
     if cell is None:
         return []
-    timeline = cell.timeline[cell.timeline["track"].isin(audio)].sort_values(["run", "track", "slice"])
+    urls = audio[cell.dataset]
+    timeline = cell.timeline[cell.timeline["track"].isin(urls)].sort_values(["run", "track", "slice"])
     timeline = timeline[timeline["run"] == timeline.groupby("track")["run"].transform("min")]
     if cell.hears_slices:
         timeline = timeline.sample(frac=1, random_state=0)  # the first slices of a genre may all be introductions
     slices = timeline.drop_duplicates("track").sort_values("track")
     slices = slices.groupby("genre", group_keys=False).head(_MOST_PER_GENRE)
     keep = ["track", "start_seconds", "stop_seconds", "genre", "predicted", "certainty"]
-    items = slices[keep].assign(audio=slices["track"].map(audio), model=_title(cell))
+    items = slices[keep].assign(audio=slices["track"].map(urls), model=_title(cell))
     return [dict(row) for row in items.to_dict(orient="records")]
 
 
@@ -51,11 +53,16 @@ def _title(cell: Cell) -> str:
     return f"{cell.label}, {cell.dataset}, {cell.split}"
 
 
-def _rival(cells: Sequence[Cell], audio: Mapping[str, str]) -> Cell | None:
+def listening_genres(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What may be guessed: the genres of the items' model; empty where there are no items."""
+    return next((cell.genres for cell in cells if items and _title(cell) == items[0]["model"]), [])
+
+
+def _rival(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
     known = [
         cell
         for cell in cells
-        if not cell.leaks and not cell.facts["synthetic"] and cell.predictions["track"].isin(audio).any()
+        if not cell.leaks and not cell.facts["synthetic"] and cell.tracks & audio.get(cell.dataset, {}).keys()
         if len(cell.timeline)
     ]
     nearest = [(not cell.hears_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
@@ -72,19 +79,21 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
         UserError: the file is no CSV of answers, or names a track, genre, slice or model that the runs do not know.
     """
     try:
-        answers = pd.read_csv(path, dtype={"person": str, "track": str, "guess": str, "model": str}).fillna(
-            {"person": ""}
-        )
-        missing = [name for name in _NEEDED if name not in answers]
+        answers = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"human={path} cannot be read as a CSV ({type(error).__name__}).") from None
-    if missing:
+    if missing := [name for name in _NEEDED if name not in answers]:
         raise UserError(
             f"human={path} lacks the column '{missing[0]}': give the answers.csv that a listening test exports."
         )
     if answers.empty:
         raise UserError(f"human={path} holds no answer.")
     answers["person"] = answers["person"].replace("", "listener")
+    answers["start_seconds"] = pd.to_numeric(answers["start_seconds"], errors="coerce")
+    for name in _NEEDED:
+        empty = answers[name].isna() | (answers[name] == "")
+        if empty.any():
+            raise UserError(f"human={path}: line {int(empty.idxmax()) + 2} has no {name}.")
     again = answers.duplicated(["person", "track", "start_seconds", "model"])
     notes = [f"{int(again.sum())} slices of {path} were answered twice; the first answer counts"] if again.any() else []
     answers = answers[~again].drop(columns=["genre", "predicted"], errors="ignore")
@@ -95,13 +104,11 @@ def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) ->
     frames = []
     for title, own in answers.groupby("model"):
         if title not in cells:
-            raise UserError(
-                f"human={path} was answered beside '{title}', which is not among these runs: give its runs."
-            )
+            raise UserError(f"human={path} was answered beside '{title}', which is none of these runs: give its runs.")
         cell = cells[str(title)]
-        if unknown := sorted(set(own["guess"].astype(str)) - set(cell.genres)):
+        if unknown := sorted(set(own["guess"]) - set(cell.genres)):
             raise UserError(f"human={path}: '{unknown[0]}' is none of the genres {', '.join(cell.genres)}.")
-        timeline = cell.timeline.drop_duplicates(["track", "start_seconds"])
+        timeline = cell.timeline.drop_duplicates(["track", "start_seconds"]).astype({"start_seconds": float})
         found = own.merge(timeline[["track", "start_seconds", "genre", "predicted"]], how="left")
         if found["genre"].isna().any():
             row = found[found["genre"].isna()].iloc[0]
@@ -115,7 +122,7 @@ def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) ->
 
 def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
     """Every person's row beside the model's on the same slices, and both confusion matrices."""
-    genres = next(cell.genres for cell in cells if _title(cell) == answers["model"].iloc[0])
+    genres = listening_genres(cells, answers.head(1).to_dict(orient="records"))
     exhibits = [people_table(answers)]
     for person, own in answers.groupby("person"):
         for who, column in ((str(person), "guess"), ("the model, same slices", "predicted")):

@@ -4,6 +4,7 @@ Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", Table 1, Figure 1, 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,7 @@ _SCORES = ("precision", "recall", "f1")
 _TABLE1_NOTE = (
     "By track, in per cent; all folds and seeds pooled, 95 % intervals in brackets. F1 is that of the pooled tracks."
 )
-_PAPER_NOTE = (
-    " 'Paper' is as printed, from one test set of 200 tracks whose division is not told; 'less paper' in points."
-)
+_PAPER_NOTE = " 'Paper' is as printed, of a single division that is not told; 'less paper' in points."
 
 
 def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section:
@@ -33,7 +32,8 @@ def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section
     exhibits: list[Exhibit] = []
     for number, ((dataset, split), members) in enumerate(groups(cells)):
         suffix = f"_{number}" if number else ""
-        exhibits.append(table1(members[:MOST_COLUMNS], reference, f"table1{suffix}", f"{dataset}, {split}"))
+        shown = sorted(members[:MOST_COLUMNS], key=partial(_rank, reference))
+        exhibits.append(table1(shown, reference, f"table1{suffix}", f"{dataset}, {split}"))
     exhibits += learning_curve_figures(cells)
     exhibits.append(top_table(cells, reference))
     exhibits.append(certainty_table(cells, reference))
@@ -46,6 +46,14 @@ def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section
         "by true genre and set beside recall."
     )
     return Section("paper", "The paper's tables and figures", text, tuple(exhibits))
+
+
+def _rank(reference: Reference | None, cell: Cell) -> int:
+    """Where a cell stands among the columns of a published table; behind them where it has none."""
+    if reference is None:
+        return 0
+    columns = list(dict.fromkeys(zip(reference.table["model"], reference.table["slice_seconds"], strict=True)))
+    return columns.index(key) if (key := (cell.model, cell.slice_seconds)) in columns else len(columns)
 
 
 def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:
@@ -104,7 +112,11 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
             frame[f"{cell.label}_less_paper"] = frame[cell.label] - frame[f"{cell.label}_paper"]
             columns.append(Column(f"{cell.label}_paper", "paper", "percent"))
             columns.append(Column(f"{cell.label}_less_paper", "less paper", "points"))
-    note = _TABLE1_NOTE + (_PAPER_NOTE if any(column.title == "paper" for column in columns) else "")
+    note = _TABLE1_NOTE
+    if any(column.title == "paper" for column in columns):
+        note += _PAPER_NOTE
+        if reference is not None and cells[0].corpus != reference.corpus:
+            note += f" It is of another corpus, {reference.corpus}: differences are between corpora as well as models."
     return Table(name, f"The paper's Table 1 on {where}", frame, tuple(columns), note)
 
 

@@ -1,45 +1,54 @@
 """Where the recordings of a grid's tracks lie, so that a report can play them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from genregrid.errors import UserError
 from genregrid.report.grid import Cell
 
+#: URLs of recordings by corpus (`Cell.dataset`) and track name: two corpora may call their tracks alike.
+Recordings = Mapping[str, Mapping[str, str]]
 
-def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path) -> dict[str, str]:
-    """URLs of recordings by track name, relative to the page where they can be.
+
+def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path) -> Recordings:
+    """URLs of recordings, relative to the page where they can be.
 
     Args:
         cells: of the grid.
-        folder: a folder with a folder of recordings per genre; ``None`` looks for a folder `audio` beside the feature
-            CSVs of the grid's corpora.
+        folder: a folder with a folder of recordings per genre, in which tracks of every corpus are looked for by name;
+            ``None`` looks for a folder `audio` beside the feature CSVs of each corpus.
         page_folder: where the page will lie.
 
     Returns:
-        URLs of tracks of the grid; empty where there are none. A synthetic corpus has no recordings, whatever its
-        tracks are called.
+        Recordings of tracks of the grid. A synthetic corpus has none, whatever its tracks are called.
 
     Raises:
         UserError: `folder` holds no recording of a track of the grid, or reading folders of music is not installed.
     """
-    real = [cell for cell in cells if not cell.facts["synthetic"]]
-    tracks = {track for cell in real for track in cell.predictions["track"]}
-    roots = {str(cell.config["dataset"]["root"]) for cell in real if "dataset" in cell.config}
-    folders = [folder] if folder is not None else [Path(root) / "audio" for root in sorted(roots)]
-    found: dict[str, Path] = {}
-    for place in folders:
-        try:
-            found |= _tracks_in(place)
-        except UserError:
-            if folder is not None:  # else nobody asked for players
-                raise
-    urls = {track: _url(path, page_folder) for track, path in found.items() if track in tracks}
-    if folder is not None and not urls:
-        raise UserError(f"audio={folder} holds no recording of these runs' tracks, such as {min(tracks, default='-')}.")
+    real = {cell.dataset: cell for cell in cells if not cell.facts["synthetic"]}
+    if folder is None:
+        roots = {name: Path(cell.config["dataset"]["root"]) for name, cell in real.items() if "dataset" in cell.config}
+        found = {name: _tracks_unasked(root / "audio") for name, root in roots.items()}
+    else:
+        found = dict.fromkeys(real, _tracks_in(folder))
+    tracks = {name: {track for cell in cells if cell.dataset == name for track in cell.tracks} for name in real}
+    urls = {
+        name: {track: _url(path, page_folder) for track, path in paths.items() if track in tracks[name]}
+        for name, paths in found.items()
+    }
+    if folder is not None and not any(urls.values()):
+        known = min((track for names in tracks.values() for track in names), default="-")
+        raise UserError(f"audio={folder} holds no recording of these runs' tracks, such as {known}.")
     return urls
+
+
+def _tracks_unasked(folder: Path) -> dict[str, Path]:
+    try:
+        return _tracks_in(folder)
+    except UserError:
+        return {}
 
 
 def _tracks_in(folder: Path) -> dict[str, Path]:

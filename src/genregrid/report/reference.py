@@ -42,6 +42,11 @@ class Reference:
     named: pd.DataFrame
     lines: tuple[Line, ...]
 
+    @property
+    def corpus(self) -> str:
+        """Which corpus the figures are of."""
+        return str(self.named["corpus"].iloc[0])
+
 
 def read_reference(name: str = "paper") -> Reference:
     """The figures of one publication.
@@ -59,8 +64,3 @@ def read_reference(name: str = "paper") -> Reference:
         pd.read_csv(_FOLDER / name / f"{file}.csv") for file in ("table1", "certainty", "top", "named", "lines")
     )
     return Reference(name, table, certainty, top, named, tuple(Line(*row) for row in lines.itertuples(index=False)))
-
-
-def doubts_of(cells: object) -> dict[str, str]:
-    """Placeholder until the catalogue is there."""
-    return {}

@@ -94,8 +94,9 @@ def calibration_table(cells: Sequence[Cell]) -> Table:
     )
     note = (
         "NLL: mean negative log-likelihood of the true genre. Brier: squared error summed over genres, 0 to 2. ECE: "
-        "expected calibration error of the largest probability in 15 bins of equal number. Temperature: median over "
-        "runs, each fitted on its validation tracks; above 1, the model was too sure."
+        "expected calibration error of the largest probability in 15 bins of equal number; it is biased upwards, and a "
+        "calibrated model reads about 4 % on 1000 tracks. Temperature: median over runs, each fitted on its validation "
+        "tracks; above 1, the model was too sure."
     )
     return Table("calibration", "Calibration", pd.DataFrame(rows), columns, note)
 

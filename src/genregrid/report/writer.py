@@ -11,11 +11,11 @@ from genregrid.report.audit import audit_section
 from genregrid.report.exhibit import Column, Exhibit, Section, Table
 from genregrid.report.grid import Cell, read_grid
 from genregrid.report.leaderboard import comparison, comparison_matrix, leaderboard, leaderboard_text
-from genregrid.report.listener import listener_section, listening_items, people_table, read_answers
+from genregrid.report.listener import listener_section, listening_genres, listening_items, people_table, read_answers
 from genregrid.report.page import render_page
 from genregrid.report.paper import paper_section
 from genregrid.report.recording import recording_urls
-from genregrid.report.reference import doubts_of, read_reference
+from genregrid.report.reference import read_reference
 from genregrid.report.trust import trust_section
 
 
@@ -62,7 +62,7 @@ def write_report(
     board = leaderboard(cells)
     sections = [_overview(cells, board), audit_section(cells, published), paper_section(cells, published)]
     sections += [_comparison(cells), trust_section(cells)]
-    sections += [ambiguity_section(cells, urls, doubts_of(cells), published)]
+    sections += [ambiguity_section(cells, urls, published)]
     text = [leaderboard_text(board)]
     if human is not None:
         answers, more = read_answers(human, cells)
@@ -70,16 +70,12 @@ def write_report(
         sections.insert(1, listener_section(answers, cells))
         text += ["", _people_text(people_table(answers))]
     sections.append(_provenance(cells, notes))
-    _write(
-        folder,
-        sections,
-        render_page(_TITLE, _subtitle(cells), _marks(cells), sections, listening_items(cells, urls), _genres(cells)),
-    )
+    items = listening_items(cells, urls)
+    genres = listening_genres(cells, items)
+    page = render_page("genregrid report", _subtitle(cells), _marks(cells), sections, items, genres)
+    _write(folder, sections, page)
     text += notes
     return Report(folder, tuple(sections), tuple(cells), "\n".join([*text, f"report: {folder / 'report.html'}"]))
-
-
-_TITLE = "genregrid report"
 
 
 def _write(folder: Path, sections: Sequence[Section], page: str) -> None:
@@ -100,10 +96,6 @@ def _marks(cells: Sequence[Cell]) -> list[str]:
     marks = {"LEAKS": any(cell.leaks for cell in cells)}
     marks |= {"SYNTHETIC": any(cell.facts["synthetic"] for cell in cells)}
     return [mark for mark, holds in marks.items() if holds]
-
-
-def _genres(cells: Sequence[Cell]) -> list[str]:
-    return list(dict.fromkeys(genre for cell in cells for genre in cell.genres))
 
 
 def _overview(cells: Sequence[Cell], board: Table) -> Section:
