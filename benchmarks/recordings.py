@@ -35,8 +35,8 @@ from genregrid.data.split import TEST, split_table
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
 from genregrid.features.recipe import Recipe
-from genregrid.metrics.vote import track_vote
 from genregrid.metrics.interval import cluster_interval
+from genregrid.metrics.vote import track_vote
 from genregrid.run import train
 
 LENGTHS = (0.5, 1.0, 2.0, 3.0, 5.0, 6.0, 9.0, 10.0, 15.0, 30.0)
