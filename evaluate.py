@@ -25,6 +25,8 @@ register_schemas()
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
     """Score a checkpoint or recordings with it, or gather runs, and print the result."""
+    if cfg.audio is not None and cfg.checkpoint is cfg.runs is None:
+        raise UserError(f"audio={cfg.audio} needs one model to score it: give checkpoint=PATH.")
     if (cfg.checkpoint is None) == (cfg.runs is None):
         raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
     for key in ("reference", "human"):

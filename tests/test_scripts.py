@@ -33,15 +33,18 @@ def last_run(output: str) -> Path:
 
 
 def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: Run, tmp_path: Path) -> None:
-    grid = script("train.py", "-m", "model=mlp,lstm", "slice=9", "dataset.num_tracks=300", *QUICK)
+    pick = ("slice=9,30", "split.fold=0", "seed=0")
+    grid = script("train.py", "experiment=paper", *pick, "dataset.num_tracks=300", *QUICK)
     assert grid.returncode == 0, grid.stderr
     folder = tmp_path / last_run(grid.stdout)
     runs = sorted(path.parent for path in folder.rglob("run.json"))
     assert [run.name.split("-")[0] for run in runs] == ["lstm", "mlp"]
     assert "synthetic" in grid.stdout
-    board = script("evaluate.py", f"runs={folder}")
+    board = script("evaluate.py", f"runs={folder}", "reference=paper")
     assert board.returncode == 0, board.stderr
-    assert (tmp_path / last_run(board.stdout) / "leaderboard.csv").is_file()
+    report = tmp_path / last_run(board.stdout)
+    assert "SYNTHETIC" in (report / "report.html").read_text()
+    assert "mlp 30 s_paper" in (report / "table1.csv").read_text()
     assert board.stdout.count("twin-synthetic") == 2
     again = script("evaluate.py", f"checkpoint={runs[0] / 'checkpoint.ckpt'}")
     assert again.returncode == 0, again.stderr
@@ -57,6 +60,8 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
         (("train.py", "split=row", "logger=none"), "split=row leaks"),
         (("train.py", "model.dropout=2", "logger=none"), "dropout probability"),
         (("evaluate.py",), "give one of checkpoint=PATH"),
+        (("evaluate.py", "checkpoint=x", "human=answers.csv"), "human=answers.csv goes with runs=FOLDER"),
+        (("evaluate.py", "runs=x", "split=track"), "runs=x is scored as it is: leave out dataset, split and seed"),
         (("evaluate.py", "checkpoint=x", "audio=Some Song (Live), pt 1: it's.wav"), "checkpoint=x does not exist"),
         (("evaluate.py", "audio=song.wav"), "audio=song.wav needs one model"),
         (("evaluate.py", "checkpoint=x", "dataset.recipe=kaggle-reflect"), "needs its group too: add dataset=csv"),

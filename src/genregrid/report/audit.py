@@ -80,19 +80,13 @@ def _forest(cells: Sequence[Cell], reference: Reference | None) -> Exhibit:
     rows = []
     for (dataset, split), members in groups(cells):
         for cell in members:
+            printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
             row = {"label": f"{cell.label}, {dataset}, {split}", "leaks": cell.leaks}
-            rows.append(row | cell.bootstrap.mean(cell.correct).columns("value") | {"paper": _printed(cell, reference)})
+            row["paper"] = printed.get(("accuracy", "all"), np.nan)
+            rows.append(row | cell.bootstrap.mean(cell.correct).columns("value"))
     frame = pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
     lines = [(line.label, line.value) for line in reference.lines] if reference is not None else []
     return accuracies("accuracies", frame, lines, title="Accuracy of every cell, with 95 % intervals")
-
-
-def _printed(cell: Cell, reference: Reference | None) -> float:
-    if reference is None:
-        return np.nan
-    table = reference.table
-    own = table[(table["model"] == cell.model) & (table["slice_seconds"] == cell.slice_seconds)]
-    return float(own.loc[own["metric"] == "accuracy", "value"].squeeze()) if len(own) else np.nan
 
 
 def _reference_lines(reference: Reference) -> Table:

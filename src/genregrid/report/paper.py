@@ -106,7 +106,7 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
         frame[f"{cell.label}_low"] = [estimate.low for estimate in known]
         frame[f"{cell.label}_high"] = [estimate.high for estimate in known]
         columns.append(Column(cell.label, cell.label, "percent"))
-        printed = _printed(cell, reference)
+        printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
         if printed:
             frame[f"{cell.label}_paper"] = [printed.get(row, np.nan) for row in rows]
             frame[f"{cell.label}_less_paper"] = frame[cell.label] - frame[f"{cell.label}_paper"]
@@ -118,15 +118,6 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
         if reference is not None and cells[0].corpus != reference.corpus:
             note += f" It is of another corpus, {reference.corpus}: differences are between corpora as well as models."
     return Table(name, f"The paper's Table 1 on {where}", frame, tuple(columns), note)
-
-
-def _printed(cell: Cell, reference: Reference | None) -> dict[tuple[str, str], float]:
-    """The reference's figures of a cell's model and slice length, by metric and genre; empty where it has none."""
-    if reference is None:
-        return {}
-    table = reference.table
-    own = table[(table["model"] == cell.model) & (table["slice_seconds"] == cell.slice_seconds)]
-    return dict(zip(zip(own["metric"], own["genre"], strict=True), own["value"], strict=True))
 
 
 def _curves(cell: Cell) -> pd.DataFrame:

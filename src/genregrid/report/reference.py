@@ -47,6 +47,11 @@ class Reference:
         """Which corpus the figures are of."""
         return str(self.named["corpus"].iloc[0])
 
+    def scores(self, model: str, slice_seconds: float) -> dict[tuple[str, str], float]:
+        """Figures of one column of `table`, by metric and genre; empty where there is no such column."""
+        own = self.table[(self.table["model"] == model) & (self.table["slice_seconds"] == slice_seconds)]
+        return dict(zip(zip(own["metric"], own["genre"], strict=True), own["value"], strict=True))
+
 
 def read_reference(name: str = "paper") -> Reference:
     """The figures of one publication.
