@@ -1,0 +1,97 @@
+"""Which tracks are taken for others, and what is known against them, on cases small enough to count."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from genregrid.report.ambiguity import agreement, agreement_table, confusion, extremes_table, named_table
+from genregrid.report.doubt import doubts_of
+from genregrid.report.grid import Cell, read_grid
+from genregrid.report.reference import read_reference
+
+
+def rewritten(folder: Path, verdicts: dict[str, str]) -> None:
+    """Make the model say these genres of these tracks."""
+    frame = pd.read_csv(folder / "predictions.csv")
+    frame["predicted"] = frame["track"].map(verdicts).fillna(frame["predicted"])
+    frame.to_csv(folder / "predictions.csv", index=False)
+
+
+@pytest.fixture
+def cell(make_run: Callable[..., Path]) -> Cell:
+    """Two seeds of one fold, never wrong but of four tracks."""
+    for seed, verdicts in (
+        (0, {"blues.00000": "jazz", "jazz.00000": "rock", "rock.00002": "blues"}),
+        (1, {"blues.00000": "jazz", "jazz.00000": "blues", "rock.00004": "blues"}),
+    ):
+        rewritten(make_run(f"grid/{seed}", seed=seed, skill=30.0), verdicts)
+    (cell,), _ = read_grid(make_run("other/0").parents[1] / "grid")
+    return cell
+
+
+def test_agreement_counts_verdicts_by_track(cell: Cell) -> None:
+    table = agreement([cell]).set_index("track")
+    assert (table["num"] == 2).all()
+    assert table.index[:2].tolist() == ["blues.00000", "jazz.00000"]  # never right; the unanimous one first
+    assert table.loc["blues.00000", ["right", "said", "said_share"]].tolist() == [0, "jazz", 1]
+    assert table.loc["jazz.00000", ["right", "said", "said_share"]].tolist() == [0, "blues", 0.5]
+    assert table.loc["rock.00002", "right"] == 0.5
+    assert (table["right"] == 1).sum() == 14
+
+
+def test_the_note_counts_tracks_that_no_model_gets_right(cell: Cell) -> None:
+    assert (
+        agreement_table([cell], "agreement", {}).note == "2 of 18 tracks are never taken for their genre, by one cell."
+    )
+
+
+def test_confusions_are_true_by_predicted(cell: Cell) -> None:
+    assert confusion(cell).tolist() == [[10, 2, 0], [1, 10, 1], [2, 0, 10]]
+
+
+def test_sure_mistakes_come_surest_first_and_unsure_hits_least_sure_first(cell: Cell) -> None:
+    table = extremes_table([cell], {}).frame
+    mistakes = table[table["kind"] == "sure mistake"]
+    assert (mistakes["genre"] != mistakes["predicted"]).all()
+    assert mistakes["certainty"].is_monotonic_decreasing
+    hits = table[table["kind"] == "unsure hit"]
+    assert (hits["genre"] == hits["predicted"]).all()
+    assert hits["certainty"].is_monotonic_increasing
+
+
+def test_doubts_name_two_labels_of_one_sound_what_lists_leave_out_and_what_a_source_says(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_run("grid/a", genres=["pop", "reggae", "rock"], tracks=40, fold=1)
+    split = pd.read_csv(folder / "split.csv")
+    split.loc[split["track"].isin(["pop.00003", "rock.00005"]), "group"] = 999
+    split.to_csv(folder / "split.csv", index=False)
+    listed = [track for track in split["track"] if track != "reggae.00007"]
+    (tmp_path / "train.txt").write_text("\n".join(f"{track.split('.')[0]}/{track}.wav" for track in listed))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["dataset"] |= {"root": str(tmp_path), "filtered": {"train": "train.txt"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (cell,), _ = read_grid(folder.parent)
+    doubts = doubts_of([cell])
+    assert doubts["pop.00003"] == "the same sound as rock.00005"
+    assert doubts["rock.00005"] == "the same sound as pop.00003"
+    assert doubts["reggae.00007"] == "left out of the published lists"
+    assert doubts["pop.00037"] == "distorted"
+    assert len(doubts) == 4
+    assert "4 tracks" in agreement_table([cell], "agreement", {}).note
+
+
+def test_a_synthetic_twin_has_no_doubts_and_no_named_tracks(make_run: Callable[..., Path]) -> None:
+    genres = ["pop", "reggae", "rock"]
+    reference = read_reference()
+    real, _ = read_grid(make_run("real/a", genres=genres, tracks=100, fold=1).parent)
+    twin, _ = read_grid(make_run("twin/a", genres=genres, tracks=100, fold=1, synthetic=True).parent)
+    assert doubts_of(twin) == {}
+    assert doubts_of(real)
+    assert named_table(twin, reference) is None
+    table = named_table(real, reference)
+    assert table is not None
+    assert set(table.frame["track"]) == {"pop.00079", "reggae.00099", "rock.00059"}
