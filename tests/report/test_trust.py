@@ -55,9 +55,14 @@ def test_a_run_without_validation_leaves_its_cell_without_rescaled_rows_and_sets
 
 def test_rho_is_scipys_on_the_figures_of_the_table(cell: Cell) -> None:
     table = certainty_table([cell], None).frame
-    (rho,) = correlation_table([cell]).frame.to_dict(orient="records")
+    rho, printed = correlation_table([cell], read_reference()).frame.to_dict(orient="records")
     assert rho["rho"] == pytest.approx(spearmanr(table["certainty"], table["recall"]).statistic)
-    assert -1 <= rho["rho_low"] <= rho["rho"] <= rho["rho_high"] <= 1
+    assert -1 <= rho["rho_low"] < rho["rho"] < rho["rho_high"] <= 1
+    assert printed["rho"] == pytest.approx(0.806, abs=0.001)
+    # Bonett and Wright by hand: atanh 0.806 = 1.1156, half width 1.96 sqrt((1 + 0.325) / 7) = 0.853
+    assert [printed["rho_low"], printed["rho_high"]] == pytest.approx(
+        np.tanh([1.1156 - 0.853, 1.1156 + 0.853]), abs=0.002
+    )
 
 
 def test_the_papers_certainties_stand_beside_its_own_model_only(make_grid: Callable[..., Path]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from genregrid.metrics.interval import Estimate
 from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
@@ -37,7 +37,7 @@ def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section
     exhibits += learning_curve_figures(cells)
     exhibits.append(top_table(cells, reference))
     exhibits.append(certainty_table(cells, reference))
-    exhibits.append(correlation_table(cells))
+    exhibits.append(correlation_table(cells, reference))
     exhibits += [_certainty_figure(cell, reference, number) for number, cell in enumerate(honest_cells(cells))]
     text = (
         "Table 1 of the paper on this grid: accuracy, and precision, recall and F1 of each genre; the learning curves "
@@ -131,10 +131,8 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
     rows = []
     for cell in cells:
         group = cell.predictions.drop_duplicates("track").set_index("track")["group"]
-        for level in ("track", "slice") if cell.hears_slices else ("track",):
-            frame = cell.predictions if level == "track" else cell.timeline
-            if frame.empty:
-                continue
+        votes = cell.hears_slices and len(cell.timeline) > len(cell.predictions)
+        for level, frame in [("track", cell.predictions), *([("slice", cell.timeline)] if votes else [])]:
             first = (frame["genre"] == frame["predicted"]).to_numpy()
             places = [name for name in ("predicted", "second", "third") if name in frame]
             among = frame[places].eq(frame["genre"], axis=0).any(axis=1).to_numpy()
@@ -197,38 +195,42 @@ def _certainty(cell: Cell) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def correlation_table(cells: Sequence[Cell]) -> Table:
-    """Spearman's rho over genres between mean certainty and recall, of every cell."""
-    frame = pd.DataFrame(
-        [place(cell) | {"genres": len(cell.genres)} | _correlation(cell).columns("rho") for cell in cells]
-    )
+def correlation_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
+    """Spearman's rho over genres between mean certainty and recall, of every cell and of the paper."""
+    rows = [
+        place(cell) | {"genres": len(cell.genres)} | _correlation(_certainty(cell)).columns("rho") for cell in cells
+    ]
+    if reference is not None:
+        printed = {"dataset": reference.corpus, "split": "not told", "model": f"the {reference.name}'s"}
+        rows.append(printed | {"genres": len(reference.certainty)} | _correlation(reference.certainty).columns("rho"))
     columns = (*PLACE, Column("genres", "genres", "count"), Column("rho", "Spearman's rho", "decades"))
     note = (
-        "Rank correlation over genres between certainty and recall, with a 95 % interval of a bootstrap over tracks or "
-        "artists. The paper's ten printed pairs give 0.81."
+        "Rank correlation over genres between certainty and recall. The 95 % interval (Bonett and Wright 2000) takes "
+        "genres for what is sampled; ten are few."
     )
-    return Table("certainty_rho", "Does certainty go with recall?", frame, columns, note)
+    return Table("certainty_rho", "Does certainty go with recall?", pd.DataFrame(rows), columns, note)
 
 
-def _correlation(cell: Cell) -> Estimate:
-    true = _one_hot(cell.predictions["genre"], cell.genres)
-    true = true[:, true.any(axis=0)]
-    values = np.stack([cell.predictions["certainty"].to_numpy(np.float64), cell.correct], axis=1)
+def _correlation(frame: pd.DataFrame) -> Estimate:
+    """Spearman's rho of the columns `certainty` and `recall`, one row a genre; NaN where it is undefined.
 
-    def rho(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(resample,) from weights (resample, prediction); a genre that a resample lacks ranks as its neighbours do."""
-        count = np.maximum(weights @ true, 1e-12)
-        sure, recall = (rankdata((weights @ (true * value[:, None])) / count, axis=1) for value in values.T)
-        sure, recall = (rank - rank.mean(axis=1, keepdims=True) for rank in (sure, recall))
-        size = np.sqrt((sure**2).sum(axis=1) * (recall**2).sum(axis=1))
-        rho = np.divide((sure * recall).sum(axis=1), size, out=np.full(len(size), np.nan), where=size > 0)
-        return np.asarray(rho)
+    Genres are what is sampled. A bootstrap over tracks adds its own noise to their ranks and draws rho towards zero:
+    of ten genres with 19 tracks each it gave 0.30 to 0.90 for a rho of 0.91.
 
-    return cell.bootstrap.statistic(rho)
+    Source: Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
+    Psychometrika 65, 2000.
+    """
+    known = frame[["certainty", "recall"]].dropna()
+    if len(known) < 4 or known.nunique().min() < 2:
+        return Estimate(np.nan, np.nan, np.nan)
+    rho = float(spearmanr(known["certainty"], known["recall"]).statistic)
+    centre = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
+    half = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(known) - 3))
+    return Estimate(rho, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 
 
 def _certainty_figure(cell: Cell, reference: Reference | None, number: int) -> Exhibit:
     frame = certainty_table([cell], reference).frame
     name = f"certainty_against_recall_{number}" if number else "certainty_against_recall"
-    title = f"Certainty against recall: {cell.label}, {cell.dataset}, {cell.split}, rho {_correlation(cell).value:.2f}"
+    title = f"Certainty against recall: {cell.label}, {cell.dataset}, {cell.split}, rho {_correlation(frame).value:.2f}"
     return certainty_against_recall(name, frame, title=title)
