@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from genregrid.config import TrainConfig, register_schemas
@@ -55,6 +56,11 @@ def test_parameters_are_replaced_and_plain_overrides_go_to_every_job() -> None:
     jobs = jobs_of(PAPER, {"seed": "0,1,2"}, "seed=7", "dataset=gtzan")
     assert len(jobs) == 5
     assert all({"seed=7", "dataset=gtzan"} <= job for job in jobs)
+
+
+def test_a_pick_that_no_grid_has_is_refused_with_what_there_is() -> None:
+    with pytest.raises(HydraException, match=r"no grid of this experiment has .*: model=mlp, slice=30,3; model=lstm"):
+        jobs_of(PAPER, {}, "model=mlp", "slice=6")
 
 
 def test_two_grids_that_share_a_cell_run_it_once() -> None:

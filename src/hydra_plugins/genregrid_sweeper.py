@@ -11,6 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # internal 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
 
 @dataclass
@@ -72,6 +73,9 @@ class GridSweeper(BasicSweeper):
                 rest = [override for key, override in asked.items() if key not in grid]
                 (product,) = BasicSweeper.split_arguments([*own, *rest], None)
                 jobs |= dict.fromkeys(tuple(sorted(job)) for job in product)
+        if grids and not jobs:
+            cells = "; ".join(", ".join(f"{key}={values}" for key, values in grid.items()) for grid in self._grids)
+            raise HydraException(f"no grid of this experiment has what the command line picks: {cells}.")
         return list(self.split_overrides_to_chunks([list(job) for job in jobs], max_batch_size))
 
 

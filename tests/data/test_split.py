@@ -430,6 +430,15 @@ def test_filtered_follows_the_lists(make_table: Tables) -> None:
     np.testing.assert_array_equal(split.sequence, table.track)
 
 
+def test_tracks_of_an_artist_in_one_list_are_one_group(make_table: Tables) -> None:
+    table = make_table(tracks=4)
+    lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "test"}
+    split = split_table(table, "filtered", lists=lists, artists={"classical.00001": "X", "metal.00001": "x"})
+    classical, metal = (table.tracks.index(track) for track in ("classical.00001", "metal.00001"))
+    assert split.group[classical] == split.group[metal]
+    assert len(np.unique(split.group)) == len(table.tracks) - 1
+
+
 def test_lists_that_share_an_artist_are_refused(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}

@@ -41,7 +41,7 @@ class Split:
         part: (row,) int8, index into `PARTS`, or -1 for rows that belong to none.
         sequence: (row,) int64, what the row's window may span: its track, but its block of rows under `misaligned` and
             `mixed`; -1 for rows that stand in no block.
-        group: (track,) int64, tracks that must not be parted: duplicates, and under `artist` an artist's tracks.
+        group: (track,) int64, tracks that must not be parted: duplicates; under `artist` and `filtered` an artist's too.
         notes: what was merged or left out, one sentence each.
     """
 
@@ -373,13 +373,16 @@ def _split_by_lists(
         if not (track_part == number).any():
             raise UserError(f"split=filtered: none of the tracks stands in the list of the part '{name}'.")
     _check_parted(table, track_part, duplicates, "repeat each other exactly")
+    group = duplicates
     if artists is not None:
-        _check_parted(table, track_part, _artist_groups(table, artists), "are of one artist")
+        by_artist = _artist_groups(table, artists)
+        _check_parted(table, track_part, by_artist, "are of one artist")
+        group = _merge(duplicates, by_artist)
     num_missing = len(set(lists) - set(table.tracks))
     notes = [f"{int((track_part == LEFT_OUT).sum())} of {len(table.tracks)} tracks stand in no list and were left out"]
     if num_missing:
         notes.append(f"{num_missing} of {len(lists)} listed tracks are not in this table")
-    return Split("filtered", track_part[table.track], table.track, duplicates, tuple(notes))
+    return Split("filtered", track_part[table.track], table.track, group, tuple(notes))
 
 
 def _check_parted(table: FeatureTable, track_part: NDArray[np.int8], group: NDArray[np.int64], what: str) -> None:
