@@ -76,7 +76,8 @@ def test_f1_of_each_genre_is_a_ratio_of_sums() -> None:
 def test_resamples_without_denominator_are_left_out() -> None:
     predicted = np.array([[1, 0], [0, 0], [0, 0], [0, 0]])  # a third of the resamples lack the only prediction
     estimate, never = ClusterBootstrap(range(4)).ratios(predicted, predicted)
-    assert estimate == Estimate(1.0, 1.0, 1.0)
+    assert estimate.value == 1.0
+    assert np.isnan([estimate.low, estimate.high]).all()  # of one cluster nothing is known
     assert np.isnan([never.value, never.low, never.high]).all()
 
 
@@ -156,3 +157,25 @@ def test_every_interval_of_one_cluster_has_no_width(method: str) -> None:
 
 def test_columns_carry_the_name() -> None:
     assert Estimate(0.5, 0.4, 0.6).columns("f1") == {"f1": 0.5, "f1_low": 0.4, "f1_high": 0.6}
+
+
+def test_a_share_that_is_never_missed_has_the_exact_lower_bound_of_its_clusters() -> None:
+    from scipy.stats import binomtest
+
+    always = ClusterBootstrap(np.arange(20)).mean(np.ones(20, bool))
+    exact = binomtest(20, 20).proportion_ci(method="exact")
+    assert (always.value, always.low, always.high) == pytest.approx((1.0, exact.low, 1.0))
+    never = ClusterBootstrap(np.arange(60) // 3).mean(np.zeros(60, bool))
+    assert (never.value, never.low, never.high) == pytest.approx((0.0, 0.0, 1 - exact.low))
+
+
+def test_a_ratio_that_lies_in_one_cluster_of_several_has_no_bounds() -> None:
+    of_one = np.arange(30) < 10
+    (estimate,) = ClusterBootstrap(np.arange(30) // 10).ratios((of_one & (np.arange(30) < 7))[:, None], of_one[:, None])
+    assert estimate.value == 0.7
+    assert np.isnan([estimate.low, estimate.high]).all()
+
+
+def test_equal_models_differ_by_nothing_surely() -> None:
+    estimate = ClusterBootstrap(np.arange(20)).mean(np.zeros(20))
+    assert (estimate.low, estimate.high) == (0, 0)

@@ -81,7 +81,10 @@ def test_doubts_name_two_labels_of_one_sound_what_lists_leave_out_and_what_a_sou
     assert doubts["reggae.00007"] == "left out of the published lists"
     assert doubts["pop.00037"] == "distorted"
     assert len(doubts) == 4
-    assert "4 tracks" in agreement_table([cell], "agreement", {}).note
+    note = agreement_table([cell], "agreement", {}).note
+    assert "One sound under two labels: " in note
+    assert "of 2 tracks never are." in note
+    assert "Left out of the published lists: " in note
 
 
 def test_a_synthetic_twin_has_no_doubts_and_no_named_tracks(make_run: Callable[..., Path]) -> None:

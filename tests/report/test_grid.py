@@ -1,5 +1,6 @@
 """Run folders become cells: what is pooled, what is told apart, what is passed over."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +69,47 @@ def test_runs_without_timelines_or_validation_are_read(make_run: Callable[..., P
     assert cell.validation.empty
     assert cell.curves.empty
     assert cell.config == {}
+
+
+def test_names_that_look_like_numbers_stay_names(make_run: Callable[..., Path]) -> None:
+    folder = make_run("grid/a", genres=["1970", "1980"])
+    for name in ("predictions.csv", "split.csv", "timeline.csv", "predictions_val.csv"):
+        frame = pd.read_csv(folder / name, dtype=str)
+        frame["track"] = "0000" + frame["track"].str.replace(".", "")
+        frame.to_csv(folder / name, index=False)
+    (cell,), _ = read_grid(folder.parent)
+    assert cell.genres == ["1970", "1980"]
+    assert all(track.startswith("00001") for track in cell.tracks)
+    assert cell.correct.mean() > 0.5
+    assert cell.predictions["group"].notna().all()
+
+
+def test_a_checkpoint_scored_elsewhere_is_a_cell_and_scored_again_at_home_is_a_note(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_run("grid/trained")
+    for name, split in (("home", "track"), ("elsewhere", "track-LEAKS")):
+        folder = make_run(f"grid/{name}", split=split, seed=1)
+        facts = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(facts | {"checkpoint": "x", "trained_on": "drawn (track)"}))
+    cells, notes = read_grid(tmp_path / "grid")
+    assert [(cell.split, cell.trained_on) for cell in cells] == [("track", ""), ("track-LEAKS", "drawn (track)")]
+    assert [note for note in notes if "grid/home scores a checkpoint on its own split again" in note]
+
+
+def test_cells_that_lack_folds_come_last_and_are_noted(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for fold in (0, 1):
+        make_run(f"grid/whole{fold}", model="whole", fold=fold, skill=0.5)
+    make_run("grid/part", model="part", fold=0, skill=9.0)
+    cells, notes = read_grid(tmp_path / "grid")
+    assert [cell.model for cell in cells] == ["whole", "part"]
+    assert any("part 3 s, drawn, track: only 1 of 2 folds were tested" in note for note in notes)
+
+
+def test_a_probability_that_is_no_number_marks_a_damaged_run(make_run: Callable[..., Path]) -> None:
+    folder = make_run("grid/a")
+    frame = pd.read_csv(folder / "predictions.csv")
+    frame.loc[0, "p_jazz"] = np.nan
+    frame.to_csv(folder / "predictions.csv", index=False)
+    with pytest.raises(UserError, match="probability that is no number"):
+        read_grid(folder.parent)

@@ -148,7 +148,7 @@ def test_a_report_has_the_persons_section_and_both_confusions(
     (section,) = [section for section in report.sections if section.name == "people"]
     assert [exhibit.name for exhibit in section.exhibits] == ["people", "listener_1", "listener_2"]
     counts = pd.read_csv(report.folder / "listener_1.csv").set_index("genre")
-    assert counts.loc["blues", "blues_num"] == 10
+    assert counts.loc["blues", "as blues_num"] == 10
     assert "Ann" in report.text
 
 

@@ -60,15 +60,24 @@ def test_leaderboard_and_top_three(written: tuple[pd.DataFrame, pd.DataFrame, Pa
 
 
 def test_table_1(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
-    frame, _, folder = written
+    frame, slices, folder = written
     table = pd.read_csv(folder / "table1.csv").set_index(["metric", "genre"])
+    assert (table["dataset"].unique().tolist(), table["split"].unique().tolist()) == (["drawn"], ["track"])
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         expected = score(frame["genre"], frame["predicted"], labels=GENRES, average=None)
         assert table.loc[name, "mlp 3 s"].tolist() == pytest.approx(expected)
-    assert table.loc[("accuracy", "all"), "mlp 3 s_paper"] == 0.66
-    less = table["mlp 3 s"] - table["mlp 3 s_paper"]
-    pd.testing.assert_series_equal(table["mlp 3 s_less_paper"], less, check_names=False, atol=1e-5)
-    assert table.loc[("recall", "soul"), ["mlp 3 s_paper", "mlp 3 s_less_paper"]].isna().all()  # not in the paper
+    assert "mlp 3 s_paper" not in table  # which counts slices
+    by_slice = table["mlp 3 s by slice"]
+    assert by_slice["accuracy", "all"] == pytest.approx(accuracy_score(slices["genre"], slices["predicted"]))
+    recall = recall_score(slices["genre"], slices["predicted"], labels=GENRES, average=None)
+    assert by_slice["recall"].tolist() == pytest.approx(recall)
+    assert table.loc[("accuracy", "all"), "mlp 3 s by slice_paper"] == 0.66
+    less = by_slice - table["mlp 3 s by slice_paper"]
+    pd.testing.assert_series_equal(table["mlp 3 s by slice_less_paper"], less, check_names=False, atol=1e-5)
+    assert table.loc[("accuracy", "all"), "lstm 3 s_less_paper"] == pytest.approx(
+        table.loc[("accuracy", "all"), "lstm 3 s"] - 0.93, abs=1e-5
+    )
+    assert np.isnan(table.loc[("recall", "soul"), "lstm 3 s_paper"])  # no genre of the paper's
 
 
 def test_certainty_and_confusion(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
@@ -82,7 +91,7 @@ def test_certainty_and_confusion(written: tuple[pd.DataFrame, pd.DataFrame, Path
     )
     counts = confusion_matrix(frame["genre"], frame["predicted"], labels=GENRES)
     tables = [pd.read_csv(path) for path in folder.glob("confusion_*.csv")]
-    assert any((table[[f"{genre}_num" for genre in GENRES]].to_numpy() == counts).all() for table in tables)
+    assert any((table[[f"as {genre}_num" for genre in GENRES]].to_numpy() == counts).all() for table in tables)
 
 
 def test_calibration_and_sorting(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:

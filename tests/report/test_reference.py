@@ -8,7 +8,7 @@ from genregrid.report.reference import read_reference
 
 def test_papers_table_has_five_columns_of_ten_genres() -> None:
     table = read_reference().table
-    assert list(table) == ["model", "slice_seconds", "metric", "genre", "value"]
+    assert list(table) == ["model", "slice_seconds", "level", "metric", "genre", "value"]
     columns = table.groupby(["model", "slice_seconds"])
     assert sorted(columns.groups) == [("lstm", 3), ("lstm", 6), ("lstm", 9), ("mlp", 3), ("mlp", 30)]
     assert set(columns.size()) == {1 + 3 * 10}

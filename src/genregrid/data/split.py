@@ -41,7 +41,7 @@ class Split:
         part: (row,) int8, index into `PARTS`, or -1 for rows that belong to none.
         sequence: (row,) int64, what the row's window may span: its track, but its block of rows under `misaligned` and
             `mixed`; -1 for rows that stand in no block.
-        group: (track,) int64, tracks that must not be parted: duplicates; under `artist` and `filtered` an artist's too.
+        group: (track,) int64, tracks that must not be parted: duplicates; under artist and filtered an artist's too.
         notes: what was merged or left out, one sentence each.
     """
 

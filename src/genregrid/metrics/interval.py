@@ -63,9 +63,10 @@ class ClusterBootstrap:
         """Mean of `values`, (prediction,) float or bool; NaN is left out."""
         column = np.asarray(values, float)[:, None]
         known = ~np.isnan(column)
-        return self.ratios(np.where(known, column, 0.0), known)[0]
+        is_share = np.asarray(values).dtype == bool
+        return self.ratios(np.where(known, column, 0.0), known, is_share=is_share)[0]
 
-    def ratios(self, numerator: ArrayLike, denominator: ArrayLike) -> list[Estimate]:
+    def ratios(self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False) -> list[Estimate]:
         """Sum over sum of each column: precision, recall and F1 of every genre at once.
 
         F1 is the ratio of 2 tp to 2 tp + fp + fn.
@@ -73,15 +74,36 @@ class ClusterBootstrap:
         Args:
             numerator: (prediction, k) float or bool.
             denominator: (prediction, k), or (prediction, 1) for all columns alike.
+            is_share: numerators count what is right of denominators. Where all is right, or nothing, resamples do not
+                differ; the bounds are then exact, of as many successes, or failures, as clusters.
 
         Returns:
-            k estimates. Resamples whose denominator is 0 are left out; the value is NaN where it is 0 in full.
+            k estimates. Resamples whose denominator is 0 are left out; the value is NaN where it is 0 in full, and
+            bounds are NaN where all of it lies in one cluster of several.
         """
         numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
         totals = self._totals(np.hstack([numerator, denominator]))
         above, below = np.split(totals, [numerator.shape[1]], axis=1)
         ratio = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
-        return [self._percentiles(column[0], column[1:]) for column in ratio.T]
+        filled = self._filled(denominator)
+        return [
+            self._bounded(self._percentiles(column[0], column[1:]), num, is_share)
+            for column, num in zip(ratio.T, np.broadcast_to(filled, len(ratio.T)), strict=True)
+        ]
+
+    def _filled(self, denominator: NDArray[np.float64]) -> NDArray[np.int64]:
+        """In how many clusters each column of a denominator is not 0, (k,)."""
+        columns = [np.bincount(self._number, np.abs(column), self._num_clusters) > 0 for column in denominator.T]
+        return np.array([column.sum() for column in columns])
+
+    def _bounded(self, estimate: Estimate, num_clusters: int, is_share: bool) -> Estimate:
+        value = estimate.value
+        if num_clusters == 1 and self._num_clusters > 1:
+            return Estimate(value, np.nan, np.nan)
+        if is_share and value in (0.0, 1.0) and num_clusters > 1:
+            furthest = float(self._tail ** (1 / num_clusters))  # Clopper and Pearson, Biometrika 26, 1934
+            return Estimate(value, furthest, 1.0) if value else Estimate(value, 0.0, 1 - furthest)
+        return estimate
 
     def statistic(
         self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]], *, num_resamples: int = 500

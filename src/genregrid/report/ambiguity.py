@@ -1,6 +1,6 @@
 """Which genres are taken for which, and which tracks are always taken for another."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,8 +42,8 @@ def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Refer
         exhibits.append(named)
     text = (
         "Rows of a confusion matrix are true genres and add up to 100 %; counts stand in brackets. The tree joins "
-        "genres that are often taken for each other. A track that every model, honest fold and seed gets wrong is more "
-        "likely mislabelled, or not what its genre sounds like, than an easy one; listen to it."
+        "genres that are often taken for each other. A track that every model, honest fold and seed gets wrong may be "
+        "mislabelled, or be hard, or not sound like its genre: listen to it."
     )
     return Section("ambiguity", "Which genres, and which tracks, are taken for others", text, tuple(exhibits))
 
@@ -54,27 +54,31 @@ def confusion(cell: Cell) -> NDArray[np.int64]:
     return np.asarray(table.reindex(index=cell.genres, columns=cell.genres, fill_value=0), np.int64)
 
 
-def confusion_table(cell: Cell, name: str, title: str = "") -> Table:
+def confusion_table(cell: Cell, name: str) -> Table:
     """The confusion matrix of a cell, row-normalised, with counts."""
-    counts = confusion(cell)
-    return counts_table(counts, cell.genres, name, title or f"Confusion: {cell.label}, {cell.dataset}, {cell.split}")
+    where = {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
+    return counts_table(confusion(cell), cell.genres, name, f"Confusion: {cell.title}", where)
 
 
-def counts_table(counts: NDArray[np.int64], genres: Sequence[str], name: str, title: str) -> Table:
-    """A confusion matrix (true genre, predicted genre) of counts, row-normalised; empty rows stay empty."""
+def counts_table(
+    counts: NDArray[np.int64], genres: Sequence[str], name: str, title: str, where: Mapping[str, str]
+) -> Table:
+    """A confusion matrix (true genre, predicted genre) of counts, row-normalised; rows without tracks stay empty.
+
+    Columns of the frame are those of `where`, genre, num, and for each predicted genre ``as <genre>`` and
+    ``as <genre>_num``.
+    """
     num = counts.sum(axis=1)
-    frame = pd.DataFrame({"genre": list(genres), "num": num})
     share = counts / np.where(num > 0, num, np.nan)[:, None]
-    values = {genre: share[:, column] for column, genre in enumerate(genres)}
-    frame = pd.concat(
-        [frame, pd.DataFrame(values), pd.DataFrame(counts, columns=[f"{genre}_num" for genre in genres])], axis=1
-    )
+    values: dict[str, object] = {**where, "genre": list(genres), "num": num}
+    for column, genre in enumerate(genres):
+        values |= {f"as {genre}": share[:, column], f"as {genre}_num": counts[:, column]}
     columns = (
         Column("genre", "true genre"),
         Column("num", "n", "count"),
-        *(Column(genre, f"as {genre} %", "share") for genre in genres),
+        *(Column(f"as {genre}", f"as {genre} %", "share") for genre in genres),
     )
-    return Table(name, title, frame, columns, "n counts a track once per run that tested it.")
+    return Table(name, title, pd.DataFrame(values), columns, "n counts a track once per run that tested it.")
 
 
 def _tree(cell: Cell, number: int) -> Figure:
@@ -96,7 +100,7 @@ def extremes_table(cells: Sequence[Cell], audio: Recordings) -> Table:
     frame = frame[[name for name in [*keep, "fold", "seed"] if name in frame]]
     columns = [Column("kind", "kind"), *PLACE, Column("track", "track"), Column("genre", "true genre")]
     columns += [Column(name, title) for name, title in _SAID.items() if name in frame]
-    columns += [Column("certainty", "certainty, decades", "decades")]
+    columns += [Column("certainty", "certainty, decades", "decimal")]
     columns += [Column("fold", "fold", "count"), Column("seed", "seed", "count")]
     table = Table("extremes", "Sure mistakes and unsure hits", frame, tuple(columns))
     return _with_audio(table, frame["dataset"], audio)
@@ -152,19 +156,20 @@ def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Tabl
     note = f"{int(never.sum())} of {len(frame)} tracks are never taken for their genre, by {by}."
     if (frame["doubt"] != "").any():
         columns.append(Column("doubt", "known against it"))
-        known = frame["doubt"] != ""
-        note += (
-            f" Something is known against the label or the recording of {int(known.sum())} tracks; "
-            f"{int((known & never).sum())} of them are never taken for their genre ({_percent(never[known])}), and "
-            f"{int((~known & never).sum())} of the other {int((~known).sum())} ({_percent(never[~known])})."
-        )
+        note = " ".join([note, *_against(frame["doubt"], never)])
     title = f"Tracks by how often they are taken for their genre: {cells[0].dataset}"
     datasets = [cells[0].dataset] * len(frame)
     return _with_audio(Table(name, title, frame, tuple(columns), note), datasets, audio)
 
 
-def _percent(values: "pd.Series[bool]") -> str:
-    return f"{100 * values.mean():.0f} %" if len(values) else "none"
+def _against(doubt: "pd.Series[str]", never: "pd.Series[bool]") -> Iterator[str]:
+    """How often tracks with something known against them are never taken for their genre, reason by reason."""
+    kinds = {"one sound under two labels": doubt.str.contains("the same sound as")}
+    kinds |= {"left out of the published lists": doubt.str.contains("left out of the published lists")}
+    kinds |= {"distorted": doubt.str.contains("distorted"), "nothing known against them": doubt == ""}
+    for kind, own in kinds.items():
+        if own.any():
+            yield f"{kind[0].upper()}{kind[1:]}: {int(never[own].sum())} of {int(own.sum())} tracks never are."
 
 
 def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
@@ -177,21 +182,26 @@ def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
             own = cell.predictions[cell.predictions["track"] == track]
             if len(own):
                 mean = np.exp(cell.log_probs[own.index]).mean(axis=0)
-                places = np.argsort(-mean, kind="stable")[:3]
-                ours = ", ".join(f"{cell.genres[place_]} {100 * mean[place_]:.0f} %" for place_ in places)
+                first = np.argsort(-mean, kind="stable")[:3]
+                ours = ", ".join(f"{cell.genres[number]} {100 * mean[number]:.0f} %" for number in first)
                 row = place(cell) | {"track": track, "printed": said, "ours": ours, "num": len(own)}
                 rows.append(row | {"right": float(cell.correct[own.index].mean())})
     if not rows:
         return None
     columns = (
         Column("track", "track"),
-        Column("printed", "the paper: taken for"),
+        Column("printed", f"the {reference.name}: taken for"),
         *PLACE,
         Column("ours", "ours: mean probabilities"),
         Column("num", "runs", "count"),
         Column("right", "right %", "percent"),
     )
-    return Table("named", "The paper's three examples", pd.DataFrame(rows).sort_values("track", kind="stable"), columns)
+    return Table(
+        "named",
+        f"Tracks that the {reference.name} discusses",
+        pd.DataFrame(rows).sort_values("track", kind="stable"),
+        columns,
+    )
 
 
 def _named(cell: Cell, reference: Reference) -> dict[str, str]:
@@ -209,7 +219,9 @@ def _timelines(cell: Cell, number: int, reference: Reference | None) -> list[Fig
     rows += [frame.loc[cell.correct, "certainty"].idxmin()] if cell.correct.any() else []
     if reference is not None:
         rows += list(frame[frame["track"].isin(_named(cell, reference))].drop_duplicates("track").index)
-    return [_timeline(cell, row, f"timeline_{number}_{place_}") for place_, row in enumerate(rows)]
+    heard = set(zip(cell.timeline["run"], cell.timeline["track"], strict=True))
+    rows = [row for row in rows if (frame.at[row, "run"], frame.at[row, "track"]) in heard]
+    return [_timeline(cell, row, f"timeline_{number}_{rank}") for rank, row in enumerate(rows)]
 
 
 def _timeline(cell: Cell, row: int, name: str) -> Figure:
@@ -218,6 +230,8 @@ def _timeline(cell: Cell, row: int, name: str) -> Figure:
     probs = heard[[f"p_{genre}" for genre in cell.genres]].to_numpy(np.float64)
     start, stop = (heard[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
     figure = timeline(name, start, stop, probs, cell.genres, verdict["genre"])
-    what = "each slice by itself" if cell.hears_slices else "the track as far as it was heard"
+    what = {1: "each slice by itself", "track": "the track as far as it was heard"}.get(
+        cell.facts["settings"].get("window", "track"), "the last slices that were heard"
+    )
     title = f"{verdict['track']} slice by slice: {verdict['genre']}, taken for {verdict['predicted']}"
-    return Figure(name, title, figure.svg, figure.alt, f"{cell.label}, {cell.dataset}, {cell.split}; {what}.")
+    return Figure(name, title, figure.svg, figure.alt, f"{cell.title}; {what}.")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-Form = Literal["text", "count", "seconds", "percent", "points", "decades", "number", "p", "share", "audio"]
+Form = Literal["text", "count", "seconds", "percent", "points", "decimal", "fine", "p", "share", "audio"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Column:
             brackets as the 95 % interval; for a `share`, ``<name>_num`` follows as the count behind it.
         title: what stands above it.
         form: ``text``; ``count``, a whole number; ``seconds``, with their unit; ``percent``, a fraction written in per
-            cent; ``points``, a difference of fractions in signed percentage points; ``decades`` and ``number``, two
+            cent; ``points``, a difference of fractions in signed percentage points; ``decimal`` and ``fine``, two
             and three decimals; ``p``, a p-value; ``share``, a fraction in per cent, shaded by its size; ``audio``,
             the URL of a recording.
     """
@@ -37,7 +37,7 @@ class Table:
     Attributes:
         name: file name without suffix, and the anchor in a page.
         title: one line.
-        frame: the numbers, unrounded; written as CSV.
+        frame: the numbers; written as CSV, to six digits.
         columns: what is shown of them, in order.
         note: what a reader must know: unit, n, protocol, how to read it.
     """
@@ -53,6 +53,10 @@ class Table:
         """What is shown, row by row; empty where a value is missing."""
         return [[_written(row, column) for column in self.columns] for row in self.frame.to_dict(orient="records")]
 
+    def text(self) -> str:
+        """The table as a screen shows it."""
+        return str(pd.DataFrame(self.cells, columns=[column.title for column in self.columns]).to_string(index=False))
+
     def markdown(self) -> str:
         """The table in Markdown, its title above and its note below."""
         columns = [column for column in self.columns if column.form != "audio"]
@@ -65,7 +69,7 @@ class Table:
         return "\n".join([f"### {self.title}", "", *lines, *(["", self.note] if self.note else []), ""])
 
     def write(self, folder: Path) -> None:
-        """Write ``<name>.csv`` (numbers, unrounded) and ``<name>.md`` into a folder that exists."""
+        """Write ``<name>.csv`` (numbers, to six digits) and ``<name>.md`` into a folder that exists."""
         self.frame.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
         (folder / f"{self.name}.md").write_text(self.markdown(), encoding="utf-8")
 
@@ -141,9 +145,9 @@ def written(value: Any, form: Form) -> str:
             return f"{100 * value:.1f}"
         case "points":
             return f"{round(100 * value, 1) + 0.0:+.1f}"  # a zero has no minus
-        case "decades":
+        case "decimal":
             return f"{value:.2f}"
-        case "number":
+        case "fine":
             return f"{value:.3f}"
         case "p":
             return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,16 @@ class Cell:
         return " ".join(word for word in words if word)
 
     @property
+    def title(self) -> str:
+        """The label, and on what."""
+        return f"{self.label}, {self.dataset}, {self.split}"
+
+    @property
+    def missing_folds(self) -> int:
+        """How many folds of the corpus were never tested."""
+        return int(self.facts["folds"]) - int(self.runs["fold"].nunique())
+
+    @property
     def corpus(self) -> str:
         """Which recordings its tracks' names stand for; empty where its runs do not say."""
         return str(self.config.get("dataset", {}).get("corpus", ""))
@@ -70,6 +81,11 @@ class Cell:
     def genres(self) -> list[str]:
         """Genre names in the order of the logits."""
         return [name[2:] for name in self.predictions if name.startswith("p_")]
+
+    @cached_property
+    def group_of_track(self) -> "pd.Series[int]":
+        """The group of each tested track, by its name."""
+        return self.predictions.drop_duplicates("track").set_index("track")["group"]
 
     @cached_property
     def tracks(self) -> frozenset[str]:
@@ -133,11 +149,17 @@ def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(np.log(np.maximum(probs, 1e-300)))
 
 
+def among_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """(row,) bool: whether the true genre is one of the three that the model names first."""
+    places = [name for name in ("predicted", "second", "third") if name in frame]
+    return np.asarray(frame[places].eq(frame["genre"], axis=0).any(axis=1))
+
+
 def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
     """Every finished run below a folder, as cells; within a corpus and protocol, the most accurate first.
 
-    A checkpoint scored on another corpus is a cell of its own; scored again on its own test part it is no new run. A
-    run that was made twice counts once, the later one.
+    A checkpoint scored on another corpus or split is a cell of its own; scored again on its own test part it is no new
+    run. A run that was made twice counts once, the later one. Cells that tested every fold come before others.
 
     Returns:
         The cells, and notes on folders that were passed over.
@@ -151,16 +173,31 @@ def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
     started = {p.parent for p in folder.rglob("config.yaml") if "wandb" not in p.parts}
     unfinished = sorted(started - {p.parent for p in paths})
     notes = [f"{path} has no result yet and was passed over" for path in unfinished]
-    runs = [run for path in paths if not (run := _read_run(path.parent))["repeats"]]
+    runs = [_read_run(path.parent) for path in paths]
+    again = [run["folder"] for run in runs if run["repeats"]]
+    notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
+    runs = [run for run in runs if not run["repeats"]]
     if not runs:
         raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
-    again = frame.duplicated([*KEY, "fold", "seed", "split_seed", "scored"], keep="last")
-    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][again]]
-    frame = frame[~again]
+    repeated = frame.duplicated([*KEY, "fold", "seed", "split_seed", "scored"], keep="last")
+    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][repeated]]
+    frame = frame[~repeated]
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
-    return sorted(cells, key=lambda cell: (cell.dataset, cell.split, -cell.correct.mean())), notes
+    cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
+    return cells, [*notes, *_odd(cells)]
+
+
+def _odd(cells: list[Cell]) -> Iterator[str]:
+    """What a reader must know before comparing cells."""
+    for cell in cells:
+        peers = [other for other in cells if (other.dataset, other.split) == (cell.dataset, cell.split)]
+        if cell.missing_folds > min(other.missing_folds for other in peers):
+            tested = f"{cell.runs['fold'].nunique()} of {cell.facts['folds']} folds"
+            yield f"{cell.title}: only {tested} were tested, so that it has other tracks than the cells beside it"
+        if (num := cell.runs["commit"].nunique()) > 1:
+            yield f"{cell.title}: its runs are of {num} commits of the source"
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
@@ -168,8 +205,11 @@ def _read_run(folder: Path) -> dict[str, Any]:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         predictions = _read_csv(folder / "predictions.csv")
-        groups = pd.read_csv(folder / "split.csv", usecols=["track", "group"]).drop_duplicates("track")
+        groups = _read_csv(folder / "split.csv").drop_duplicates("track")
         group = predictions["track"].map(groups.set_index("track")["group"])
+        probs = predictions[[name for name in predictions if name.startswith("p_")]]
+        if not np.isfinite(probs.to_numpy(np.float64)).all():
+            raise ValueError("predictions.csv has a probability that is no number")
         return {
             "dataset": facts["dataset_label"],
             "split": facts["split_label"],
@@ -179,7 +219,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
             "seed": facts["seed"],
             "split_seed": facts["split_seed"],
             "folder": folder,
-            "repeats": "checkpoint" in facts and facts["trained_on"].startswith(f"{facts['dataset_label']} "),
+            "repeats": facts.get("trained_on") == f"{facts['dataset_label']} ({facts['split_label']})",
             "started": facts["started"],
             "trained_on": facts.get("trained_on", ""),
             "scored": facts.get("checkpoint", ""),
@@ -189,6 +229,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
             "commit": facts["commit"],
             "knobs": facts["settings"]
             | {name: facts[name] for name in ("folds", "val_folds")}
+            | {"genres": ",".join(name[2:] for name in predictions if name.startswith("p_"))}
             | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
             "facts": facts,
             "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts["fold"], seed=facts["seed"]),
@@ -200,8 +241,9 @@ def _read_run(folder: Path) -> dict[str, Any]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """A CSV of ours; a genre or track may be called `None` or `NA`, and a loss may be missing."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    """A CSV of ours; a genre or track may be called `None`, `NA` or `000010`, and a loss may be missing."""
+    names = dict.fromkeys(("track", "genre", "predicted", "second", "third"), str)
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
 
 
 def _config(path: Path) -> dict[str, Any]:

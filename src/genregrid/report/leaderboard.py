@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
-from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.report.exhibit import Column, Table, written
-from genregrid.report.grid import Cell
+from genregrid.report.grid import Cell, among_three
 
 #: Two models differ where chance would give a difference as large in fewer than one of twenty cases.
 _SIGNIFICANT = 0.05
@@ -37,22 +38,15 @@ def leaderboard(cells: Sequence[Cell]) -> Table:
     ]
     note = (
         "Accuracy by track, test tracks of all folds and seeds pooled. 95 % intervals: bootstrap over groups of tracks "
-        "that the protocol keeps together, so that a track scored under three seeds counts as one draw. Macro F1 is "
-        "that of the pooled tracks."
+        "that the protocol keeps together, so that a track scored under three seeds counts as one draw; under track "
+        "these are single tracks, as if artists did not repeat. Macro F1 is that of the pooled tracks."
     )
     return Table("leaderboard", "Leaderboard", frame, tuple(columns), note)
 
 
-def leaderboard_text(table: Table) -> str:
-    """The leaderboard as a screen shows it."""
-    return str(pd.DataFrame(table.cells, columns=[column.title for column in table.columns]).to_string(index=False))
-
-
 def _row(cell: Cell) -> dict[str, object]:
     frame = cell.predictions
-    places = frame[["predicted", *(name for name in ("second", "third") if name in frame)]]
-    top3 = places.eq(frame["genre"], axis=0).any(axis=1)
-    accuracy, among = cell.bootstrap.mean(cell.correct), cell.bootstrap.mean(top3)
+    accuracy, among = cell.bootstrap.mean(cell.correct), cell.bootstrap.mean(among_three(frame))
     return {
         "dataset": cell.dataset,
         "split": cell.split,
@@ -62,21 +56,31 @@ def _row(cell: Cell) -> dict[str, object]:
         "settings": cell.settings,
         "runs": len(cell.runs),
         "tracks": frame["track"].nunique(),
-        "f1_macro": f1_macro(cell),
+        **f1_macro(cell).columns("f1_macro"),
         "leaks": cell.leaks,
         **accuracy.columns("accuracy"),
         **among.columns("top3"),
     }
 
 
-def f1_macro(cell: Cell) -> float:
+def f1_macro(cell: Cell) -> Estimate:
     """Mean F1 over the genres that occur as truth or prediction."""
-    counts = [
-        cell.predictions[name].value_counts().reindex(cell.genres, fill_value=0) for name in ("genre", "predicted")
-    ]
-    hits = cell.predictions["genre"][cell.correct].value_counts().reindex(cell.genres, fill_value=0)
-    total = counts[0] + counts[1]
-    return float((2 * hits / total)[total > 0].mean())
+    true, said = one_hot(cell.predictions["genre"], cell.genres), one_hot(cell.predictions["predicted"], cell.genres)
+    occurs = (true + said).any(axis=0)
+    hits, total = (true * said)[:, occurs], (true + said)[:, occurs]
+
+    def score(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(resample,) from weights (resample, prediction)."""
+        count = weights @ total
+        f1 = np.divide(2 * (weights @ hits), count, out=np.full(count.shape, np.nan), where=count > 0)
+        return np.asarray(np.nanmean(f1, axis=1))
+
+    return cell.bootstrap.statistic(score)
+
+
+def one_hot(names: "pd.Series[str]", genres: list[str]) -> NDArray[np.float64]:
+    """(prediction, genre) 0 or 1."""
+    return np.asarray(names.to_numpy()[:, None] == np.array(genres, dtype=object)[None], np.float64)
 
 
 def groups(cells: Sequence[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:
@@ -91,9 +95,17 @@ def best_cells(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def honest_cells(cells: Sequence[Cell]) -> list[Cell]:
-    """The most accurate cell of each corpus that does not leak, whatever its protocol."""
-    honest = sorted((cell for cell in cells if not cell.leaks), key=lambda cell: -cell.correct.mean())
-    return list({cell.dataset: cell for cell in reversed(honest)}.values())[::-1]
+    """Of each corpus the most accurate cell that does not leak, whatever its protocol; corpora in the order given."""
+    best: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.missing_folds > 0, -cell.correct.mean())):
+        if not cell.leaks:
+            best.setdefault(cell.dataset, cell)
+    return [best[dataset] for dataset in datasets(cells) if dataset in best]
+
+
+def datasets(cells: Sequence[Cell]) -> list[str]:
+    """Labels of the corpora, in the order given."""
+    return list(dict.fromkeys(cell.dataset for cell in cells))
 
 
 def place(cell: Cell) -> dict[str, Any]:
@@ -131,28 +143,40 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
         "Accuracy of the first less that of the second on the same tracks under the same seeds; 95 % intervals by "
         "bootstrap. McNemar's test is exact where tracks are independent, else adjusted for what the protocol keeps "
         "together and for tracks scored under several seeds; Holm's correction is over the pairs of a corpus and "
-        "protocol. The corrected resampled t-test (Nadeau and Bengio) compares folds, and needs two or more."
+        "protocol. It takes the trained models as they are; the corrected resampled t-test (Nadeau and Bengio), over "
+        "two folds or more, asks whether other training tracks would have told the same."
     )
     return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), columns, note)
 
 
 def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
-    hits = pd.concat([_hits(first).rename("first"), _hits(second).rename("second")], axis=1, join="inner")
+    hits, cluster = paired(first, second)
     if hits.empty:
         return None
-    group = first.predictions.drop_duplicates("track").set_index("track")["group"]
-    cluster = hits.index.get_level_values("track").map(group)
-    test = mcnemar(hits["first"].to_numpy(), hits["second"].to_numpy(), cluster.to_numpy())
-    difference = ClusterBootstrap(cluster).mean(hits["first"] - hits["second"])
+    test = mcnemar(hits["first"].to_numpy(), hits["second"].to_numpy(), cluster)
     return {
         "first": first.label,
         "second": second.label,
-        **difference.columns("difference"),
+        **ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy()).columns("difference"),
         "only_first": test.only_a,
         "only_second": test.only_b,
         "p": test.p_value,
+        "exact": test.exact,
         "tracks": hits.index.get_level_values("track").nunique(),
     } | _compared_by_folds(first, second)
+
+
+def paired(first: Cell, second: Cell) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Both cells' share of right verdicts on the tracks and seeds that both have, and what is resampled with each.
+
+    Returns:
+        Columns first and second, indexed by track and seeds; and (row,) int64, groups of the cell that keeps more
+        tracks together, such as artists.
+    """
+    hits = pd.concat([_hits(first).rename("first"), _hits(second).rename("second")], axis=1, join="inner")
+    tracks = hits.index.get_level_values("track")
+    kept_together = [tracks.map(cell.group_of_track) for cell in (first, second)]
+    return hits, np.asarray(min(kept_together, key=lambda group: group.nunique()), np.int64)
 
 
 def _hits(cell: Cell) -> "pd.Series[float]":
@@ -166,34 +190,32 @@ def _split_seed(cell: Cell) -> "pd.Series[int]":
 
 
 def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
-    key = ["fold", "seed", "split_seed"]
-    runs = first.runs.merge(second.runs, on=key, suffixes=("", "_other"))
-    missing = dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
-    if len(runs) < 2 or runs["num_train"].eq(0).any():
-        return missing
+    """The corrected resampled t-test over folds that both have; NaN where they are no folds of one division."""
+    runs = first.runs.merge(second.runs, on=["fold", "seed", "split_seed"], suffixes=("", "_other"))
+    folds, val_folds = (first.facts[name] for name in ("folds", "val_folds"))
+    if second.facts["folds"] != folds or runs["fold"].nunique() < 2:
+        return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
     difference = runs["accuracy"] - runs["accuracy_other"]
-    test = corrected_t_test(difference.to_numpy(), runs["num_train"].mean(), runs["num_test"].mean())
-    return {
-        "t_difference": test.mean,
-        "t_difference_low": test.low,
-        "t_difference_high": test.high,
-        "t_p": test.p_value,
-    }
+    # shares of units, not of tracks: under a leak a track stands in several parts
+    test = corrected_t_test(difference.to_numpy(), (1 - 1 / folds) * (1 - 1 / val_folds), 1 / folds)
+    return Estimate(test.mean, test.low, test.high).columns("t_difference") | {"t_p": test.p_value}
 
 
 def comparison_matrix(table: Table) -> list[Table]:
-    """The comparison as a matrix per corpus and protocol: row less column in points, a star where p (Holm) is small."""
+    """The comparison as a matrix per corpus and protocol: row less column in points, a star where p is small."""
     matrices = []
     for number, ((dataset, split), pairs) in enumerate(table.frame.groupby(["dataset", "split"], sort=False)):
         names = list(dict.fromkeys([*pairs["first"], *pairs["second"]]))
         frame = pd.DataFrame("", index=names, columns=names)
         for pair in pairs.itertuples():
-            star = "*" if pair.p_holm < _SIGNIFICANT else ""
+            star = "" if pair.p_holm >= _SIGNIFICANT else "**" if pair.t_p < _SIGNIFICANT else "*"
             frame.loc[pair.first, pair.second] = written(pair.difference, "points") + star
             frame.loc[pair.second, pair.first] = written(-pair.difference, "points") + star
+        frame.insert(0, "dataset", dataset)
+        frame.insert(1, "split", split)
         columns = (Column("model", ""), *(Column(name, name) for name in names))
         title = f"Row less column, in points: {dataset}, {split}"
-        note = f"A star: p (McNemar, Holm) below {_SIGNIFICANT}."
+        note = f"A star: p (McNemar, Holm) below {_SIGNIFICANT}; two: that of the corrected t-test too."
         name = f"comparison_matrix_{number}" if number else "comparison_matrix"
         matrices.append(Table(name, title, frame.rename_axis("model").reset_index(), columns, note))
     return matrices

@@ -45,17 +45,13 @@ def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, 
     slices = timeline.drop_duplicates("track").sort_values("track")
     slices = slices.groupby("genre", group_keys=False).head(_MOST_PER_GENRE)
     keep = ["track", "start_seconds", "stop_seconds", "genre", "predicted", "certainty"]
-    items = slices[keep].assign(audio=slices["track"].map(urls), model=_title(cell))
+    items = slices[keep].assign(audio=slices["track"].map(urls), model=cell.title)
     return [dict(row) for row in items.to_dict(orient="records")]
-
-
-def _title(cell: Cell) -> str:
-    return f"{cell.label}, {cell.dataset}, {cell.split}"
 
 
 def listening_genres(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]]) -> list[str]:
     """What may be guessed: the genres of the items' model; empty where there are no items."""
-    return next((cell.genres for cell in cells if items and _title(cell) == items[0]["model"]), [])
+    return next((cell.genres for cell in cells if items and cell.title == items[0]["model"]), [])
 
 
 def _rival(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
@@ -97,7 +93,7 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
     again = answers.duplicated(["person", "track", "start_seconds", "model"])
     notes = [f"{int(again.sum())} slices of {path} were answered twice; the first answer counts"] if again.any() else []
     answers = answers[~again].drop(columns=["genre", "predicted"], errors="ignore")
-    return _with_truth(answers, path, {_title(cell): cell for cell in cells}), notes
+    return _with_truth(answers, path, {cell.title: cell for cell in cells}), notes
 
 
 def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) -> pd.DataFrame:
@@ -122,13 +118,13 @@ def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) ->
 
 def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
     """Every person's row beside the model's on the same slices, and both confusion matrices."""
-    genres = listening_genres(cells, answers.head(1).to_dict(orient="records"))
     exhibits = [people_table(answers)]
-    for person, own in answers.groupby("person"):
-        for who, column in ((str(person), "guess"), ("the model, same slices", "predicted")):
+    for (person, model), own in answers.groupby(["person", "model"]):
+        genres = next(cell.genres for cell in cells if cell.title == model)
+        for who, column in ((str(person), "guess"), (f"{model}, the same slices", "predicted")):
             counts = pd.crosstab(own["genre"], own[column]).reindex(index=genres, columns=genres, fill_value=0)
-            name = f"listener_{len(exhibits)}"
-            exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, f"Confusion: {who}"))
+            name, where = f"listener_{len(exhibits)}", {"who": who}
+            exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, f"Confusion: {who}", where))
     text = (
         "Guesses of people who heard single slices, and the model's verdict on the same slices. Few slices make wide "
         "intervals, and people who know the corpus, or learn from the answers that the test shows, do better than a "

@@ -3,20 +3,19 @@
 Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", Table 1, Figure 1, and sections 6.1 and 6.2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from genregrid.metrics.interval import Estimate
+from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
 from genregrid.report.figure import certainty_against_recall, learning_curves
-from genregrid.report.grid import Cell
-from genregrid.report.leaderboard import PLACE, groups, honest_cells, place
-from genregrid.report.reference import Reference
+from genregrid.report.grid import Cell, among_three
+from genregrid.report.leaderboard import PLACE, groups, honest_cells, one_hot, place
+from genregrid.report.reference import Reference, caveat
 
 #: Models side by side in one table; more are no longer read.
 MOST_COLUMNS = 8
@@ -24,7 +23,6 @@ _SCORES = ("precision", "recall", "f1")
 _TABLE1_NOTE = (
     "By track, in per cent; all folds and seeds pooled, 95 % intervals in brackets. F1 is that of the pooled tracks."
 )
-_PAPER_NOTE = " 'Paper' is as printed, of a single division that is not told; 'less paper' in points."
 
 
 def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section:
@@ -69,55 +67,76 @@ def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:
     return figures
 
 
-def genre_scores(cell: Cell) -> dict[tuple[str, str], Estimate]:
-    """Accuracy, under ("accuracy", "all"), and precision, recall and F1 of each genre, of the pooled test tracks.
+def genre_scores(
+    frame: pd.DataFrame, genres: list[str], bootstrap: ClusterBootstrap
+) -> dict[tuple[str, str], Estimate]:
+    """Accuracy, under ("accuracy", "all"), and precision, recall and F1 of each genre, of pooled tracks or slices.
 
     A score whose denominator is zero is NaN here: nothing was predicted, so nothing is known.
+
+    Args:
+        frame: columns genre and predicted.
+        genres: names.
+        bootstrap: of the frame's rows.
     """
-    true = _one_hot(cell.predictions["genre"], cell.genres)
-    said = _one_hot(cell.predictions["predicted"], cell.genres)
+    true, said = one_hot(frame["genre"], genres), one_hot(frame["predicted"], genres)
     hit = true * said
-    estimates = cell.bootstrap.ratios(
-        np.concatenate([hit, hit, 2 * hit], axis=1), np.concatenate([said, true, said + true], axis=1)
+    estimates = bootstrap.ratios(
+        np.concatenate([hit, hit, 2 * hit], axis=1), np.concatenate([said, true, said + true], axis=1), is_share=True
     )
-    names = [(score, genre) for score in _SCORES for genre in cell.genres]
-    return {("accuracy", "all"): cell.bootstrap.mean(cell.correct)} | dict(zip(names, estimates, strict=True))
+    names = [(score, genre) for score in _SCORES for genre in genres]
+    accuracy = bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy())
+    return {("accuracy", "all"): accuracy} | dict(zip(names, estimates, strict=True))
 
 
-def _one_hot(names: "pd.Series[str]", genres: list[str]) -> NDArray[np.float64]:
-    """(prediction, genre) 0 or 1."""
-    return np.asarray(names.to_numpy()[:, None] == np.array(genres, dtype=object)[None], np.float64)
+def _by_slice(cell: Cell) -> tuple[pd.DataFrame, ClusterBootstrap]:
+    """What a model of single slices says of each test slice, and the bootstrap over groups of tracks."""
+    return cell.timeline, ClusterBootstrap(cell.timeline["track"].map(cell.group_of_track).to_numpy())
+
+
+def _votes(cell: Cell) -> bool:
+    """Whether single slices are heard, and a track has several of them to vote."""
+    return cell.hears_slices and len(cell.timeline) > len(cell.predictions)
 
 
 def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where: str) -> Table:
     """Cells of one corpus and protocol side by side, with the paper's figures where a reference has them.
 
-    Columns of the frame are metric, genre, and for each cell its label, with ``_low``, ``_high``, and where there is a
-    reference ``_paper`` and ``_less_paper``.
+    Columns of the frame are dataset, split, metric, genre, and for each cell its label, with ``_low``, ``_high``, and
+    where there is a reference ``_paper`` and ``_less_paper``. Where the paper counted slices, ours are by slice too.
     """
     genres = list(dict.fromkeys(genre for cell in cells for genre in cell.genres))
     rows = [("accuracy", "all"), *((score, genre) for score in _SCORES for genre in genres)]
     frame = pd.DataFrame(rows, columns=["metric", "genre"])
+    frame.insert(0, "dataset", cells[0].dataset)
+    frame.insert(1, "split", cells[0].split)
     columns = [Column("metric", "score"), Column("genre", "genre")]
-    for cell in cells:
-        scores = genre_scores(cell)
+    for label, scores, printed in (column for cell in cells for column in _table1_columns(cell, reference)):
         known = [scores.get(row, Estimate(np.nan, np.nan, np.nan)) for row in rows]
-        frame[cell.label] = [estimate.value for estimate in known]
-        frame[f"{cell.label}_low"] = [estimate.low for estimate in known]
-        frame[f"{cell.label}_high"] = [estimate.high for estimate in known]
-        columns.append(Column(cell.label, cell.label, "percent"))
-        printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
-        if printed:
-            frame[f"{cell.label}_paper"] = [printed.get(row, np.nan) for row in rows]
-            frame[f"{cell.label}_less_paper"] = frame[cell.label] - frame[f"{cell.label}_paper"]
-            columns.append(Column(f"{cell.label}_paper", "paper", "percent"))
-            columns.append(Column(f"{cell.label}_less_paper", "less paper", "points"))
-    note = _TABLE1_NOTE
-    if any(column.title == "paper" for column in columns):
-        note += _PAPER_NOTE
-        if reference is not None and cells[0].corpus != reference.corpus:
-            note += f" It is of another corpus, {reference.corpus}: differences are between corpora as well as models."
+        frame[label] = [estimate.value for estimate in known]
+        frame[f"{label}_low"] = [estimate.low for estimate in known]
+        frame[f"{label}_high"] = [estimate.high for estimate in known]
+        columns.append(Column(label, label, "percent"))
+        if printed and reference is not None:
+            frame[f"{label}_paper"] = [printed.get(row, np.nan) for row in rows]
+            frame[f"{label}_less_paper"] = frame[label] - frame[f"{label}_paper"]
+            columns.append(Column(f"{label}_paper", reference.name, "percent"))
+            columns.append(Column(f"{label}_less_paper", f"less {reference.name}", "points"))
+    note = " ".join([_TABLE1_NOTE, caveat(cells, reference)]).strip()
     return Table(name, f"The paper's Table 1 on {where}", frame, tuple(columns), note)
+
+
+def _table1_columns(
+    cell: Cell, reference: Reference | None
+) -> Iterator[tuple[str, dict[tuple[str, str], Estimate], dict[tuple[str, str], float]]]:
+    """Label, our scores and the printed ones, by track, and by slice where the reference counted slices."""
+    printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
+    yield cell.label, genre_scores(cell.predictions, cell.genres, cell.bootstrap), printed
+    if reference is not None and _votes(cell):
+        printed = reference.scores(cell.model, cell.slice_seconds, "slice")
+        if printed:
+            frame, bootstrap = _by_slice(cell)
+            yield f"{cell.label} by slice", genre_scores(frame, cell.genres, bootstrap), printed
 
 
 def _curves(cell: Cell) -> pd.DataFrame:
@@ -130,24 +149,20 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
     """How often the true genre is the first, or among the first three, by track and, where slices vote, by slice."""
     rows = []
     for cell in cells:
-        group = cell.predictions.drop_duplicates("track").set_index("track")["group"]
-        votes = cell.hears_slices and len(cell.timeline) > len(cell.predictions)
-        for level, frame in [("track", cell.predictions), *([("slice", cell.timeline)] if votes else [])]:
+        levels = [("track", cell.predictions, cell.bootstrap)]
+        levels += [("slice", *_by_slice(cell))] if _votes(cell) else []
+        for level, frame, bootstrap in levels:
             first = (frame["genre"] == frame["predicted"]).to_numpy()
-            places = [name for name in ("predicted", "second", "third") if name in frame]
-            among = frame[places].eq(frame["genre"], axis=0).any(axis=1).to_numpy()
-            bootstrap = type(cell.bootstrap)(frame["track"].map(group).to_numpy())
             rows.append(place(cell) | {"level": level, "num": len(frame)} | bootstrap.mean(first).columns("top1"))
-            rows[-1] |= bootstrap.mean(among).columns("top3") | _printed_top(cell, level, reference)
+            rows[-1] |= bootstrap.mean(among_three(frame)).columns("top3") | _printed_top(cell, level, reference)
     columns = [*PLACE, Column("level", "by"), Column("num", "n", "count")]
     columns += [Column("top1", "first %", "percent"), Column("top3", "among first three %", "percent")]
     frame = pd.DataFrame(rows)
-    if reference is not None and frame[["top1_paper"]].notna().any(axis=None):
-        columns += [
-            Column("top1_paper", "paper: first %", "percent"),
-            Column("top3_paper", "paper: three %", "percent"),
-        ]
     note = "n counts every track or slice once per run that tested it; 95 % intervals resample tracks or artists."
+    if reference is not None and frame["top1_paper"].notna().any():
+        columns.append(Column("top1_paper", f"{reference.name}: first %", "percent"))
+        columns.append(Column("top3_paper", f"{reference.name}: three %", "percent"))
+        note = f"{note} {caveat(cells, reference)}"
     return Table("top", "First and among the first three", frame, tuple(columns), note)
 
 
@@ -165,7 +180,11 @@ def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table
     """Mean certainty and recall of each true genre of every cell, with n and intervals; section 6.2's beside it."""
     frame = pd.concat([_certainty(cell) for cell in cells], ignore_index=True)
     columns = [*PLACE, Column("genre", "genre"), Column("num", "n", "count")]
-    columns += [Column("certainty", "certainty, decades", "decades"), Column("recall", "recall %", "percent")]
+    columns += [Column("certainty", "certainty, decades", "decimal"), Column("recall", "recall %", "percent")]
+    note = (
+        "Certainty is log10(p1 / p2) of the two most probable genres, in decades, averaged over the tracks of each "
+        "true genre. n counts a track once per run that tested it."
+    )
     if reference is not None:
         printed = reference.certainty.set_index(["model", "slice_seconds", "genre"])
         keys = [(cell.model, cell.slice_seconds, genre) for cell in cells for genre in cell.genres]
@@ -173,21 +192,16 @@ def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table
         frame["certainty_paper"] = found["certainty"].to_numpy()
         frame["recall_paper"] = found["recall"].to_numpy()
         if frame["certainty_paper"].notna().any():
-            columns += [
-                Column("certainty_paper", "paper: certainty", "decades"),
-                Column("recall_paper", "paper: recall %", "percent"),
-            ]
-    note = (
-        "Certainty is log10(p1 / p2) of the two most probable genres, in decades, averaged over the tracks of each "
-        "true genre. n counts a track once per run that tested it. The paper's belong to its MLP at 30 s."
-    )
+            columns.append(Column("certainty_paper", f"{reference.name}: certainty", "decimal"))
+            columns.append(Column("recall_paper", f"{reference.name}: recall %", "percent"))
+            note = f"{note} {caveat(cells, reference)}"
     return Table("certainty", "Certainty and recall by genre", frame, tuple(columns), note)
 
 
 def _certainty(cell: Cell) -> pd.DataFrame:
-    true = _one_hot(cell.predictions["genre"], cell.genres)
+    true = one_hot(cell.predictions["genre"], cell.genres)
     sure = cell.bootstrap.ratios(true * cell.predictions["certainty"].to_numpy()[:, None], true)
-    recall = cell.bootstrap.ratios(true * cell.correct[:, None], true)
+    recall = cell.bootstrap.ratios(true * cell.correct[:, None], true, is_share=True)
     rows = [
         place(cell) | {"genre": genre, "num": num} | one.columns("certainty") | other.columns("recall")
         for genre, num, one, other in zip(cell.genres, true.sum(axis=0).astype(int), sure, recall, strict=True)
@@ -203,10 +217,10 @@ def correlation_table(cells: Sequence[Cell], reference: Reference | None) -> Tab
     if reference is not None:
         printed = {"dataset": reference.corpus, "split": "not told", "model": f"the {reference.name}'s"}
         rows.append(printed | {"genres": len(reference.certainty)} | _correlation(reference.certainty).columns("rho"))
-    columns = (*PLACE, Column("genres", "genres", "count"), Column("rho", "Spearman's rho", "decades"))
+    columns = (*PLACE, Column("genres", "genres", "count"), Column("rho", "Spearman's rho", "decimal"))
     note = (
         "Rank correlation over genres between certainty and recall. The 95 % interval (Bonett and Wright 2000) takes "
-        "genres for what is sampled; ten are few."
+        "genres for what is sampled; ten are few, and beyond 0.95 it is rough."
     )
     return Table("certainty_rho", "Does certainty go with recall?", pd.DataFrame(rows), columns, note)
 
@@ -224,7 +238,9 @@ def _correlation(frame: pd.DataFrame) -> Estimate:
     if len(known) < 4 or known.nunique().min() < 2:
         return Estimate(np.nan, np.nan, np.nan)
     rho = float(spearmanr(known["certainty"], known["recall"]).statistic)
-    centre = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
+    if abs(rho) > 1 - 1e-12:  # a perfect order has no bounds here
+        return Estimate(rho, np.nan, np.nan)
+    centre = np.arctanh(rho)
     half = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(known) - 3))
     return Estimate(rho, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 

@@ -1,5 +1,6 @@
 """Published figures to compare with, as printed; the README of each folder in ``reference/`` has the source."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from genregrid.errors import UserError
+from genregrid.report.grid import Cell
 
 _FOLDER = Path(__file__).parent / "reference"
 
@@ -25,8 +27,8 @@ class Reference:
 
     Attributes:
         name: the folder in ``reference/``.
-        table: columns model, slice_seconds, metric (accuracy, precision, recall, f1), genre ("all" for accuracy) and
-            value, a fraction.
+        table: columns model, slice_seconds, level ("track" or "slice", what was counted), metric (accuracy, precision,
+            recall, f1), genre ("all" for accuracy) and value, a fraction.
         certainty: columns model, slice_seconds, genre, certainty in decades, and recall, a fraction, as printed beside
             it.
         top: columns model, slice_seconds, top1 and top3, the shares of slices whose genre is the first, or among the
@@ -47,10 +49,21 @@ class Reference:
         """Which corpus the figures are of."""
         return str(self.named["corpus"].iloc[0])
 
-    def scores(self, model: str, slice_seconds: float) -> dict[tuple[str, str], float]:
-        """Figures of one column of `table`, by metric and genre; empty where there is no such column."""
-        own = self.table[(self.table["model"] == model) & (self.table["slice_seconds"] == slice_seconds)]
+    def scores(self, model: str, slice_seconds: float, level: str = "track") -> dict[tuple[str, str], float]:
+        """Figures of one column of `table`, by metric and genre; empty where there is no such column at this level."""
+        table = self.table
+        own = table[(table["model"] == model) & (table["slice_seconds"] == slice_seconds) & (table["level"] == level)]
         return dict(zip(zip(own["metric"], own["genre"], strict=True), own["value"], strict=True))
+
+
+def caveat(cells: Sequence[Cell], reference: Reference | None) -> str:
+    """What to say beside published figures that stand by cells of another corpus, or by leaking ones."""
+    if reference is None or all(cell.corpus == reference.corpus and not cell.leaks for cell in cells):
+        return ""
+    return (
+        f"The {reference.name}'s figures are of {reference.corpus}, whatever corpus and protocol stand beside them; "
+        "how its tracks were divided is not told."
+    )
 
 
 def read_reference(name: str = "paper") -> Reference:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from genregrid.metrics.calibration import (
     brier,
+    calibrated_ece,
     calibration_gaps,
     fit_temperature,
     negative_log_likelihood,
@@ -30,7 +31,7 @@ _MOST_PANELS = 8
 
 def trust_section(cells: Sequence[Cell]) -> Section:
     """Calibration, selective prediction and conformal sets of every cell, with figures of the best of each protocol."""
-    best = {f"{cell.label}, {cell.dataset}, {cell.split}": cell for cell in best_cells(cells)[:_MOST_PANELS]}
+    best = {cell.title: cell for cell in best_cells(cells)[:_MOST_PANELS]}
     bins = {name: reliability(np.exp(cell.log_probs.max(axis=1)), cell.correct) for name, cell in best.items()}
     curves = {
         name: risk_coverage(cell.predictions["certainty"].to_numpy(), cell.correct)[:2] for name, cell in best.items()
@@ -46,7 +47,9 @@ def trust_section(cells: Sequence[Cell]) -> Section:
         "Calibration asks whether a model that says 70 % is right in 70 % of cases. Sorting asks whether it is surer "
         "where it is right, so that doubtful tracks can be left to a listener. A conformal set names as many genres as "
         f"are needed to hold the true one in {100 * _LEVEL:.0f} % of cases, which is promised only where test tracks "
-        "are like those of validation. Temperatures and thresholds are fitted on each run's validation tracks."
+        "and validation tracks are drawn alike, one by one: under artist they are not, as an artist's tracks come "
+        "together. Temperatures and thresholds are fitted on each run's validation tracks, by which its epoch was "
+        "chosen too."
     )
     return Section("trust", "How far to trust it", text, tuple(exhibits))
 
@@ -82,21 +85,23 @@ def calibration_table(cells: Sequence[Cell]) -> Table:
             row = place(cell) | {"probabilities": name, "num": len(cell.correct), "temperature": np.median(used)}
             row |= cell.bootstrap.mean(negative_log_likelihood(log_probs, cell.genre)).columns("nll")
             row |= cell.bootstrap.mean(brier(log_probs, cell.genre)).columns("brier")
-            rows.append(row | cell.bootstrap.distance(gaps).columns("ece"))
+            row |= cell.bootstrap.distance(gaps).columns("ece")
+            rows.append(row | {"ece_calibrated": calibrated_ece(np.exp(log_probs.max(axis=1)))})
     columns = (
         *PLACE,
         Column("probabilities", "probabilities"),
         Column("num", "n", "count"),
-        Column("temperature", "temperature", "decades"),
-        Column("nll", "NLL, nats", "number"),
-        Column("brier", "Brier", "number"),
+        Column("temperature", "temperature", "decimal"),
+        Column("nll", "NLL, nats", "fine"),
+        Column("brier", "Brier", "fine"),
         Column("ece", "ECE %", "percent"),
+        Column("ece_calibrated", "if calibrated", "percent"),
     )
     note = (
         "NLL: mean negative log-likelihood of the true genre. Brier: squared error summed over genres, 0 to 2. ECE: "
-        "expected calibration error of the largest probability in 15 bins of equal number; it is biased upwards, and a "
-        "calibrated model reads about 4 % on 1000 tracks. Temperature: median over runs, each fitted on its validation "
-        "tracks; above 1, the model was too sure."
+        "expected calibration error of the largest probability in 15 bins of equal number. It is never 0: the last "
+        "column is what a calibrated model would read on as many independent tracks. Temperature: median over runs, "
+        "each fitted on its validation tracks; above 1, the model was too sure."
     )
     return Table("calibration", "Calibration", pd.DataFrame(rows), columns, note)
 
@@ -119,8 +124,8 @@ def sorting_table(cells: Sequence[Cell]) -> Table:
     columns = (
         *PLACE,
         Column("num", "n", "count"),
-        *(Column(f"auroc_{name}", f"AUROC: {title}", "number") for name, title in names.items()),
-        Column("augrc", "AUGRC", "number"),
+        *(Column(f"auroc_{name}", f"AUROC: {title}", "fine") for name, title in names.items()),
+        Column("augrc", "AUGRC", "fine"),
         *(
             Column(f"accuracy_{100 * c:.0f}", f"accuracy % of the surest {100 * c:.0f} %", "percent")
             for c in _COVERAGES
@@ -143,7 +148,7 @@ def conformal_table(cells: Sequence[Cell]) -> Table:
         Column("genre", "genre"),
         Column("num", "n", "count"),
         Column("coverage", "coverage %", "percent"),
-        Column("size", "genres in a set", "decades"),
+        Column("size", "genres in a set", "decimal"),
     )
     note = (
         f"Sets aimed at {100 * _LEVEL:.0f} % coverage over all genres together; by genre nothing is promised. LAC: "

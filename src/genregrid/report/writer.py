@@ -10,7 +10,7 @@ from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
 from genregrid.report.exhibit import Column, Exhibit, Section, Table
 from genregrid.report.grid import Cell, read_grid
-from genregrid.report.leaderboard import comparison, comparison_matrix, leaderboard, leaderboard_text
+from genregrid.report.leaderboard import comparison, comparison_matrix, leaderboard
 from genregrid.report.listener import listener_section, listening_genres, listening_items, people_table, read_answers
 from genregrid.report.page import render_page
 from genregrid.report.paper import paper_section
@@ -63,12 +63,12 @@ def write_report(
     sections = [_overview(cells, board), audit_section(cells, published), paper_section(cells, published)]
     sections += [_comparison(cells), trust_section(cells)]
     sections += [ambiguity_section(cells, urls, published)]
-    text = [leaderboard_text(board)]
+    text = [board.text()]
     if human is not None:
         answers, more = read_answers(human, cells)
         notes += more
         sections.insert(1, listener_section(answers, cells))
-        text += ["", _people_text(people_table(answers))]
+        text += ["", people_table(answers).text()]
     sections.append(_provenance(cells, notes))
     items = listening_items(cells, urls)
     genres = listening_genres(cells, items)
@@ -114,10 +114,6 @@ def _comparison(cells: Sequence[Cell]) -> Section:
     if table is None:
         text += " There are no two here."
     return Section("comparison", "Which differences are real", text, exhibits)
-
-
-def _people_text(table: Table) -> str:
-    return str(pd.DataFrame(table.cells, columns=[column.title for column in table.columns]).to_string(index=False))
 
 
 def _provenance(cells: Sequence[Cell], notes: Sequence[str]) -> Section:

@@ -1,0 +1,81 @@
+"""Two cells are compared on what both were tested on, and by folds only where folds are of one division."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genregrid.metrics.comparison import corrected_t_test
+from genregrid.report.grid import Cell, read_grid
+from genregrid.report.leaderboard import comparison, honest_cells, leaderboard, paired
+
+
+def only_pair(cells: list[Cell]) -> dict[str, object]:
+    table = comparison(cells)
+    assert table is not None
+    (pair,) = table.frame.to_dict(orient="records")
+    return pair
+
+
+def test_the_difference_is_that_of_the_same_tracks_and_seeds(make_grid: Callable[..., Path]) -> None:
+    cells, _ = read_grid(make_grid({"model": "a"}, {"model": "b", "skill": 0.5}))
+    pair = only_pair(cells)
+    first, second = (cell.predictions.set_index(["track", "seed"]) for cell in cells)
+    right = pd.concat([one["genre"] == one["predicted"] for one in (first, second)], axis=1)
+    assert pair["difference"] == pytest.approx(right[0].mean() - right[1].mean())
+    assert pair["only_first"] == (right[0] & ~right[1]).sum()
+    assert pair["difference_low"] < pair["difference"] < pair["difference_high"]
+    assert not pair["exact"]  # a track stands under two seeds
+
+
+def test_folds_are_compared_with_the_shares_of_their_division(make_grid: Callable[..., Path]) -> None:
+    cells, _ = read_grid(make_grid({"model": "a"}, {"model": "b", "skill": 0.5}))
+    runs = [cell.runs.set_index(["fold", "seed"])["accuracy"] for cell in cells]
+    expected = corrected_t_test((runs[0] - runs[1]).to_numpy(), 1 / 2 * 3 / 4, 1 / 2)
+    pair = only_pair(cells)
+    assert pair["t_p"] == pytest.approx(expected.p_value)
+    assert pair["t_difference"] == pytest.approx(expected.mean)
+
+
+@pytest.mark.parametrize("other", [{"folds": 3}, {"fold": 1}])
+def test_folds_of_two_divisions_or_one_fold_alone_are_not_compared(
+    make_run: Callable[..., Path], tmp_path: Path, other: dict[str, int]
+) -> None:
+    for seed in (0, 1):
+        for fold in (0, 1) if "folds" in other else (1,):
+            make_run(f"grid/a{seed}{fold}", model="a", seed=seed, fold=fold)
+            make_run(f"grid/b{seed}{fold}", **{"model": "b", "seed": seed, "fold": fold, "skill": 0.5, **other})
+    pair = only_pair(read_grid(tmp_path / "grid")[0])
+    assert np.isnan([pair["t_p"], pair["t_difference"]]).all()
+    assert pair["tracks"] > 0
+
+
+def test_what_one_of_two_cells_keeps_together_is_resampled_together(make_grid: Callable[..., Path]) -> None:
+    grid = make_grid({"model": "a"}, {"model": "b"}, seeds=1)
+    for path in grid.glob("1-*/split.csv"):
+        frame = pd.read_csv(path)
+        frame.assign(group=frame.index // 9).to_csv(path, index=False)
+    cells, _ = read_grid(grid)
+    _, cluster = paired(cells[0], cells[1])
+    assert len(np.unique(cluster)) == 4
+    _, cluster = paired(cells[1], cells[0])
+    assert len(np.unique(cluster)) == 4
+
+
+def test_honest_cells_leave_leaks_out_and_keep_the_order_of_corpora(make_grid: Callable[..., Path]) -> None:
+    grid = make_grid(
+        {"dataset": "a", "skill": 0.2},
+        {"dataset": "a", "split": "artist", "skill": 1.0},
+        {"dataset": "a", "split": "row-LEAKS", "skill": 9.0},
+        {"dataset": "b", "skill": 3.0},
+    )
+    cells, _ = read_grid(grid)
+    assert [(cell.dataset, cell.split) for cell in honest_cells(cells)] == [("a", "artist"), ("b", "track")]
+
+
+def test_every_score_of_the_leaderboard_has_an_interval(make_grid: Callable[..., Path]) -> None:
+    frame = leaderboard(read_grid(make_grid({"model": "a", "skill": 1.0}))[0]).frame
+    for name in ("accuracy", "top3", "f1_macro"):
+        assert frame[f"{name}_low"][0] < frame[name][0] <= frame[f"{name}_high"][0]
