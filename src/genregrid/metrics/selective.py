@@ -131,4 +131,6 @@ def _pairs(
 
 def _by_row(weights: ArrayLike | None, num: int) -> NDArray[np.float64]:
     """Weights (row,) or (row, resample): rows lie together in memory then, and sorting them is five times as fast."""
-    return np.ones(num) if weights is None else np.asarray(weights, float).T
+    if weights is None:
+        return np.ones(num)
+    return np.asarray(weights, np.result_type(np.asarray(weights), np.float32)).T

@@ -32,7 +32,7 @@ def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
     if cell.facts["protocol"] not in ("track", "filtered"):
         return
     split = pd.read_csv(cell.runs["folder"].iloc[0] / "split.csv", keep_default_na=False).drop_duplicates("track")
-    for _, group in split.groupby("group").filter(lambda group: group["genre"].nunique() > 1).groupby("group"):
+    for _, group in split[split.groupby("group")["genre"].transform("nunique") > 1].groupby("group"):
         for track, genre in zip(group["track"], group["genre"], strict=True):
             others = group.loc[group["genre"] != genre, "track"]
             yield str(track), f"the same sound as {', '.join(others)}"

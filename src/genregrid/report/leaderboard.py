@@ -69,7 +69,7 @@ def f1_macro(cell: Cell) -> Estimate:
     occurs = (true + said).any(axis=0)
     hits, total = (true * said)[:, occurs], (true + said)[:, occurs]
 
-    def score(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score(weights: NDArray[np.floating]) -> NDArray[np.floating]:
         """(resample,) from weights (resample, prediction)."""
         count = weights @ total
         f1 = np.divide(2 * (weights @ hits), count, out=np.full(count.shape, np.nan), where=count > 0)

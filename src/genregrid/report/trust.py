@@ -17,6 +17,7 @@ from genregrid.metrics.calibration import (
     rescale,
 )
 from genregrid.metrics.conformal import conformal_sets
+from genregrid.metrics.interval import Statistic
 from genregrid.metrics.selective import accuracy_at_coverage, augrc, auroc, confidences, risk_coverage
 from genregrid.report import figure
 from genregrid.report.exhibit import Column, Exhibit, Section, Table
@@ -111,14 +112,14 @@ def sorting_table(cells: Sequence[Cell]) -> Table:
     rows = []
     for cell in cells:
         row = place(cell) | {"num": len(cell.correct)}
-        for name, confidence in confidences(cell.log_probs).items():
-            row |= cell.bootstrap.statistic(partial(auroc, confidence, cell.correct)).columns(f"auroc_{name}")
+        known = confidences(cell.log_probs)
+        asked: dict[str, Statistic] = {f"auroc_{name}": partial(auroc, known[name], cell.correct) for name in known}
         sure = cell.predictions["certainty"].to_numpy(np.float64)
-        row |= cell.bootstrap.statistic(partial(augrc, sure, cell.correct)).columns("augrc")
+        asked["augrc"] = partial(augrc, sure, cell.correct)
         for coverage in _COVERAGES:
-            at = partial(accuracy_at_coverage, sure, cell.correct, coverage)
-            name = f"accuracy_{100 * coverage:.0f}"
-            row |= cell.bootstrap.statistic(at).columns(name)
+            asked[f"accuracy_{100 * coverage:.0f}"] = partial(accuracy_at_coverage, sure, cell.correct, coverage)
+        for name, estimate in cell.bootstrap.statistics(asked).items():
+            row |= estimate.columns(name)
         rows.append(row)
     names = {"certainty": "certainty", "max_probability": "largest p", "margin": "margin", "entropy": "entropy"}
     columns = (
