@@ -28,8 +28,8 @@ def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Tracks that repeat one of another genre, slice by slice; the `artist` protocol's groups say less."""
-    if cell.facts["protocol"] not in ("track", "filtered"):
+    """Tracks that repeat one of another genre, slice by slice; other protocols keep artists together too."""
+    if cell.facts["protocol"] != "track":
         return
     split = pd.read_csv(cell.runs["folder"].iloc[0] / "split.csv", keep_default_na=False).drop_duplicates("track")
     for _, group in split[split.groupby("group")["genre"].transform("nunique") > 1].groupby("group"):

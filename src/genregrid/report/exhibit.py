@@ -144,9 +144,9 @@ def written(value: Any, form: Form) -> str:
         case "percent" | "share":
             return f"{100 * value:.1f}"
         case "points":
-            return f"{round(100 * value, 1) + 0.0:+.1f}"  # a zero has no minus
+            return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: a zero has no minus
         case "decimal":
-            return f"{value:.2f}"
+            return f"{round(value, 2) + 0.0:.2f}"
         case "fine":
             return f"{value:.3f}"
         case "p":

@@ -172,7 +172,7 @@ def _conformal_rows(cell: Cell, method: str) -> list[dict[str, object]]:
     held, size = sets[np.arange(len(sets)), cell.genre], sets.sum(axis=1)
     true = np.eye(len(cell.genres))[cell.genre]
     true = np.concatenate([np.ones((len(true), 1)), true], axis=1)
-    coverage = cell.bootstrap.ratios(true * held[:, None], true)
+    coverage = cell.bootstrap.ratios(true * held[:, None], true, is_share=True)
     sizes = cell.bootstrap.ratios(true * size[:, None], true)
     return [
         place(cell)
