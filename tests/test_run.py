@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from genregrid.config import register_schemas
 from genregrid.errors import UserError
-from genregrid.report.leaderboard import read_leaderboard, write_leaderboard
+from genregrid.report.grid import read_grid
+from genregrid.report.leaderboard import leaderboard
 from genregrid.report.result import Result
 from genregrid.run import evaluate, train
 
@@ -84,6 +85,35 @@ def test_run_folder_keeps_the_contract(run: Trainer, tmp_path: Path) -> None:
     assert {"config.yaml", "checkpoint.ckpt", "per_genre.csv", "split.csv"} <= {p.name for p in folder.iterdir()}
 
 
+def test_validation_predictions_are_kept_and_no_test_track_is_among_them(run: Trainer, tmp_path: Path) -> None:
+    run("run")
+    split = pd.read_csv(tmp_path / "run/split.csv")
+    validation = pd.read_csv(tmp_path / "run/predictions_val.csv")
+    assert set(validation["track"]) == set(split.loc[split["part"] == "val", "track"])
+    assert set(validation["part"]) == {"val"}
+    assert list(validation.columns) == list(pd.read_csv(tmp_path / "run/predictions.csv").columns)
+
+
+def test_a_timeline_ends_with_the_verdict_of_a_model_that_hears_whole_tracks(run: Trainer, tmp_path: Path) -> None:
+    run("run", model="lstm")
+    timeline = pd.read_csv(tmp_path / "run/timeline.csv")
+    assert timeline["stop_seconds"].tolist() == (3.0 * (timeline["slice"] + 1)).tolist()
+    last = timeline.groupby("track").last()
+    predictions = pd.read_csv(tmp_path / "run/predictions.csv").set_index("track")
+    assert timeline.groupby("track").size().to_dict() == {
+        track: 3 if track == "blues.00002" else 4 for track in predictions.index
+    }
+    columns = [f"p_{genre}" for genre in GENRES]
+    pd.testing.assert_frame_equal(last[columns], predictions[columns].sort_index(), atol=1e-5)
+
+
+def test_a_timeline_of_single_slices_has_the_slices_scores(run: Trainer, tmp_path: Path) -> None:
+    result = run("run")
+    timeline = pd.read_csv(tmp_path / "run/timeline.csv")
+    right = (timeline["genre"] == timeline["predicted"]).mean()
+    assert right == pytest.approx(result.scores["test_slice/accuracy"])
+
+
 def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(run: Trainer, tmp_path: Path) -> None:
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(folder, f"seed={seed}", model="lstm")
@@ -110,7 +140,7 @@ def test_leaks_are_marked_wherever_they_go(run: Trainer, tmp_path: Path) -> None
     assert set(pd.read_csv(tmp_path / "run/per_genre.csv")["split"]) == {"row-LEAKS"}
     rescored = evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
     assert rescored.facts["leaks"] is True
-    assert "LEAKS" in write_leaderboard(tmp_path, tmp_path / "board")
+    assert "LEAKS" in leaderboard(read_grid(tmp_path)[0]).text()
 
 
 def test_evaluate_gives_the_scores_of_training_again(run: Trainer, tmp_path: Path) -> None:
@@ -282,7 +312,8 @@ def test_leaderboard_pools_folds_and_ranks_cells(run: Trainer, tmp_path: Path) -
     for fold in range(3):
         run(f"grid/good{fold}", f"split.fold={fold}", "trainer.max_epochs=10")
         run(f"grid/bad{fold}", f"split.fold={fold}", "model.learning_rate=0.000001")
-    table, notes = read_leaderboard(tmp_path / "grid")
+    cells, notes = read_grid(tmp_path / "grid")
+    table = leaderboard(cells).frame
     assert notes == []
     assert table["runs"].tolist() == [3, 3]
     assert table["tracks"].tolist() == [27, 27]
@@ -291,7 +322,7 @@ def test_leaderboard_pools_folds_and_ranks_cells(run: Trainer, tmp_path: Path) -
     hits = [pd.read_csv(tmp_path / f"grid/good{fold}/predictions.csv") for fold in range(3)]
     pooled = pd.concat(hits)
     assert table["accuracy"][0] == pytest.approx((pooled["genre"] == pooled["predicted"]).mean())
-    assert table["low"][0] <= table["accuracy"][0] <= table["high"][0]
+    assert table["accuracy_low"][0] <= table["accuracy"][0] <= table["accuracy_high"][0]
 
 
 def test_leaderboard_counts_a_repeated_run_once_and_passes_unfinished_ones_over(run: Trainer, tmp_path: Path) -> None:
@@ -299,17 +330,17 @@ def test_leaderboard_counts_a_repeated_run_once_and_passes_unfinished_ones_over(
     run("grid/second")
     run("grid/third", "seed=1")
     (tmp_path / "grid/third/run.json").unlink()
-    table, notes = read_leaderboard(tmp_path / "grid")
-    assert table["runs"].tolist() == [1]
+    cells, notes = read_grid(tmp_path / "grid")
+    assert [len(cell.runs) for cell in cells] == [1]
     assert any("not counted twice" in note for note in notes)
     assert any("has no result yet" in note for note in notes)
 
 
 def test_leaderboard_of_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no finished run"):
-        read_leaderboard(tmp_path)
+        read_grid(tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
-        read_leaderboard(tmp_path / "nowhere")
+        read_grid(tmp_path / "nowhere")
 
 
 def test_row_order_of_the_csv_does_not_matter(

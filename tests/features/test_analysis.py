@@ -226,7 +226,9 @@ def test_a_batch_gives_what_its_slices_give_alone(padding: Padding) -> None:
 def test_silence_is_as_definitions_say() -> None:
     described = {name: float(value[0]) for name, value in kaggle_descriptors(analysed("silence", "constant")).items()}
     # 100 dB below 1 in all of 128 bands, whose first cosine is 1 / sqrt(128)
-    assert described.pop("mfcc1_mean") == pytest.approx(-100 * np.sqrt(128), rel=1e-6)
+    assert described.pop("mfcc1_mean") == pytest.approx(
+        -100 * np.sqrt(128), rel=1e-5
+    )  # float32, summed in the order that the processor likes
     # the other cosines' float32 roundings do not quite cancel over the bands
     assert {name for name, value in described.items() if abs(value) > 1e-4} == set()
 

@@ -76,9 +76,15 @@ def counts_table(
     columns = (
         Column("genre", "true genre"),
         Column("num", "n", "count"),
-        *(Column(f"as {genre}", f"as {genre} %", "share") for genre in genres),
+        *(Column(f"as {genre}", genre, "share") for genre in genres),
     )
-    return Table(name, title, pd.DataFrame(values), columns, "n counts a track once per run that tested it.")
+    return Table(
+        name,
+        title,
+        pd.DataFrame(values),
+        columns,
+        "Per cent of the true genre's tracks that are taken for each. n counts a track once per run that tested it.",
+    )
 
 
 def _tree(cell: Cell, number: int) -> Figure:
