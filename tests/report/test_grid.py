@@ -113,3 +113,13 @@ def test_a_probability_that_is_no_number_marks_a_damaged_run(make_run: Callable[
     frame.to_csv(folder / "predictions.csv", index=False)
     with pytest.raises(UserError, match="probability that is no number"):
         read_grid(folder.parent)
+
+
+@pytest.mark.parametrize("damage", ["twice", "unknown"])
+def test_predictions_that_do_not_fit_their_split_mark_a_damaged_run(make_run: Callable[..., Path], damage: str) -> None:
+    folder = make_run("grid/a")
+    frame = pd.read_csv(folder / "predictions.csv")
+    frame.loc[0, "track"] = frame.loc[1, "track"] if damage == "twice" else "nobody.00000"
+    frame.to_csv(folder / "predictions.csv", index=False)
+    with pytest.raises(UserError, match=r"a track twice, or one that split\.csv lacks"):
+        read_grid(folder.parent)

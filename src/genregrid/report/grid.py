@@ -210,6 +210,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
         probs = predictions[[name for name in predictions if name.startswith("p_")]]
         if not np.isfinite(probs.to_numpy(np.float64)).all():
             raise ValueError("predictions.csv has a probability that is no number")
+        if predictions["track"].duplicated().any() or group.isna().any():
+            raise ValueError("predictions.csv has a track twice, or one that split.csv lacks")
         return {
             "dataset": facts["dataset_label"],
             "split": facts["split_label"],
