@@ -142,9 +142,10 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
     note = (
         "Accuracy of the first less that of the second on the same tracks under the same seeds; 95 % intervals by "
         "bootstrap. McNemar's test is exact where tracks are independent, else adjusted for what the protocol keeps "
-        "together and for tracks scored under several seeds, each counted as a verdict; Holm's correction "
-        "is over the pairs of a corpus and protocol. McNemar's takes the trained models as they are; the corrected resampled t-test (Nadeau and Bengio), over "
-        "two folds or more, asks whether other training tracks would have told the same."
+        "together and for tracks scored under several seeds, each counted as a verdict; Holm's correction is over the "
+        "pairs of a corpus and protocol. McNemar's takes the trained models as they are; the corrected resampled "
+        "t-test (Nadeau and Bengio), over two folds or more, asks whether other training tracks would have told the "
+        "same."
     )
     return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), columns, note)
 
