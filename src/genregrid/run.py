@@ -69,7 +69,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     config["dataset"]["recipe"] = corpus.recipe
     datamodule = _datamodule(corpus.table, split, config)
     model = _model(settings.model, corpus.table)
-    model.fit_scaler(datamodule.training_features)
+    model.transform.fit(datamodule.training_features)
     facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
     model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
     unresolved: Any = OmegaConf.to_container(cfg.dataset)
@@ -255,10 +255,14 @@ def _fit_and_test(
             trainer.fit(model, datamodule)
         except SystemExit:  # what Lightning makes of ctrl-C
             raise KeyboardInterrupt from None
+        best = checkpoint.best_model_path
+        if trainer.global_step == 0:  # an estimator takes no steps, and without one Lightning keeps no checkpoint
+            best = str(folder / f"{_CHECKPOINT}.ckpt")
+            trainer.save_checkpoint(best)
         # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
-        if checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
+        elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
             raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
-        trainer.test(model, datamodule, ckpt_path=checkpoint.best_model_path, verbose=False, weights_only=True)
+        trainer.test(model, datamodule, ckpt_path=best, verbose=False, weights_only=True)
 
 
 def _num_threads(model: GenreClassifier) -> int:
@@ -277,6 +281,7 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")  # it is the run folder
+            warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")  # an estimator has none
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 against torch 2.13
             yield
     finally:

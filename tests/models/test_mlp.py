@@ -1,11 +1,10 @@
 """The paper's MLP."""
 
 import pytest
-import torch
 
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
-from genregrid.models.mlp import MLP, masked_mean
+from genregrid.models.mlp import MLP
 
 
 def build(slice_seconds: float, **overrides: float) -> MLP:
@@ -17,11 +16,6 @@ def build(slice_seconds: float, **overrides: float) -> MLP:
 def test_hidden_size_is_the_papers(slice_seconds: float, hidden_size: int) -> None:
     weights = [tuple(weight.shape) for name, weight in build(slice_seconds).named_parameters() if "weight" in name]
     assert weights == [(hidden_size, 57), (10, hidden_size)]
-
-
-def test_mean_leaves_padding_out() -> None:
-    features = torch.tensor([[[1.0], [3.0], [float("inf")]], [[2.0], [4.0], [6.0]]])
-    assert masked_mean(features, torch.tensor([2, 3])).tolist() == [[2.0], [4.0]]
 
 
 def test_learning_rate_must_be_positive() -> None:

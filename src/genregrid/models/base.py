@@ -1,4 +1,4 @@
-"""What all models share: scaling, loss, optimiser, and scores of validation and test."""
+"""What all models share: the transform of descriptors, scores of validation and test, and what a checkpoint holds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from genregrid.errors import UserError
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.vote import track_vote
+from genregrid.models.transform import FeatureTransform
 
 #: Where a checkpoint keeps what is not weights: the model's class and where its numbers come from.
 CHECKPOINT_KEY = "genregrid"
@@ -40,24 +41,20 @@ class Scored:
 
 
 class GenreClassifier(pl.LightningModule):
-    """Base of all models: a subclass has an `__init__` that builds layers and a `forward` that uses them.
+    """Base of all models: `Network` for those that learn by gradients, `EstimatorClassifier` for scikit-learn's.
 
-    Features are standardised inside the model by buffers that `fit_scaler` sets from training slices only and that
-    travel with the weights; `forward` receives standardised features.
+    Descriptors are transformed inside the model by buffers that `transform.fit` sets from training slices only and
+    that travel with the weights.
 
     Args:
         genres: genre names in the order of the logits, at least 2.
         feature_names: names of the feature axis.
         slice_seconds: slice length in seconds.
-        learning_rate: of Adam, above 0.
-        weight_decay: L2 penalty of Adam, 0 or more.
+        transform: of the descriptors, one of `genregrid.models.transform.TRANSFORMS`.
 
     Raises:
-        UserError: a learning rate or weight decay out of range.
+        UserError: an unknown transform.
     """
-
-    feature_mean: Tensor
-    feature_scale: Tensor
 
     def __init__(
         self,
@@ -65,75 +62,28 @@ class GenreClassifier(pl.LightningModule):
         genres: Sequence[str],
         feature_names: Sequence[str],
         slice_seconds: float,
-        learning_rate: float,
-        weight_decay: float = 0.0,
+        transform: str = "standardise",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if learning_rate <= 0 or weight_decay < 0:
-            raise UserError(
-                f"model.learning_rate={learning_rate:g} must be above 0, and weight_decay={weight_decay:g} 0 or more."
-            )
         self.genres = list(genres)
         self.feature_names = list(feature_names)
         self.slice_seconds = slice_seconds
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.register_buffer("feature_mean", torch.zeros(len(feature_names)))
-        self.register_buffer("feature_scale", torch.ones(len(feature_names)))
+        self.transform = FeatureTransform(transform, feature_names)
         #: Plain values about the run that trained the weights (protocol, parts, recipe ...), kept in the checkpoint.
         self.provenance: dict[str, Any] = {}
         self.scored: Scored | None = None
-        #: One row per epoch: epoch (from 1), train/loss, train/accuracy, and the validation scores.
+        #: One row per epoch: epoch (from 1), and scores of training and validation; empty where there are no epochs.
         self.curves: list[dict[str, float]] = []
-        self._training: list[tuple[Tensor, Tensor]] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def fit_scaler(self, features: Tensor) -> None:
-        """Set mean and scale from training slices, (row, feature); a constant feature keeps scale 1."""
-        features = features.double()
-        deviation = features.std(dim=0, correction=0)
-        # a column that varies by rounding alone counts as constant
-        constant = deviation <= 1e-7 * features.abs().amax(dim=0)
-        self.feature_mean.copy_(features.mean(dim=0))
-        self.feature_scale.copy_(torch.where(constant, 1.0, deviation))
-
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre) float32, from standardised features (batch, slice, feature) and length (batch,).
-
-        Slices behind `length` are padding: zeros before, and minus mean over scale after standardising. A model must
-        leave them out; the conformance test checks it.
-        """
-        raise NotImplementedError  # every subclass has its own
-
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits of a batch of raw features, (batch, genre) float32."""
-        scaled: Tensor = self(self.standardise(batch["features"]), batch["length"])
-        return scaled
+        """Logits of a batch of raw features, (batch, genre) float32: the model's verdict, by which it is scored.
 
-    def standardise(self, features: Tensor) -> Tensor:
-        """Features minus mean, over scale, (..., feature) float32."""
-        return (features - self.feature_mean) / self.feature_scale
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
-
-    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """Cross-entropy of a batch. Nothing is logged here: a call of `log` costs as much as a small model's step."""
-        logits = self.logits(batch)
-        loss = F.cross_entropy(logits, batch["genre"])
-        self._training.append((loss.detach(), (logits.detach().argmax(dim=1) == batch["genre"]).float().mean()))
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Log `train/loss` and `train/accuracy` (means over batches, dropout on), and add the epoch to `curves`."""
-        loss, accuracy = (torch.stack(values).mean() for values in zip(*self._training, strict=True))
-        self._training.clear()
-        values = {"train/loss": loss, "train/accuracy": accuracy}
-        self.log_dict(values)
-        values |= {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
-        self.curves.append({"epoch": self.current_epoch + 1} | {name: float(value) for name, value in values.items()})
+        Slices behind `length` are padding: zeros in the batch, and any numbers once transformed. A model must leave
+        them out; the conformance test checks it.
+        """
+        raise NotImplementedError  # `Network` and `EstimatorClassifier` have theirs
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Keep a batch's logits for `on_validation_epoch_end`."""
@@ -207,6 +157,8 @@ def load_checkpoint(path: Path) -> GenreClassifier:
         if not issubclass(cls, GenreClassifier):
             raise TypeError(f"{cls.__name__} is no GenreClassifier")
         model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    except UserError:  # a model whose package is not installed
+        raise
     except Exception as error:  # torch raises half a dozen kinds for files that are no checkpoints
         raise UserError(f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}).") from error
     return model.eval()

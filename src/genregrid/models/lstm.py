@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genregrid.models.base import GenreClassifier
+from genregrid.models.network import Network
 
 
-class LSTM(GenreClassifier):
+class LSTM(Network):
     """LSTM layers, a dense layer with ReLU, dropout, and a linear layer on the state at the last slice.
 
     Args:
         hidden_size: features of the LSTM's state and of the dense layer, 1 or more.
         num_layers: LSTM layers, 1 or more.
         dropout: probability in [0, 1) of dropping a feature of the dense layer.
-        shared: arguments of `GenreClassifier`.
+        shared: arguments of `Network`.
     """
 
     def __init__(self, *, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.3, **shared: Any) -> None:
@@ -51,7 +51,10 @@ class LSTM(GenreClassifier):
 
         Padding stands behind a sequence and the LSTM runs forward, so the state at the last slice never sees it.
         """
-        states, _ = self.lstm(features)
-        last = states[torch.arange(len(length), device=length.device), length - 1]
-        logits: Tensor = self.head(last)
+        logits: Tensor = self.head(self.last_state(features, length))
         return logits
+
+    def last_state(self, features: Tensor, length: Tensor) -> Tensor:
+        """State at the last slice, (batch, hidden): what the network has made of the sequence."""
+        states: Tensor = self.lstm(features)[0]
+        return states[torch.arange(len(length), device=length.device), length - 1]

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.base import GenreClassifier
+from genregrid.models.network import Network
+from genregrid.models.pooling import masked_mean
 
 
-class MLP(GenreClassifier):
+class MLP(Network):
     """Two linear layers on the mean feature vector of a window (of one slice, as the paper trains it).
 
     Taken at its word, the paper has no activation between the layers, where its LSTM has a ReLU and says so; nor has
@@ -22,7 +23,7 @@ class MLP(GenreClassifier):
         relu: whether a ReLU stands between the layers; without it the model is a softmax regression of rank
             `hidden_size`.
         dropout: probability in [0, 1) of dropping a hidden feature.
-        shared: arguments of `GenreClassifier`.
+        shared: arguments of `Network`.
     """
 
     def __init__(
@@ -42,14 +43,3 @@ class MLP(GenreClassifier):
         """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         logits: Tensor = self.layers(masked_mean(features, length))
         return logits
-
-
-def masked_mean(features: Tensor, length: Tensor) -> Tensor:
-    """Mean over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
-    if features.shape[1] == 1:
-        return features.squeeze(1)
-    position = features.new_tensor(range(features.shape[1]))
-    inside = position < length.unsqueeze(1)
-    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is no zero
-    total = features.masked_fill(~inside.unsqueeze(2), 0.0).sum(dim=1)
-    return total / length.unsqueeze(1)

@@ -1,0 +1,71 @@
+"""A mixture of normal distributions per genre.
+
+Source: Tzanetakis and Cook, "Musical genre classification of audio signals", IEEE Transactions on Speech and Audio
+Processing 10, 2002, section IV, the Gaussian mixture model classifier.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.mixture import GaussianMixture
+
+from genregrid.errors import UserError
+from genregrid.models.estimator import EstimatorClassifier
+
+
+class MixturePerGenre(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """A GaussianMixture per genre; the genres' likelihoods, each as likely beforehand, make their probabilities.
+
+    Args:
+        num_components: normal distributions of a genre, 1 or more; fewer where it has fewer rows.
+        variance_floor: added to every variance, above 0.
+    """
+
+    def __init__(self, num_components: int = 3, variance_floor: float = 0.1) -> None:
+        self.num_components = num_components
+        self.variance_floor = variance_floor
+
+    def fit(self, vectors: NDArray[np.float32], genre: NDArray[np.int64]) -> Self:
+        """Fit a mixture to the vectors (row, feature) of each genre (row,)."""
+        self.classes_ = np.unique(genre)
+        self.mixtures_ = [self._mixture(vectors[genre == number]) for number in self.classes_]
+        return self
+
+    def _mixture(self, vectors: NDArray[np.float32]) -> GaussianMixture:
+        num = min(self.num_components, len(vectors))
+        mixture = GaussianMixture(num, covariance_type="diag", reg_covar=self.variance_floor, max_iter=200)
+        return mixture.fit(vectors.astype(np.float64))
+
+    def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities, (row, genre) float64."""
+        log = [mixture.score_samples(vectors.astype(np.float64)) for mixture in self.mixtures_]
+        return np.asarray(softmax(np.stack(log, axis=1), axis=1))
+
+
+class GMM(EstimatorClassifier):
+    """Normal distributions with diagonal covariances, several for each genre.
+
+    Args:
+        num_components: normal distributions of a genre, 1 or more.
+        variance_floor: added to every variance of transformed descriptors, above 0.
+        shared: arguments of `EstimatorClassifier`.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    def __init__(self, *, num_components: int = 3, variance_floor: float = 0.1, **shared: Any) -> None:
+        super().__init__(**shared)
+        if num_components < 1 or variance_floor <= 0:
+            raise UserError(
+                f"model.num_components={num_components}: 1 or more; and variance_floor={variance_floor:g}: above 0."
+            )
+        self.num_components = num_components
+        self.variance_floor = variance_floor
+
+    def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
+        """A fitted `MixturePerGenre`."""
+        return MixturePerGenre(self.num_components, self.variance_floor).fit(vectors, genre)

@@ -1,0 +1,36 @@
+"""A gated recurrent unit: the LSTM's lighter peer.
+
+Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genregrid.models.network import Network
+
+
+class GRU(Network):
+    """GRU layers, dropout, and a linear layer on the state at the last slice.
+
+    Args:
+        hidden_size: features of the state, 1 or more.
+        num_layers: GRU layers, 1 or more.
+        dropout: probability in [0, 1) of dropping a feature of the last state.
+        shared: arguments of `Network`.
+    """
+
+    def __init__(self, *, hidden_size: int = 128, num_layers: int = 1, dropout: float = 0.5, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.gru = nn.GRU(len(self.feature_names), hidden_size, num_layers, batch_first=True)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, len(self.genres)))
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
+
+        Padding stands behind a sequence and the GRU runs forward, so the state at the last slice never sees it.
+        """
+        states, _ = self.gru(features)
+        logits: Tensor = self.head(states[torch.arange(len(length), device=length.device), length - 1])
+        return logits

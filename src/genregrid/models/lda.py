@@ -1,0 +1,38 @@
+"""Linear discriminant analysis with a shrunken covariance.
+
+Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
+Multivariate Analysis 88, 2004, for how much it is shrunken.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from genregrid.errors import UserError
+from genregrid.models.estimator import EstimatorClassifier
+
+
+class LDA(EstimatorClassifier):
+    """A mean per genre and one covariance matrix for all.
+
+    Args:
+        shrinkage: share of the covariance, in [0, 1], that gives way to a multiple of the identity matrix; ``None``
+            takes Ledoit and Wolf's.
+        shared: arguments of `EstimatorClassifier`.
+
+    Raises:
+        UserError: shrinkage out of range.
+    """
+
+    def __init__(self, *, shrinkage: float | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        if shrinkage is not None and not 0 <= shrinkage <= 1:
+            raise UserError(f"model.shrinkage={shrinkage:g}: 0 to 1, or null to estimate it.")
+        self.shrinkage = shrinkage
+
+    def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
+        """A fitted LinearDiscriminantAnalysis."""
+        shrinkage = "auto" if self.shrinkage is None else self.shrinkage
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(vectors.astype(np.float64), genre)

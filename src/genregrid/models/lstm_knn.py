@@ -1,0 +1,32 @@
+"""The LSTM's last state into nearest neighbours (`genregrid.models.deep_features` has the source)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
+
+from genregrid.errors import UserError
+from genregrid.models.deep_features import DeepFeatureLSTM
+
+
+class LSTMKNN(DeepFeatureLSTM):
+    """k nearest neighbours among the LSTM's features.
+
+    Args:
+        num_neighbours: 1 or more; fewer where there are fewer training windows.
+        shared: arguments of `DeepFeatureLSTM`.
+
+    Raises:
+        UserError: fewer than one neighbour.
+    """
+
+    def __init__(self, *, num_neighbours: int = 10, **shared: Any) -> None:
+        super().__init__(**shared)
+        if num_neighbours < 1:
+            raise UserError(f"model.num_neighbours={num_neighbours}: 1 or more.")
+        self.num_neighbours = num_neighbours
+
+    def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
+        """A fitted KNeighborsClassifier."""
+        return KNeighborsClassifier(min(self.num_neighbours, len(vectors))).fit(vectors, genre)

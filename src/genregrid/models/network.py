@@ -1,0 +1,127 @@
+"""What all networks share: loss, optimiser, schedule, and what keeps them from learning by heart."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from genregrid.errors import UserError
+from genregrid.models.augmentation import drop_slices, mix_windows
+from genregrid.models.base import GenreClassifier
+
+
+class Network(GenreClassifier):
+    """Base of all neural networks: a subclass has an `__init__` that builds layers and a `forward` that uses them.
+
+    Args:
+        learning_rate: of Adam, above 0; with `one_cycle` the largest.
+        weight_decay: 0 or more: an L2 penalty, or with `decoupled_weight_decay` the share that a weight loses in a step
+            of learning rate 1.
+        decoupled_weight_decay: whether decay acts on the weights themselves (AdamW) rather than on their gradients.
+        one_cycle: whether the learning rate rises for three tenths of the training and then falls to nothing.
+        label_smoothing: share of the target, in [0, 1), that goes to all genres alike.
+        mixup: 0 for none, else alpha of the mixing weights (`mix_windows`); more than 0.
+        slice_dropout: probability in [0, 1) of leaving a slice out of a training window (`drop_slices`).
+        ema_decay: ``None``, or in (0, 1): validation, test and checkpoint then have an exponential moving average of
+            the weights, which keeps this share of itself in a step.
+        shared: arguments of `GenreClassifier`.
+
+    Raises:
+        UserError: a value out of its range.
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019; Smith and Topin,
+    "Super-convergence", 2019, for `one_cycle`; Szegedy et al., "Rethinking the Inception architecture", CVPR 2016,
+    section 7, for `label_smoothing`.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 0.001,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        one_cycle: bool = False,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        slice_dropout: float = 0.0,
+        ema_decay: float | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        if learning_rate <= 0 or weight_decay < 0:
+            raise UserError(
+                f"model.learning_rate={learning_rate:g} must be above 0, and weight_decay={weight_decay:g} 0 or more."
+            )
+        for name, share in {"label_smoothing": label_smoothing, "slice_dropout": slice_dropout}.items():
+            if not 0 <= share < 1:
+                raise UserError(f"model.{name}={share:g}: 0 or more, and less than 1.")
+        if mixup < 0:
+            raise UserError(f"model.mixup={mixup:g}: 0 for none, or more.")
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise UserError(f"model.ema_decay={ema_decay:g}: between 0 and 1, or null for no average.")
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.decoupled_weight_decay = decoupled_weight_decay
+        self.one_cycle = one_cycle
+        self.label_smoothing = label_smoothing
+        self.mixup = mixup
+        self.slice_dropout = slice_dropout
+        self.ema_decay = ema_decay
+        self._training: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Logits, (batch, genre) float32, from transformed features (batch, slice, feature) and length (batch,)."""
+        raise NotImplementedError  # every subclass has its own
+
+    def logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """Logits of a batch of raw features, (batch, genre) float32."""
+        logits: Tensor = self(self.transform(batch["features"]), batch["length"])
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
+        optimizer = torch.optim.Adam(
+            self.parameters(),
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            decoupled_weight_decay=self.decoupled_weight_decay,
+            fused=True,
+        )
+        if not self.one_cycle:
+            return optimizer
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=num_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Lightning's own averaging of weights, where it is asked for."""
+        if self.ema_decay is None:
+            return []
+        return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay), use_buffers=False)]  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """Cross-entropy of a batch. Nothing is logged here: a call of `log` costs as much as a small model's step."""
+        features, length, genre = self.transform(batch["features"]), batch["length"], batch["genre"]
+        target = genre
+        if self.slice_dropout:
+            features, length = drop_slices(features, length, self.slice_dropout)
+        if self.mixup:
+            probs = F.one_hot(genre, len(self.genres)).to(features.dtype)
+            features, length, target = mix_windows(features, length, probs, self.mixup)
+        logits = self(features, length)
+        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        self._training.append((loss.detach(), (logits.detach().argmax(dim=1) == genre).float().mean()))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log `train/loss` and `train/accuracy` (means over batches, dropout on), and add the epoch to `curves`."""
+        loss, accuracy = (torch.stack(values).mean() for values in zip(*self._training, strict=True))
+        self._training.clear()
+        values = {"train/loss": loss, "train/accuracy": accuracy}
+        self.log_dict(values)
+        values |= {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
+        self.curves.append({"epoch": self.current_epoch + 1} | {name: float(value) for name, value in values.items()})

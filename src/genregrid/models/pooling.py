@@ -1,0 +1,48 @@
+"""One vector of the slices of a window, padding left out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def inside(features: Tensor, length: Tensor) -> Tensor:
+    """(batch, slice) bool: which slices of (batch, slice, feature) stand before `length` (batch,)."""
+    return torch.arange(features.shape[1], device=features.device) < length.unsqueeze(1)
+
+
+def masked_mean(features: Tensor, length: Tensor) -> Tensor:
+    """Mean over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    if features.shape[1] == 1:
+        return features.squeeze(1)
+    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is no zero
+    total = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0).sum(dim=1)
+    return total / length.unsqueeze(1)
+
+
+def masked_max(features: Tensor, length: Tensor) -> Tensor:
+    """Largest over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    return features.masked_fill(~inside(features, length).unsqueeze(2), -torch.inf).amax(dim=1)
+
+
+def masked_spread(features: Tensor, length: Tensor) -> Tensor:
+    """Standard deviation over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    distance = features - masked_mean(features, length).unsqueeze(1)
+    return masked_mean(distance.square(), length).sqrt()
+
+
+def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str]) -> Tensor:
+    """The descriptors of a window as one long slice, (batch, slice, feature) -> (batch, feature), of raw descriptors.
+
+    As `genregrid.data.reslice` pools: means by their mean, variances by the law of total variance. A descriptor that is
+    neither, such as tempo, is averaged.
+    """
+    pooled = masked_mean(features.double(), length)
+    position = {name: index for index, name in enumerate(feature_names)}
+    variances = [name for name in position if name.endswith("_var") and f"{name.removesuffix('_var')}_mean" in position]
+    if not variances:
+        return pooled.to(features.dtype)
+    column = torch.tensor([position[name] for name in variances], device=features.device)
+    mean = torch.tensor([position[f"{name.removesuffix('_var')}_mean"] for name in variances], device=features.device)
+    between = masked_spread(features[..., mean].double(), length).square()
+    return pooled.index_add(1, column, between).to(features.dtype)

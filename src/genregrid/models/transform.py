@@ -1,0 +1,126 @@
+"""What is done to descriptors before a model sees them, fitted on training slices and kept in the checkpoint."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.preprocessing import PowerTransformer
+from torch import Tensor, nn
+
+from genregrid.errors import UserError
+
+TRANSFORMS = ("standardise", "log_variance", "quantile", "yeo_johnson")
+_NUM_QUANTILES = 101  # percentiles: a corpus of a thousand slices has ten between two of them
+# A variance below a thousandth of its column's median is silence; its logarithm would be an outlier of all others.
+_VARIANCE_FLOOR = 1e-3
+_FARTHEST = 10.0  # deviations
+
+
+class FeatureTransform(nn.Module):
+    """Brings every descriptor to mean 0 and deviation 1, after one of four changes of its shape.
+
+    - ``standardise``: none.
+    - ``log_variance``: the logarithm of variances (columns that end in ``_var``), no less than a thousandth of the
+      column's median.
+    - ``quantile``: the normal quantile of the share of training slices below the value, in steps of one percentile;
+      beyond the outermost training values as far as half a step, 2.6 deviations.
+    - ``yeo_johnson``: the power by which the training slices come closest to a normal distribution; a value is never
+      more than ten deviations away, as high powers of outliers have no end.
+
+    All numbers are fitted by `fit` and are buffers, so that they travel with the weights.
+
+    Args:
+        kind: one of `TRANSFORMS`.
+        feature_names: names of the feature axis.
+
+    Raises:
+        UserError: an unknown kind.
+
+    Source: Yeo and Johnson, "A new family of power transformations to improve normality or symmetry", Biometrika 87,
+    2000, for ``yeo_johnson``.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    shape: Tensor
+
+    def __init__(self, kind: str, feature_names: Sequence[str]) -> None:
+        super().__init__()
+        if kind not in TRANSFORMS:
+            raise UserError(f"model.transform={kind}: choose one of {', '.join(TRANSFORMS)}.")
+        self.kind = kind
+        self._is_variance = torch.tensor([name.endswith("_var") for name in feature_names])
+        num = len(feature_names)
+        rows = {"standardise": 0, "log_variance": 1, "quantile": _NUM_QUANTILES, "yeo_johnson": 3}[kind]
+        self.register_buffer("mean", torch.zeros(num))
+        self.register_buffer("scale", torch.ones(num))
+        # (number, feature): floors; quantiles; or mean, scale and power. Ones make each kind harmless before `fit`
+        self.register_buffer("shape", torch.ones(rows, num))
+
+    def fit(self, features: Tensor) -> None:
+        """Set all numbers from training slices, (row, feature); a constant feature becomes 0."""
+        values = features.double().numpy()
+        if self.kind == "log_variance":
+            self._set_shape(_VARIANCE_FLOOR * np.median(values, axis=0, keepdims=True))
+        elif self.kind == "quantile":
+            self._set_shape(np.quantile(values, np.linspace(0, 1, _NUM_QUANTILES), axis=0))
+        elif self.kind == "yeo_johnson":
+            mean, scale = _mean_and_scale(values)  # a power of raw values, 1e7 for some, is lost in float32
+            power = PowerTransformer(standardize=False).fit((values - mean) / scale).lambdas_
+            self._set_shape(np.stack([mean, scale, power]))
+        mean, scale = _mean_and_scale(self._shaped(features).double().numpy())
+        self.mean.copy_(torch.from_numpy(mean))
+        self.scale.copy_(torch.from_numpy(scale))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Transformed features, (..., feature) float32 of raw ones; finite wherever those are."""
+        transformed: Tensor = (self._shaped(features) - self.mean) / self.scale
+        return transformed.clamp(-_FARTHEST, _FARTHEST) if self.kind == "yeo_johnson" else transformed
+
+    def _set_shape(self, values: NDArray[np.float64]) -> None:
+        self.shape.copy_(torch.from_numpy(values))
+
+    def _shaped(self, features: Tensor) -> Tensor:
+        if self.kind == "log_variance":
+            floor = self.shape[0].clamp_min(torch.finfo(torch.float32).tiny)  # of a column that is silent throughout
+            variance = self._is_variance.to(features.device)
+            return torch.where(variance, features.maximum(floor).log(), features)
+        if self.kind == "quantile":
+            return _normal_quantile(features, self.shape)
+        if self.kind == "yeo_johnson":
+            return _yeo_johnson((features - self.shape[0]) / self.shape[1], self.shape[2])
+        return features
+
+
+def _mean_and_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each column; 1 for what varies by rounding alone."""
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    return mean, np.where(deviation <= 1e-7 * np.abs(values).max(axis=0), 1.0, deviation)
+
+
+def _normal_quantile(features: Tensor, quantiles: Tensor) -> Tensor:
+    """Quantiles of the standard normal distribution, (..., feature), by interpolation between (quantile, feature)."""
+    num = len(quantiles)
+    columns = features.reshape(-1, features.shape[-1]).T.contiguous()  # (feature, row)
+    steps = quantiles.T.contiguous()  # (feature, quantile)
+    above = torch.searchsorted(steps, columns, right=True).clamp(1, num - 1)
+    low, high = steps.gather(1, above - 1), steps.gather(1, above)
+    part = ((columns - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
+    share = ((above - 1 + part) / (num - 1)).clamp(0.5 / (num - 1), 1 - 0.5 / (num - 1))
+    normal: Tensor = torch.special.ndtri(share)
+    return normal.T.reshape(features.shape)
+
+
+def _yeo_johnson(values: Tensor, power: Tensor) -> Tensor:
+    """The transform of Yeo and Johnson's equation 2.1; (..., feature) and (feature,) -> (..., feature)."""
+    # each side is computed for all values and picked after: of the other side only zeros are handed in
+    up, down = values.clamp_min(0).log1p(), (-values).clamp_min(0).log1p()
+    return torch.where(values >= 0, _power(up, power), -_power(down, 2 - power))
+
+
+def _power(log: Tensor, power: Tensor) -> Tensor:
+    """(exp(power * log) - 1) / power, and its limit `log` where the power is 0."""
+    near_zero = power.abs() < 1e-6
+    safe = torch.where(near_zero, 1.0, power)
+    return torch.where(near_zero, log, torch.expm1(safe * log) / safe)

@@ -1,0 +1,33 @@
+"""Pooling of slices: padding is left out, and long slices are what reslice makes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from genregrid.data.reslice import reslice
+from genregrid.data.table import FeatureTable
+from genregrid.models.pooling import masked_max, masked_mean, masked_spread, pooled_slice
+
+FEATURES = torch.tensor([[[1.0], [3.0], [float("inf")]], [[2.0], [4.0], [6.0]]])
+LENGTH = torch.tensor([2, 3])
+
+
+def test_padding_is_left_out() -> None:
+    assert masked_mean(FEATURES, LENGTH).tolist() == [[2.0], [4.0]]
+    assert masked_max(FEATURES, LENGTH).tolist() == [[3.0], [6.0]]
+    assert masked_spread(FEATURES, LENGTH).flatten().tolist() == pytest.approx([1.0, (8 / 3) ** 0.5])
+
+
+def test_one_slice_has_no_spread() -> None:
+    assert masked_spread(FEATURES[:, :1], torch.tensor([1, 1])).tolist() == [[0.0], [0.0]]
+
+
+def test_a_window_pooled_is_the_slice_that_reslice_makes(make_table: Callable[..., FeatureTable]) -> None:
+    table = make_table(tracks=3, slices=4)
+    long = reslice(table, 12)
+    windows = torch.from_numpy(table.features).reshape(9, 4, -1)
+    padded = torch.nn.functional.pad(windows, (0, 0, 0, 2), value=1e6)
+    pooled = pooled_slice(padded, torch.full((9,), 4), table.feature_names)
+    same = [index for index, name in enumerate(table.feature_names) if name != "tempo"]  # a median there, a mean here
+    torch.testing.assert_close(pooled[:, same], torch.from_numpy(long.features)[:, same], atol=1e-4, rtol=1e-4)
