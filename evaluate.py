@@ -1,4 +1,4 @@
-"""Score a checkpoint (``checkpoint=PATH``) or audio with it (``audio=song.mp3``), or gather runs (``runs=FOLDER``)."""
+"""Score a checkpoint (``checkpoint=``) or audio by it (``audio=``), let runs vote (``ensemble=``), report on them."""
 
 import sys
 from pathlib import Path
@@ -24,18 +24,28 @@ register_schemas()
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
-    """Score a checkpoint or recordings with it, or gather runs, and print the result."""
-    if cfg.audio is not None and cfg.checkpoint is cfg.runs is None:
+    """Score a checkpoint or recordings with it, let runs vote, or gather them, and print the result."""
+    given = [name for name in ("checkpoint", "runs", "ensemble") if cfg[name] is not None]
+    if cfg.audio is not None and not given:
         raise UserError(f"audio={cfg.audio} needs one model to score it: give checkpoint=PATH.")
-    if (cfg.checkpoint is None) == (cfg.runs is None):
-        raise UserError("give one of checkpoint=PATH (a checkpoint.ckpt) and runs=FOLDER (a folder of runs).")
+    if len(given) != 1:
+        raise UserError(
+            "give one of checkpoint=PATH (a checkpoint.ckpt), runs=FOLDER (a folder of runs) and ensemble=[FOLDER,...] "
+            "(folders of runs that vote)."
+        )
+    if cfg.audio is not None and cfg.ensemble is not None:
+        raise UserError(f"audio={cfg.audio} needs one model to score it, and an ensemble is of many: leave one out.")
     for key in ("reference", "human"):
         if cfg.runs is None and cfg[key] is not None:
             raise UserError(f"{key}={cfg[key]} goes with runs=FOLDER: it is set beside the runs of a report.")
-    if (cfg.audio or cfg.runs) is not None and not cfg.dataset is cfg.split is cfg.seed is None:
-        what = f"audio={cfg.audio}" if cfg.runs is None else f"runs={cfg.runs}"
-        raise UserError(f"{what} is scored as it is: leave out dataset, split and seed.")
-    if cfg.runs is not None:
+    for key in ("ensemble", "runs", "audio"):
+        if cfg[key] is not None and not cfg.dataset is cfg.split is cfg.seed is None:
+            raise UserError(f"{key}={cfg[key]} is scored as it is: leave out dataset, split and seed.")
+    if cfg.ensemble is not None:
+        from genregrid.report.ensemble import ensemble
+
+        print(ensemble([cfg.ensemble] if isinstance(cfg.ensemble, str) else list(cfg.ensemble), folder))
+    elif cfg.runs is not None:
         from genregrid.gather import gather
 
         print(gather(cfg, folder))

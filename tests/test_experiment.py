@@ -100,3 +100,9 @@ def make_cfg() -> Callable[..., Any]:
             return compose("train", list(overrides), return_hydra_config=return_hydra_config)
 
     return make
+
+
+def test_the_zoo_has_every_model() -> None:
+    cfg: Any = OmegaConf.load(CONF / "experiment/zoo.yaml")
+    models = [name.strip() for name in cfg.hydra.sweeper.params.model.split(",")]
+    assert sorted(models) == sorted(path.stem for path in (CONF / "model").glob("*.yaml"))

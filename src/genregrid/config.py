@@ -41,6 +41,7 @@ class SplitConfig:
     folds: int = 5
     fold: int = 0
     val_folds: int = 8
+    val_fold: int = 0
     seed: int | None = 0  # None, in evaluation: the seed of the checkpoint's split
     allow_leak: bool = False
 
@@ -80,6 +81,7 @@ class EvaluateConfig:
 
     checkpoint: str | None = None
     runs: str | None = None
+    ensemble: Any = None  # a folder of runs, or a list of them
     audio: str | None = None
     reference: str | None = None
     human: str | None = None

@@ -469,6 +469,24 @@ def test_list_that_names_no_track_is_told(make_table: Tables, empty: str) -> Non
         split_table(make_table(), "filtered", lists=lists | {"pop.00000": empty})
 
 
+@pytest.mark.parametrize("protocol", ["track", "artist", "row"])
+def test_validation_folds_share_the_test_part_and_cover_the_rest_once(make_table: Tables, protocol: str) -> None:
+    table = make_table(tracks=20)
+    artists = {track: str(number // 2) for number, track in enumerate(table.tracks)}
+    options = {"artists": artists, "folds": 4, "fold": 1, "val_folds": 3, "allow_leak": True}
+    parts = np.stack([split_table(table, protocol, val_fold=number, **options).part for number in range(3)])
+    is_test = parts[0] == TEST
+    np.testing.assert_array_equal(parts == TEST, np.tile(is_test, (3, 1)))
+    np.testing.assert_array_equal((parts == VAL).sum(axis=0), np.where(is_test, 0, 1))
+
+
+def test_a_validation_fold_that_few_groups_cannot_make_is_refused(make_table: Tables) -> None:
+    with pytest.raises(
+        UserError, match=r"^split\.val_fold=5: here .* 4 validation folds only.*take split\.val_folds=4"
+    ):
+        split_table(make_table(tracks=6), "track", folds=3, val_folds=8, val_fold=5)
+
+
 # --- wrong arguments ----------------------------------------------------------------------------------------------
 
 
@@ -480,6 +498,7 @@ def test_list_that_names_no_track_is_told(make_table: Tables, empty: str) -> Non
         ({"fold": 5}, r"^split\.fold=5: with split\.folds=5 the folds are numbered 0 to 4\.$"),
         ({"fold": -1}, r"^split\.fold=-1: with split\.folds=5"),
         ({"val_folds": 1}, r"^split\.val_folds=1: at least 2"),
+        ({"val_fold": 8}, r"^split\.val_fold=8: with split\.val_folds=8, 0 to 7\.$"),
         ({"seed": -1}, r"^split\.seed=-1: a seed is 0 or more\.$"),
     ],
 )

@@ -67,6 +67,7 @@ def split_table(
     folds: int = 5,
     fold: int = 0,
     val_folds: int = 8,
+    val_fold: int = 0,
     seed: int = 0,
     allow_leak: bool = False,
 ) -> Split:
@@ -82,6 +83,8 @@ def split_table(
         folds: number of folds, at least 2; a fold is the test part. ``filtered`` has one fixed test part.
         fold: which fold is the test part, 0 to ``folds - 1``.
         val_folds: one in `val_folds` of what is not test becomes validation, by the same rule; at least 2.
+        val_fold: which of them, 0 to ``val_folds - 1``. Models that share a test part and differ in this have learnt
+            from all that is not test between them.
         seed: of the shuffle before the folds are drawn, at least 0.
         allow_leak: the leaking protocols refuse to run without it.
 
@@ -89,7 +92,7 @@ def split_table(
         UserError: an impossible fold, a leaking protocol not asked for by `allow_leak`, missing artists or lists, or
             too few tracks.
     """
-    _check_arguments(protocol, folds, fold, val_folds, seed, allow_leak)
+    _check_arguments(protocol, folds, fold, val_folds, val_fold, seed, allow_leak)
     duplicates = _groups_in(table, source)
     num_merged = len(table.tracks) - len(np.unique(duplicates))
     notes = [f"{num_merged} tracks repeat another one exactly and stay with it"] if num_merged else []
@@ -112,7 +115,7 @@ def split_table(
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
     unit_key = _shuffle_key(table, unit, seed)
     unit_part, used_val_folds = _fold_parts(
-        unit_genre, unit_group, unit_key, table.genres, folds, fold, val_folds, seed
+        unit_genre, unit_group, unit_key, table.genres, folds, fold, val_folds, val_fold, seed
     )
     if used_val_folds < val_folds:
         notes.append(
@@ -198,7 +201,9 @@ def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
     return f"{len(set(known))} artists; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
 
 
-def _check_arguments(protocol: str, folds: int, fold: int, val_folds: int, seed: int, allow_leak: bool) -> None:
+def _check_arguments(
+    protocol: str, folds: int, fold: int, val_folds: int, val_fold: int, seed: int, allow_leak: bool
+) -> None:
     if protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol '{protocol}': choose one of {', '.join(PROTOCOLS)}.")
     if folds < 2:
@@ -207,6 +212,8 @@ def _check_arguments(protocol: str, folds: int, fold: int, val_folds: int, seed:
         raise UserError(f"split.fold={fold}: with split.folds={folds} the folds are numbered 0 to {folds - 1}.")
     if val_folds < 2:
         raise UserError(f"split.val_folds={val_folds}: at least 2, as one of them becomes validation.")
+    if not 0 <= val_fold < val_folds:
+        raise UserError(f"split.val_fold={val_fold}: with split.val_folds={val_folds}, 0 to {val_folds - 1}.")
     if seed < 0:
         raise UserError(f"split.seed={seed}: a seed is 0 or more.")
     if protocol in LEAKING_PROTOCOLS and not allow_leak:
@@ -264,6 +271,7 @@ def _fold_parts(
     folds: int,
     fold: int,
     val_folds: int,
+    val_fold: int,
     seed: int,
 ) -> tuple[NDArray[np.int8], int]:
     """(unit,) int8: test is one of `folds`, validation one of `val_folds` of the rest, stratified and grouped.
@@ -283,8 +291,12 @@ def _fold_parts(
     rest = np.flatnonzero(~is_test)
     smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
     val_folds = max(2, min(val_folds, smallest))
-    val_fold = stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest])
-    part[rest[val_fold == 0]] = VAL
+    if val_fold >= val_folds:
+        raise UserError(
+            f"split.val_fold={val_fold}: here what is not test makes {val_folds} validation folds only, as a genre has "
+            f"no more groups of tracks; take split.val_folds={val_folds}."
+        )
+    part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == val_fold]] = VAL
     untrained = sorted(set(genre) - set(genre[part == TRAIN]))
     if untrained:
         raise UserError(

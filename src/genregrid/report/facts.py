@@ -11,7 +11,7 @@ from genregrid.config import DatasetConfig, SplitConfig
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PROTOCOLS
 
-_PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas")
+_PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
 _NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger"}
 # Keys that change where and how fast a run is, not what comes out.
@@ -28,10 +28,17 @@ def run_facts(model_name: str, config: Any) -> dict[str, Any]:
     flat = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
     settings = {key: value for key, value in flat.items() if key not in _NO_MATTER}
     return {
-        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "model": model_name,
         "seed": config["seed"],
         "settings": settings | {"dataset.include_length": config["dataset"]["include_length"]},
+        **origin(),
+    }
+
+
+def origin() -> dict[str, Any]:
+    """When and by what a run is made: started, versions, commit."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
         "commit": _commit(),
     }
@@ -52,6 +59,7 @@ def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreData
         "folds": split.folds if has_folds else 1,
         "fold": split.fold if has_folds else 0,
         "val_folds": split.val_folds if has_folds else None,
+        "val_fold": split.val_fold if has_folds else 0,
         "split_seed": split.seed,
         "num_tracks": {part: len(tracks) for part, tracks in datamodule.tracks.items()},
         "data_hashes": datamodule.table.hashes,

@@ -22,7 +22,7 @@ KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in fold and seed only, their test predictions pooled.
+    """Runs that differ in fold, validation fold and seed only, their test predictions pooled.
 
     Attributes:
         dataset: label of the corpus.
@@ -33,8 +33,8 @@ class Cell:
         settings: what else tells it apart from cells of the same model, such as ``model.hidden_size=32``.
         facts: run.json of its first run.
         config: config.yaml of its first run; empty where there is none.
-        runs: one row per run: run (from 0), folder, fold, seed, split_seed, num_train, num_test, accuracy, started,
-            commit.
+        runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
+            started, commit.
         predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed, and group,
             which tracks that the protocol keeps together share.
     """
@@ -134,7 +134,7 @@ class Cell:
 
     def _read_all(self, name: str) -> pd.DataFrame:
         paths = {run: folder / name for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True)}
-        frames = [_read_csv(path).assign(run=run) for run, path in paths.items() if path.is_file()]
+        frames = [read_run_csv(path).assign(run=run) for run, path in paths.items() if path.is_file()]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -181,7 +181,7 @@ def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
         raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
-    repeated = frame.duplicated([*KEY, "fold", "seed", "split_seed", "scored"], keep="last")
+    repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
     notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][repeated]]
     frame = frame[~repeated]
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
@@ -204,8 +204,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        predictions = _read_csv(folder / "predictions.csv")
-        groups = _read_csv(folder / "split.csv").drop_duplicates("track")
+        predictions = read_run_csv(folder / "predictions.csv")
+        groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
         group = predictions["track"].map(groups.set_index("track")["group"])
         probs = predictions[[name for name in predictions if name.startswith("p_")]]
         if not np.isfinite(probs.to_numpy(np.float64)).all():
@@ -220,6 +220,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
             "fold": facts["fold"],
             "seed": facts["seed"],
             "split_seed": facts["split_seed"],
+            "val_fold": facts.get("val_fold", 0),
             "folder": folder,
             "repeats": facts.get("trained_on") == f"{facts['dataset_label']} ({facts['split_label']})",
             "started": facts["started"],
@@ -242,8 +243,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    """A CSV of ours; a genre or track may be called `None`, `NA` or `000010`, and a loss may be missing."""
+def read_run_csv(path: Path) -> pd.DataFrame:
+    """A CSV of a run folder; a genre or track may be called `None`, `NA` or `000010`, and a loss may be missing."""
     names = dict.fromkeys(("track", "genre", "predicted", "second", "third"), str)
     return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
 
@@ -265,9 +266,10 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
-    runs = runs.sort_values(["seed", "fold"], kind="stable").assign(run=range(len(runs)))
+    runs = runs.sort_values(["seed", "fold", "val_fold"], kind="stable").assign(run=range(len(runs)))
     predictions = [frame.assign(run=run) for run, frame in zip(runs["run"], runs["predictions"], strict=True)]
-    shown = ["run", "folder", "fold", "seed", "split_seed", "num_train", "num_test", "accuracy", "started", "commit"]
+    shown = ["run", "folder", "fold", "seed", "split_seed", "val_fold"]
+    shown += ["num_train", "num_test", "accuracy", "started", "commit"]
     return Cell(
         **key,
         facts=runs["facts"].iloc[0],

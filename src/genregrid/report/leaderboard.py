@@ -192,7 +192,7 @@ def _split_seed(cell: Cell) -> "pd.Series[int]":
 
 def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
     """The corrected resampled t-test over folds that both have; NaN where they are no folds of one division."""
-    runs = first.runs.merge(second.runs, on=["fold", "seed", "split_seed"], suffixes=("", "_other"))
+    runs = first.runs.merge(second.runs, on=["fold", "val_fold", "seed", "split_seed"], suffixes=("", "_other"))
     folds, val_folds = (first.facts[name] for name in ("folds", "val_folds"))
     if second.facts["folds"] != folds or runs["fold"].nunique() < 2:
         return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)

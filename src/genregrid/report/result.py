@@ -40,9 +40,9 @@ class Result:
         validation: the same of validation tracks, on which temperatures and conformal thresholds are fitted; empty
             where nothing was trained.
         timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and what the model
-            says once it has heard that slice, in the columns of `predictions`.
+            says once it has heard that slice, in the columns of `predictions`; empty for an ensemble.
         confusion: counts of test tracks, true genre by predicted genre.
-        window_confusion: the same of test windows.
+        window_confusion: the same of test windows; ``None`` for an ensemble, whose members may hear different ones.
         split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
         group: (test track,) int64, the group of each row of `predictions`.
         curves: one row per epoch; empty where nothing was trained.
@@ -55,7 +55,7 @@ class Result:
     validation: pd.DataFrame
     timeline: pd.DataFrame
     confusion: pd.DataFrame
-    window_confusion: pd.DataFrame
+    window_confusion: pd.DataFrame | None
     split: pd.DataFrame
     group: NDArray[np.int64]
     curves: pd.DataFrame
@@ -84,7 +84,7 @@ class Result:
     def per_genre(self, level: str = "test") -> pd.DataFrame:
         """Precision, recall, F1 and certainty of each genre, at the level ``test`` (tracks) or ``test_slice``."""
         columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
-        confusion = self.confusion if level == "test" else self.window_confusion
+        confusion = self.confusion if level == "test" or self.window_confusion is None else self.window_confusion
         return pd.DataFrame({"genre": self.genres, "num": confusion.sum(axis=1).to_numpy(), **columns})
 
     def write(self, folder: Path) -> None:
@@ -92,16 +92,18 @@ class Result:
         # NaN is no JSON: the certainty of a genre without test tracks is null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
-        levels = {"track": "test", "slice": "test_slice"}
+        levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
         per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
         per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
         self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
-        self.timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+        if len(self.timeline):
+            self.timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
         if len(self.validation):
             self.validation.to_csv(folder / "predictions_val.csv", index=False, float_format="%.6g")
         self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
-        self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
+        if self.window_confusion is not None:
+            self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
         self.split.to_csv(folder / "split.csv", index=False)
         if len(self.curves):
             self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")

@@ -1,0 +1,136 @@
+"""Ensembles of runs: who votes, on which tracks, with weights from where."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genregrid.errors import UserError
+from genregrid.report.ensemble import ensemble
+from genregrid.report.grid import read_grid
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def two(make_run: Make, tmp_path: Path) -> list[str]:
+    """A good and a bad model, two folds each."""
+    for model, skill in (("good", 3.0), ("bad", 0.0)):
+        for fold in range(2):
+            make_run(f"{model}/{fold}", model=model, skill=skill, fold=fold, tracks=40)
+    return [str(tmp_path / "good"), str(tmp_path / "bad")]
+
+
+def result(folder: Path, fold: int = 0) -> Path:
+    return folder / f"drawn/ensemble-track-fold{fold}-seed0"
+
+
+def facts(folder: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((folder / "run.json").read_text())
+    return content
+
+
+def test_a_vote_is_a_run_like_any_other(two: list[str], tmp_path: Path) -> None:
+    text = ensemble(two, tmp_path / "vote")
+    assert "good 3 s" in text
+    assert "2 votes on 120 tracks" in text
+    (cell,) = read_grid(tmp_path / "vote")[0]
+    assert (cell.model, len(cell.runs), cell.missing_folds) == ("ensemble", 2, 0)
+    assert cell.corpus == "gtzan"
+    assert len(cell.predictions) == 120
+    assert len(cell.validation) > 0
+    folder = result(tmp_path / "vote")
+    names = {"metrics.json", "per_genre.csv", "predictions.csv", "predictions_val.csv", "confusion.csv", "split.csv"}
+    assert names <= {path.name for path in folder.iterdir()}
+    assert set(pd.read_csv(folder / "per_genre.csv")["level"]) == {"track"}
+    assert not [name for name in json.loads((folder / "metrics.json").read_text()) if name.startswith("test_slice")]
+
+
+def test_a_model_that_guesses_gets_little_weight(two: list[str], tmp_path: Path) -> None:
+    ensemble(two, tmp_path / "vote")
+    members = facts(result(tmp_path / "vote"))["members"]
+    assert isinstance(members, list)
+    weight = {member["model"]: member["weight"] for member in members}
+    assert weight["good 3 s"] > 0.6
+    assert sum(weight.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_and_temperatures_do_not_see_test_tracks(two: list[str], tmp_path: Path) -> None:
+    """Other answers on test tracks change the vote there and nothing that was fitted."""
+    ensemble(two, tmp_path / "before")
+    for path in (tmp_path / "good").glob("*/predictions.csv"):
+        frame = pd.read_csv(path)
+        probs = [name for name in frame if name.startswith("p_")]
+        frame[probs] = frame[probs].to_numpy()[:, ::-1]
+        frame.to_csv(path, index=False)
+    ensemble(two, tmp_path / "after")
+    before, after = (facts(result(tmp_path / name)) for name in ("before", "after"))
+    assert before["members"] == after["members"]
+    said = [pd.read_csv(result(tmp_path / name) / "predictions.csv") for name in ("before", "after")]
+    assert not said[0].equals(said[1])
+
+
+def test_runs_of_one_model_are_averaged_before_they_vote(make_run: Make, tmp_path: Path) -> None:
+    for number in range(3):
+        folder = make_run(f"seeds/{number}", seed=number, tracks=40)
+        content = facts(folder) | {"split_seed": 0}
+        (folder / "run.json").write_text(json.dumps(content))
+    ensemble([str(tmp_path / "seeds")], tmp_path / "vote")
+    said = pd.read_csv(result(tmp_path / "vote") / "predictions.csv").set_index("track")
+    runs = [pd.read_csv(tmp_path / f"seeds/{number}/predictions.csv").set_index("track") for number in range(3)]
+    probs = ["p_blues", "p_jazz", "p_rock"]
+    mean = sum(run[probs] for run in runs) / 3
+    (member,) = facts(result(tmp_path / "vote"))["members"]  # type: ignore[misc]  # a list in JSON
+    tempered = mean ** (1 / member["temperature"])  # type: ignore[has-type]
+    tempered = tempered.div(tempered.sum(axis=1), axis=0)
+    np.testing.assert_allclose(said[probs].to_numpy(), tempered.loc[said.index].to_numpy(), atol=1e-4)
+
+
+def test_a_track_that_one_member_did_not_test_is_left_out_and_said(two: list[str], tmp_path: Path) -> None:
+    path = Path(two[1]) / "0/predictions.csv"
+    frame = pd.read_csv(path)
+    frame.iloc[1:].to_csv(path, index=False)
+    text = ensemble(two, tmp_path / "vote")
+    assert "fold 0, split seed 0: 1 tracks that not every member tested were left out" in text
+    assert frame["track"].iloc[0] not in set(pd.read_csv(result(tmp_path / "vote") / "predictions.csv")["track"])
+
+
+def test_a_fold_that_a_member_lacks_is_left_out_and_said(make_run: Make, two: list[str], tmp_path: Path) -> None:
+    make_run("third/0", model="third", fold=0, tracks=40)
+    text = ensemble([*two, str(tmp_path / "third")], tmp_path / "vote")
+    assert "fold 1, split seed 0: third 3 s has no run" in text
+    assert not result(tmp_path / "vote", 1).exists()
+
+
+def test_cells_of_two_protocols_do_not_vote_together(make_run: Make, two: list[str], tmp_path: Path) -> None:
+    make_run("artist/a", model="a", split="artist")
+    make_run("artist/b", model="b", split="artist")
+    text = ensemble([*two, str(tmp_path / "artist")], tmp_path / "vote")
+    assert "split track" in text
+    assert "split artist" in text
+    members = facts(result(tmp_path / "vote"))["members"]
+    assert [member["model"] for member in members] == ["good 3 s", "bad 3 s"]  # type: ignore[union-attr]
+
+
+def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        make_run(f"leak/{model}", model=model, split="row-LEAKS")
+    text = ensemble([str(tmp_path / "leak")], tmp_path / "vote")
+    assert "row-LEAKS" in text
+    assert facts(tmp_path / "vote/drawn/ensemble-row-LEAKS-fold0-seed0")["leaks"] is True
+
+
+def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="runs=nowhere is not a folder"):
+        ensemble(["nowhere"], tmp_path / "vote")
+    with pytest.raises(UserError, match="is named twice, and would have two votes"):
+        ensemble([two[0], str(tmp_path)], tmp_path / "vote")
+    with pytest.raises(UserError, match="no two runs share a corpus, a protocol, a fold and a split seed"):
+        ensemble([str(make_run("alone/0"))], tmp_path / "vote")
+    (Path(two[0]) / "0/predictions_val.csv").unlink()
+    (Path(two[0]) / "1/predictions_val.csv").unlink()
+    with pytest.raises(UserError, match=r"have no predictions_val\.csv, on which weights are fitted"):
+        ensemble(two, tmp_path / "vote")
