@@ -73,7 +73,8 @@ def model(**arguments: Any) -> Logistic:
 
 def test_summaries_stand_side_by_side() -> None:
     batch = {"features": torch.rand(5, 4, 3), "length": torch.tensor([4, 4, 2, 1, 4])}
-    mean, spread, multi = (model(summary=name).vectors(batch) for name in ("mean", "mean_spread", "multi_resolution"))
+    names = (["mean"], ["mean", "spread"], ["pooled", "mean", "spread"])
+    mean, spread, multi = (model(summary=name).vectors(batch) for name in names)
     assert (mean.shape, spread.shape, multi.shape) == ((5, 3), (5, 6), (5, 9))
     torch.testing.assert_close(spread[:, :3], mean)
     torch.testing.assert_close(multi[:, 3:], spread)
@@ -82,9 +83,21 @@ def test_summaries_stand_side_by_side() -> None:
     torch.testing.assert_close(multi[0, 1], variance)
 
 
+def test_slices_that_are_not_summed_up_stand_one_behind_the_other() -> None:
+    batch = {"features": torch.rand(2, 4, 3), "length": torch.tensor([4, 2])}
+    vectors = model(summary=None).vectors(batch)
+    torch.testing.assert_close(vectors[0], batch["features"][0].flatten())
+    torch.testing.assert_close(vectors[1, :6], batch["features"][1, :2].flatten())
+    assert vectors[1, 6:].isnan().all()
+
+
 def test_an_unknown_summary_and_smoothing_out_of_range_are_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.summary=max: choose one of mean, mean_spread, multi_resolution"):
-        model(summary="max")
+    with pytest.raises(UserError, match=r"model\.summary=\['max'\]: a list of pooled, mean, spread"):
+        model(summary=["max"])
+    with pytest.raises(UserError, match=r"model\.summary=mean: a list of"):
+        model(summary="mean")
+    with pytest.raises(UserError, match=r"model\.whitening=0: above 0, or null"):
+        model(whitening=0.0)
     with pytest.raises(UserError, match=r"model\.smoothing=0: more than 0"):
         model(smoothing=0.0)
 
@@ -95,8 +108,8 @@ def test_an_svms_temperature_comes_from_tracks_that_it_has_not_seen() -> None:
         1e-6
     )  # two rows of a track are one: rows by chance would leak
     noise = np.random.default_rng(1).permutation(genre[::2]).repeat(2)
-    honest = fit_svm(twins, noise, track, 100.0, kernel_width=50.0)
-    alone = fit_svm(twins, noise, np.arange(len(track)), 100.0, kernel_width=50.0)
+    honest = fit_svm(twins, noise, track, 100.0, gamma=50.0)
+    alone = fit_svm(twins, noise, np.arange(len(track)), 100.0, gamma=50.0)
     assert honest.predict_proba(twins).max() < alone.predict_proba(twins).max()
 
 

@@ -7,7 +7,15 @@ import torch
 
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FeatureTable
-from genregrid.models.pooling import masked_max, masked_mean, masked_spread, pooled_slice
+from genregrid.models.pooling import (
+    late_mean,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_quantile,
+    masked_spread,
+    pooled_slice,
+)
 
 FEATURES = torch.tensor([[[1.0], [3.0], [float("inf")]], [[2.0], [4.0], [6.0]]])
 LENGTH = torch.tensor([2, 3])
@@ -16,11 +24,15 @@ LENGTH = torch.tensor([2, 3])
 def test_padding_is_left_out() -> None:
     assert masked_mean(FEATURES, LENGTH).tolist() == [[2.0], [4.0]]
     assert masked_max(FEATURES, LENGTH).tolist() == [[3.0], [6.0]]
+    assert masked_min(FEATURES, LENGTH).tolist() == [[1.0], [2.0]]
+    assert masked_quantile(FEATURES, LENGTH, 0.5).tolist() == [[2.0], [4.0]]
+    assert late_mean(FEATURES, LENGTH).tolist() == [[3.0], [5.0]]
     assert masked_spread(FEATURES, LENGTH).flatten().tolist() == pytest.approx([1.0, (8 / 3) ** 0.5])
 
 
 def test_one_slice_has_no_spread() -> None:
     assert masked_spread(FEATURES[:, :1], torch.tensor([1, 1])).tolist() == [[0.0], [0.0]]
+    assert late_mean(FEATURES, torch.tensor([1, 1])).tolist() == [[1.0], [2.0]]
 
 
 def test_a_window_pooled_is_the_slice_that_reslice_makes(make_table: Callable[..., FeatureTable]) -> None:

@@ -61,6 +61,16 @@ def test_variances_alone_are_logarithmic() -> None:
     torch.testing.assert_close(changed[:, 1], expected, atol=1e-3, rtol=1e-3)
 
 
+def test_log_takes_every_descriptor_that_is_never_negative() -> None:
+    features = draw()
+    changed = fitted("log", features)(features)
+    for column in (0, 1, 2):
+        log = features[:, column].log()
+        torch.testing.assert_close(changed[:, column], (log - log.mean()) / log.std(correction=0), atol=1e-3, rtol=1e-3)
+    plain = fitted("standardise", features)(features)
+    torch.testing.assert_close(changed[:, 3], plain[:, 3], atol=1e-5, rtol=1e-5)
+
+
 def test_a_silent_variance_is_no_outlier_of_all_others() -> None:
     features = draw()
     features[0, 1] = 0.0
@@ -90,5 +100,5 @@ def test_numbers_travel_with_the_weights() -> None:
 
 
 def test_an_unknown_transform_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.transform=log: choose one of standardise, log_variance"):
-        FeatureTransform("log", NAMES)
+    with pytest.raises(UserError, match=r"model\.transform=ln: choose one of standardise, log_variance, log"):
+        FeatureTransform("ln", NAMES)

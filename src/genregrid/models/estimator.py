@@ -1,7 +1,7 @@
 """Shell around scikit-learn's classifiers: the same batches, scores and checkpoints as networks, and no pickle."""
 
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,22 +9,48 @@ import skops.io
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
-from genregrid.models.pooling import masked_mean, masked_spread, pooled_slice
+from genregrid.models.pooling import (
+    inside,
+    late_mean,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_quantile,
+    masked_spread,
+    pooled_slice,
+)
+from genregrid.models.whitening import GenreWhitening
 
 #: Vectors (row, feature) float32, genres (row,) int64 and tracks (row,) int64 -> a fitted classifier of scikit-learn.
 Fit = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]], Any]
-SUMMARIES = ("mean", "mean_spread", "multi_resolution")
+#: What may become of the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
+SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": masked_mean,
+    "spread": masked_spread,
+    "log_spread": lambda features, length: (masked_spread(features, length) + _LEAST_SPREAD).log(),
+    "late": late_mean,
+    "lowest": masked_min,
+    "highest": masked_max,
+    "lower_quartile": lambda features, length: masked_quantile(features, length, 0.25),
+    "upper_quartile": lambda features, length: masked_quantile(features, length, 0.75),
+}
+_POOLED = "pooled"  # the one summary of raw descriptors
+_LEAST_SPREAD = 0.05  # deviations; a track of one slice has none, and a logarithm must not end
 
 # What a checkpoint may hold beyond what skops itself knows to be harmless.
 _TRUSTED = (
     "collections.OrderedDict",
     "genregrid.models.gmm.MixturePerGenre",
+    "genregrid.models.kernel.KernelRidgeClassifier",
+    "genregrid.models.kernel.SetKernelClassifier",
     "genregrid.models.kmeans.GenresOfClusters",
+    "genregrid.models.whitening.GenreWhitening",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "sklearn.calibration._CalibratedClassifier",
@@ -104,8 +130,10 @@ class EstimatorClassifier(GenreClassifier):
     than one fit it anew.
 
     Args:
-        summary: what becomes of the slices of a window: ``mean``, their mean; ``mean_spread``, their standard deviation
-            as well; ``multi_resolution``, both and in front of them the descriptors of the window as one long slice.
+        summary: what becomes of the slices of a window, side by side: names of `SUMMARIES`, and ``pooled``, the
+            descriptors of the window as one long slice. ``[pooled, mean, spread]`` is a track at two resolutions.
+            ``None``: the slices themselves, one behind the other and NaN for padding, for an estimator of sets.
+        whitening: ``None``, or above 0: vectors are whitened by how tracks differ within a genre (`GenreWhitening`).
         smoothing: share of every probability, in (0, 1), that is spread over all genres.
         shared: arguments of `GenreClassifier`.
 
@@ -113,13 +141,23 @@ class EstimatorClassifier(GenreClassifier):
         UserError: an unknown summary, or smoothing out of range.
     """
 
-    def __init__(self, *, summary: str = "mean", smoothing: float = 1e-6, **shared: Any) -> None:
+    def __init__(
+        self,
+        *,
+        summary: Sequence[str] | None = ("mean",),
+        whitening: float | None = None,
+        smoothing: float = 1e-6,
+        **shared: Any,
+    ) -> None:
         super().__init__(**shared)
-        if summary not in SUMMARIES:
-            raise UserError(f"model.summary={summary}: choose one of {', '.join(SUMMARIES)}.")
+        if summary is not None and (isinstance(summary, str) or not summary or not {*summary} <= {*SUMMARIES, _POOLED}):
+            raise UserError(f"model.summary={summary}: a list of {', '.join([_POOLED, *SUMMARIES])}, one or more.")
+        if whitening is not None and whitening <= 0:
+            raise UserError(f"model.whitening={whitening:g}: above 0, or null for none.")
         if not 0 < smoothing < 1:
             raise UserError(f"model.smoothing={smoothing:g}: more than 0 and less than 1.")
-        self.summary = summary
+        self.summary = None if summary is None else list(summary)
+        self.whitening = whitening
         self.head = EstimatorHead(len(self.genres), smoothing)
         self.automatic_optimization = False
 
@@ -129,14 +167,22 @@ class EstimatorClassifier(GenreClassifier):
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """What the estimator is given, (batch, feature), of transformed features; `summary` says how wide."""
-        features, length = self.transform(batch["features"]), batch["length"]
-        mean = masked_mean(features, length)
-        if self.summary == "mean":
-            return mean
-        parts = [mean, masked_spread(features, length)]
-        if self.summary == "multi_resolution":
-            parts.insert(0, self.transform(pooled_slice(batch["features"], length, self.feature_names)))
+        raw, length = batch["features"], batch["length"]
+        features = self.transform(raw)
+        if self.summary is None:
+            slices: Tensor = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
+            return slices.flatten(1)
+        parts = [
+            self.transform(pooled_slice(raw, length, self.feature_names))
+            if name == _POOLED
+            else SUMMARIES[name](features, length)
+            for name in self.summary
+        ]
         return torch.cat(parts, dim=1)
+
+    def front(self) -> list[Any]:
+        """What stands before an estimator that minds scales: standardising, and whitening where it is asked for."""
+        return [StandardScaler(), *([] if self.whitening is None else [GenreWhitening(self.whitening)])]
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits of a batch of raw features, (batch, genre) float32."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorClassifier
@@ -32,5 +33,6 @@ class KNN(EstimatorClassifier):
         self.num_neighbours = num_neighbours
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted KNeighborsClassifier."""
-        return KNeighborsClassifier(min(self.num_neighbours, len(vectors))).fit(vectors, genre)
+        """A fitted pipeline that ends in a KNeighborsClassifier."""
+        model = KNeighborsClassifier(min(self.num_neighbours, len(vectors)))
+        return make_pipeline(*self.front(), model).fit(vectors, genre)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorClassifier
@@ -33,6 +32,6 @@ class Logistic(EstimatorClassifier):
         self.inverse_penalty = inverse_penalty
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted pipeline of StandardScaler and LogisticRegression."""
+        """A fitted pipeline that ends in a LogisticRegression."""
         model = LogisticRegression(C=self.inverse_penalty, max_iter=2000)
-        return make_pipeline(StandardScaler(), model).fit(vectors, genre)
+        return make_pipeline(*self.front(), model).fit(vectors, genre)

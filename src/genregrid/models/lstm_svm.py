@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 
 from genregrid.errors import UserError
 from genregrid.models.deep_features import DeepFeatureLSTM
@@ -29,4 +30,4 @@ class LSTMSVM(DeepFeatureLSTM):
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
         """A fitted SVM that gives probabilities."""
-        return fit_svm(vectors, genre, track, self.inverse_penalty)
+        return fit_svm(vectors, genre, track, self.inverse_penalty, front=[StandardScaler()])

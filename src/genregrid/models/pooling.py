@@ -20,9 +20,28 @@ def masked_mean(features: Tensor, length: Tensor) -> Tensor:
     return total / length.unsqueeze(1)
 
 
+def late_mean(features: Tensor, length: Tensor) -> Tensor:
+    """Mean over the second half of the slices, (batch, slice, feature) -> (batch, feature): behind an introduction."""
+    position = torch.arange(features.shape[1], device=features.device)
+    early = position < (length // 2).unsqueeze(1)
+    sounding = features.masked_fill((early | ~inside(features, length)).unsqueeze(2), 0.0)
+    return sounding.sum(dim=1) / (length - length // 2).unsqueeze(1)
+
+
 def masked_max(features: Tensor, length: Tensor) -> Tensor:
     """Largest over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     return features.masked_fill(~inside(features, length).unsqueeze(2), -torch.inf).amax(dim=1)
+
+
+def masked_min(features: Tensor, length: Tensor) -> Tensor:
+    """Smallest over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    return -masked_max(-features, length)
+
+
+def masked_quantile(features: Tensor, length: Tensor, share: float) -> Tensor:
+    """Quantile over the slices that are not padding, (batch, slice, feature) -> (batch, feature); `share` in [0, 1]."""
+    known = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
+    return known.nanquantile(share, dim=1)
 
 
 def masked_spread(features: Tensor, length: Tensor) -> Tensor:

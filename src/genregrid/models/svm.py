@@ -4,6 +4,7 @@ Source: Cortes and Vapnik, "Support-vector networks", Machine Learning 20, 1995;
 neural networks", ICML 2017, for the temperature that makes probabilities of its decision values.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from genregrid.errors import UserError
@@ -25,26 +25,24 @@ class SVM(EstimatorClassifier):
 
     Args:
         inverse_penalty: scikit-learn's C, above 0; the smaller, the more training slices may lie on the wrong side.
-        kernel_width: of the radial kernel, above 0, in units of scikit-learn's ``gamma="scale"``, one over the number
-            of features: twice as much reaches half as far.
+        gamma: of the radial kernel, above 0, in units of one over the number of features; the larger, the nearer a
+            training vector must be to count.
         shared: arguments of `EstimatorClassifier`.
 
     Raises:
         UserError: a value that is not above 0.
     """
 
-    def __init__(self, *, inverse_penalty: float = 10.0, kernel_width: float = 1.0, **shared: Any) -> None:
+    def __init__(self, *, inverse_penalty: float = 10.0, gamma: float = 1.0, **shared: Any) -> None:
         super().__init__(**shared)
-        if inverse_penalty <= 0 or kernel_width <= 0:
-            raise UserError(
-                f"model.inverse_penalty={inverse_penalty:g} and model.kernel_width={kernel_width:g} must be above 0."
-            )
+        if inverse_penalty <= 0 or gamma <= 0:
+            raise UserError(f"model.inverse_penalty={inverse_penalty:g} and model.gamma={gamma:g} must be above 0.")
         self.inverse_penalty = inverse_penalty
-        self.kernel_width = kernel_width
+        self.gamma = gamma
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
         """A fitted SVM that gives probabilities."""
-        return fit_svm(vectors, genre, track, self.inverse_penalty, self.kernel_width)
+        return fit_svm(vectors, genre, track, self.inverse_penalty, self.gamma, self.front())
 
 
 def fit_svm(
@@ -52,16 +50,18 @@ def fit_svm(
     genre: NDArray[np.int64],
     track: NDArray[np.int64],
     inverse_penalty: float,
-    kernel_width: float = 1.0,
+    gamma: float = 1.0,
+    front: Sequence[Any] = (),
 ) -> CalibratedClassifierCV:
-    """An RBF-SVM on standardised vectors, and a temperature fitted on tracks that its like has not seen.
+    """An RBF-SVM, and a temperature fitted on tracks that its like has not seen.
 
     Args:
         vectors: (row, feature) float32.
         genre: (row,) int64.
         track: (row,) int64; rows of one track are in one of the folds that the temperature is fitted on.
         inverse_penalty: scikit-learn's C, above 0.
-        kernel_width: above 0, in units of one over the number of features.
+        gamma: above 0, in units of one over the number of features.
+        front: transformers that stand before it.
 
     Raises:
         UserError: a genre has one training track only.
@@ -70,6 +70,6 @@ def fit_svm(
     if fewest < 2:
         raise UserError("a genre has one training track only, and an SVM's probabilities take two: take another model.")
     folds = StratifiedGroupKFold(min(_CALIBRATION_FOLDS, fewest))
-    machine = make_pipeline(StandardScaler(), SVC(C=inverse_penalty, gamma=kernel_width / vectors.shape[1]))
+    machine = make_pipeline(*front, SVC(C=inverse_penalty, gamma=gamma / vectors.shape[1]))
     parts = list(folds.split(vectors, genre, groups=track))
     return CalibratedClassifierCV(machine, method="temperature", cv=parts, ensemble=False).fit(vectors, genre)

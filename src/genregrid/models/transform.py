@@ -10,19 +10,21 @@ from torch import Tensor, nn
 
 from genregrid.errors import UserError
 
-TRANSFORMS = ("standardise", "log_variance", "quantile", "yeo_johnson")
+TRANSFORMS = ("standardise", "log_variance", "log", "quantile", "yeo_johnson")
 _NUM_QUANTILES = 101  # percentiles: a corpus of a thousand slices has ten between two of them
-# A variance below a thousandth of its column's median is silence; its logarithm would be an outlier of all others.
-_VARIANCE_FLOOR = 1e-3
+# What lies below a thousandth of its column's median is silence; its logarithm would be an outlier of all others.
+_FLOOR = 1e-3
 _FARTHEST = 10.0  # deviations
 
 
 class FeatureTransform(nn.Module):
-    """Brings every descriptor to mean 0 and deviation 1, after one of four changes of its shape.
+    """Brings every descriptor to mean 0 and deviation 1, after one of five changes of its shape.
 
     - ``standardise``: none.
     - ``log_variance``: the logarithm of variances (columns that end in ``_var``), no less than a thousandth of the
       column's median.
+    - ``log``: the logarithm of variances and of every other descriptor that is 0 or more in all training slices, no
+      less than a thousandth of the column's median.
     - ``quantile``: the normal quantile of the share of training slices below the value, in steps of one percentile;
       beyond the outermost training values as far as half a step, 2.6 deviations.
     - ``yeo_johnson``: the power by which the training slices come closest to a normal distribution; a value is never
@@ -52,17 +54,20 @@ class FeatureTransform(nn.Module):
         self.kind = kind
         self._is_variance = torch.tensor([name.endswith("_var") for name in feature_names])
         num = len(feature_names)
-        rows = {"standardise": 0, "log_variance": 1, "quantile": _NUM_QUANTILES, "yeo_johnson": 3}[kind]
+        rows = {"standardise": 0, "log_variance": 1, "log": 1, "quantile": _NUM_QUANTILES, "yeo_johnson": 3}[kind]
         self.register_buffer("mean", torch.zeros(num))
         self.register_buffer("scale", torch.ones(num))
-        # (number, feature): floors; quantiles; or mean, scale and power. Ones make each kind harmless before `fit`
+        # (number, feature): floors, NaN for columns that stay as they are; quantiles; or mean, scale and power. Ones
+        # make each kind harmless before `fit`
         self.register_buffer("shape", torch.ones(rows, num))
 
     def fit(self, features: Tensor) -> None:
         """Set all numbers from training slices, (row, feature); a constant feature becomes 0."""
         values = features.double().numpy()
-        if self.kind == "log_variance":
-            self._set_shape(_VARIANCE_FLOOR * np.median(values, axis=0, keepdims=True))
+        if self.kind in ("log_variance", "log"):
+            floor = _FLOOR * np.median(values, axis=0)
+            logarithmic = self._is_variance.numpy() | ((self.kind == "log") & (values.min(axis=0) >= 0))
+            self._set_shape(np.where(logarithmic, floor, np.nan)[None])
         elif self.kind == "quantile":
             self._set_shape(np.quantile(values, np.linspace(0, 1, _NUM_QUANTILES), axis=0))
         elif self.kind == "yeo_johnson":
@@ -82,10 +87,9 @@ class FeatureTransform(nn.Module):
         self.shape.copy_(torch.from_numpy(values))
 
     def _shaped(self, features: Tensor) -> Tensor:
-        if self.kind == "log_variance":
+        if self.kind in ("log_variance", "log"):
             floor = self.shape[0].clamp_min(torch.finfo(torch.float32).tiny)  # of a column that is silent throughout
-            variance = self._is_variance.to(features.device)
-            return torch.where(variance, features.maximum(floor).log(), features)
+            return torch.where(floor.isnan(), features, features.maximum(floor).log())
         if self.kind == "quantile":
             return _normal_quantile(features, self.shape)
         if self.kind == "yeo_johnson":

@@ -1,0 +1,141 @@
+"""Kernel ridge regression onto genres, of vectors and of sets of slices.
+
+Source: Saunders, Gammerman and Vovk, "Ridge regression learning algorithm in dual variables", ICML 1998; Gaertner,
+Flach, Kowalczyk and Smola, "Multi-instance kernels", ICML 2002, for kernels of sets.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics.pairwise import rbf_kernel
+
+from genregrid.errors import UserError
+from genregrid.metrics.calibration import fit_temperature
+from genregrid.models.whitening import GenreWhitening
+
+_MOST_ROWS = 20_000  # of a kernel matrix: 3 GB
+_ROWS_AT_ONCE = 1000  # of slices, when sets are compared
+
+
+class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Regression onto one column per genre with a radial kernel, every genre of the same weight.
+
+    Probabilities are the softmax of the columns at the temperature that fits each training track best when it is left
+    out, which costs no second fit: leaving rows out of a ridge regression has a closed form.
+
+    Args:
+        gamma: of the radial kernel, in units of one over the number of features, above 0.
+        ridge: added to the kernel matrix's diagonal, above 0; the larger, the smoother.
+    """
+
+    def __init__(self, gamma: float = 1.0, ridge: float = 0.3) -> None:
+        self.gamma = gamma
+        self.ridge = ridge
+
+    def fit(
+        self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
+    ) -> Self:
+        """Solve for vectors (row, feature), genres (row,), and tracks (row,), which are left out whole.
+
+        Without tracks, rows are left out one by one.
+
+        Raises:
+            UserError: more rows than one matrix holds.
+        """
+        if len(vectors) > _MOST_ROWS:
+            raise UserError(
+                f"kernel regression solves for all {len(vectors)} training windows at once, and takes {_MOST_ROWS} at "
+                "most: take window=track, or another model."
+            )
+        self.vectors_ = self._remembered(vectors)
+        self.classes_, number = np.unique(genre, return_inverse=True)
+        count = np.bincount(number)
+        target = np.eye(len(count))[number] - 1 / len(count)
+        system = self._kernel(self.vectors_, self.vectors_)
+        system[np.diag_indices_from(system)] += self.ridge * count[number] / count.mean()
+        inverse = cho_solve(cho_factor(system, overwrite_a=True, lower=True), np.eye(len(system)))
+        self.weights_ = inverse @ target
+        left_out = target - _left_out(inverse, self.weights_, np.arange(len(number)) if track is None else track)
+        self.temperature_ = fit_temperature(left_out, number)
+        return self
+
+    def decision_function(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The regression's columns, (row, genre) float64, about 1 for the genre and 0 for others, less their mean."""
+        return np.asarray(self._kernel(self._remembered(vectors), self.vectors_) @ self.weights_)
+
+    def predict_proba(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities, (row, genre) float64."""
+        return np.asarray(softmax(self.decision_function(vectors) / self.temperature_, axis=1))
+
+    def _remembered(self, vectors: NDArray[np.floating]) -> Any:
+        return np.asarray(vectors, np.float64)
+
+    def _kernel(self, first: Any, second: Any) -> NDArray[np.float64]:
+        """(row, row) float64."""
+        return np.asarray(rbf_kernel(first, second, self.gamma / second.shape[1]))
+
+
+def _left_out(
+    inverse: NDArray[np.float64], weights: NDArray[np.float64], track: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How far each row's target is from what the regression without its track would say, (row, genre)."""
+    error = np.empty_like(weights)
+    order = np.argsort(track, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(track[order])) + 1):
+        error[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], weights[rows])
+    return error
+
+
+class SetKernelClassifier(KernelRidgeClassifier):
+    """The same with a kernel of windows: the mean radial kernel over all pairs of their slices.
+
+    A window is one row of all its slices, one behind the other; padding is NaN.
+
+    Args:
+        num_features: of a slice.
+        gamma: of the radial kernel, in units of one over the number of features, above 0.
+        ridge: added to the kernel matrix's diagonal, above 0.
+        whitening: shrinkage of `GenreWhitening`, or ``None`` for slices as they are.
+    """
+
+    def __init__(
+        self, num_features: int = 1, gamma: float = 1.0, ridge: float = 0.03, whitening: float | None = None
+    ) -> None:
+        super().__init__(gamma, ridge)
+        self.num_features = num_features
+        self.whitening = whitening
+
+    def fit(
+        self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
+    ) -> Self:
+        """Solve for windows (row, slice times feature), genres (row,), and tracks (row,), which are left out whole."""
+        self.front_ = None
+        if self.whitening is not None:
+            slices, count = self._slices(vectors)
+            self.front_ = GenreWhitening(self.whitening).fit(slices, np.repeat(genre, count))
+        return super().fit(vectors, genre, track)
+
+    def _slices(self, vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Slices (slice, feature) of all windows, and how many each window has (window,)."""
+        slices = np.asarray(vectors, np.float64).reshape(len(vectors), -1, self.num_features)
+        real = ~np.isnan(slices[:, :, 0])
+        return slices[real], real.sum(axis=1)
+
+    def _remembered(self, vectors: NDArray[np.floating]) -> Any:
+        """Slices of all windows, whitened, and how many each window has."""
+        slices, count = self._slices(vectors)
+        return [slices if self.front_ is None else self.front_.transform(slices), count]
+
+    def _kernel(self, first: Any, second: Any) -> NDArray[np.float64]:
+        (slices, count), (others, other_count) = first, second
+        # (slice, window): each slice against the mean of each other window's, some slices at a time
+        mean = np.empty((len(slices), len(other_count)))
+        for row in range(0, len(slices), _ROWS_AT_ONCE):
+            part = slice(row, row + _ROWS_AT_ONCE)
+            pairs = rbf_kernel(slices[part], others, self.gamma / self.num_features)
+            mean[part] = np.add.reduceat(pairs, np.cumsum(other_count) - other_count, axis=1) / other_count
+        return np.asarray(np.add.reduceat(mean, np.cumsum(count) - count, axis=0) / count[:, None])
