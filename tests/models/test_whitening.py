@@ -14,7 +14,7 @@ def draw() -> tuple[np.ndarray, np.ndarray]:
 
 def test_within_genres_all_directions_vary_alike() -> None:
     vectors, genre = draw()
-    white = GenreWhitening(1e-6).fit_transform(vectors, genre)
+    white = GenreWhitening(1e-9).fit_transform(vectors, genre)
     rest = white - np.stack([white[genre == number].mean(axis=0) for number in range(3)])[genre]
     covariance = rest.T @ rest / len(rest)
     np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(2), atol=1e-4)
@@ -31,7 +31,7 @@ def test_mean_square_is_one_and_much_shrinkage_is_no_whitening() -> None:
 
 def test_genres_stand_apart_where_the_noise_is_made_small() -> None:
     vectors, genre = draw()
-    white = GenreWhitening(0.01).fit_transform(vectors, genre)
+    white = GenreWhitening(1e-5).fit_transform(vectors, genre)
 
     def share_of_nearest_in_genre(values: np.ndarray) -> float:
         distance = np.linalg.norm(values[:, None] - values, axis=2) + 1e9 * np.eye(len(values))
