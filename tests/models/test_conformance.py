@@ -25,7 +25,14 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 CONFIGS = sorted((CONF / "model").glob("*.yaml"))
 GENRES = ["blues", "classical", "metal"]
 # What keeps a model from learning eight tracks by heart, and the value at which it does not.
-HOLDING_BACK = {"dropout": 0.0, "min_leaf": 1, "num_neighbours": 1, "inverse_penalty": 1000.0, "shrinkage": 0.1}
+HOLDING_BACK = {
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+    "min_leaf": 1,
+    "num_neighbours": 1,
+    "inverse_penalty": 1000.0,
+    "shrinkage": 0.1,
+}
 pytestmark = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 
 

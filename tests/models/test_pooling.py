@@ -31,7 +31,11 @@ def test_padding_is_left_out() -> None:
 
 
 def test_one_slice_has_no_spread() -> None:
-    assert masked_spread(FEATURES[:, :1], torch.tensor([1, 1])).tolist() == [[0.0], [0.0]]
+    assert masked_spread(FEATURES[:, :1], torch.tensor([1, 1])).flatten().tolist() == pytest.approx([0, 0], abs=1e-5)
+    features = torch.ones(1, 1, 1, requires_grad=True)
+    masked_spread(features, torch.tensor([1])).sum().backward()
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
     assert late_mean(FEATURES, torch.tensor([1, 1])).tolist() == [[1.0], [2.0]]
 
 

@@ -31,11 +31,13 @@ def mix_windows(features: Tensor, length: Tensor, target: Tensor, alpha: float) 
         features: (batch, slice, feature), transformed.
         length: (batch,) int64, slices that are not padding.
         target: (batch, genre) float32, probabilities.
-        alpha: of the beta distribution that the batch's mixing weight is drawn from, above 0.
+        alpha: of the beta distribution that each window's mixing weight is drawn from, above 0; a window is always the
+            larger part of its own mixture.
 
     Source: Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018.
     """
-    weight = float(torch.distributions.Beta(alpha, alpha).sample())
+    weight = torch.distributions.Beta(alpha, alpha).sample((len(length), 1)).to(features)
+    weight = weight.maximum(1 - weight)
     other = torch.randperm(len(length), device=length.device)
-    mixed = weight * features + (1 - weight) * features[other]
-    return mixed, length.minimum(length[other]), weight * target + (1 - weight) * target[other]
+    mixed = torch.lerp(features[other], features, weight.unsqueeze(2))
+    return mixed, length.minimum(length[other]), torch.lerp(target[other], target, weight)

@@ -1,17 +1,15 @@
-"""An LSTM that reads a track from both ends, and weighs its slices by what they hold.
+"""An LSTM that reads a track from both ends, and weighs its slices by what they hold (`genregrid.models.pooling`).
 
-Source: Graves and Schmidhuber, "Framewise phoneme classification with bidirectional LSTM", Neural Networks 18, 2005;
-Yang et al., "Hierarchical attention networks for document classification", NAACL 2016, section 2.2, for the weights.
+Source: Graves and Schmidhuber, "Framewise phoneme classification with bidirectional LSTM", Neural Networks 18, 2005.
 """
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from genregrid.models.network import Network
-from genregrid.models.pooling import inside
+from genregrid.models.pooling import Attention
 
 
 class BiLSTMAttention(Network):
@@ -27,9 +25,7 @@ class BiLSTMAttention(Network):
     def __init__(self, *, hidden_size: int = 128, num_layers: int = 1, dropout: float = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True, bidirectional=True)
-        self.score = nn.Sequential(
-            nn.Linear(2 * hidden_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1, bias=False)
-        )
+        self.attention = Attention(2 * hidden_size, hidden_size)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden_size, len(self.genres)))
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
@@ -40,7 +36,5 @@ class BiLSTMAttention(Network):
         else:  # packed, the backward direction begins at a sequence's own end rather than in its padding
             packed = pack_padded_sequence(features, length.cpu(), batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=num_slices)
-        # (batch, slice, 1) -> (batch, slice)
-        scores = self.score(states).squeeze(2).masked_fill(~inside(features, length), -torch.inf)
-        logits: Tensor = self.head((scores.softmax(dim=1).unsqueeze(2) * states).sum(dim=1))
+        logits: Tensor = self.head(self.attention(states, length))
         return logits

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def inside(features: Tensor, length: Tensor) -> Tensor:
@@ -47,7 +47,8 @@ def masked_quantile(features: Tensor, length: Tensor, share: float) -> Tensor:
 def masked_spread(features: Tensor, length: Tensor) -> Tensor:
     """Standard deviation over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     distance = features - masked_mean(features, length).unsqueeze(1)
-    return masked_mean(distance.square(), length).sqrt()
+    # the root of nothing has no slope, and a window may have one slice
+    return masked_mean(distance.square(), length).clamp_min(1e-12).sqrt()
 
 
 def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str]) -> Tensor:
@@ -65,3 +66,27 @@ def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str])
     mean = torch.tensor([position[f"{name.removesuffix('_var')}_mean"] for name in variances], device=features.device)
     between = masked_spread(features[..., mean].double(), length).square()
     return pooled.index_add(1, column, between).to(features.dtype)
+
+
+class Attention(nn.Module):
+    """A weighted mean over slices, the weights learnt from what each slice holds.
+
+    Args:
+        num_features: of a slice.
+        hidden_size: of the layer between a slice and its weight, 1 or more.
+
+    Source: Yang et al., "Hierarchical attention networks for document classification", NAACL 2016, section 2.2.
+    """
+
+    def __init__(self, num_features: int, hidden_size: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(
+            nn.Linear(num_features, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1, bias=False)
+        )
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """(batch, slice, feature) -> (batch, feature), padding left out."""
+        # (batch, slice, 1) -> (batch, slice)
+        scores = self.score(features).squeeze(2).masked_fill(~inside(features, length), -torch.inf)
+        pooled: Tensor = (scores.softmax(dim=1).unsqueeze(2) * features).sum(dim=1)
+        return pooled

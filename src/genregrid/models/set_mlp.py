@@ -10,30 +10,48 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.models.network import Network
-from genregrid.models.pooling import masked_max, masked_mean
+from genregrid.models.pooling import Attention, masked_max, masked_mean, masked_spread
 
 
 class SetMLP(Network):
-    """Layers for each slice, the mean and the largest over slices, and a linear layer on both.
+    """Layers for each slice; mean, largest, spread and attention over slices side by side; a layer and a linear layer.
 
     Args:
         hidden_size: features of each layer, 1 or more.
         num_layers: layers for each slice, 1 or more.
-        dropout: probability in [0, 1) of dropping a feature behind each layer.
+        dropout: probability in [0, 1) of dropping a feature before each layer behind the slices; half of it between
+            layers for slices.
+        input_dropout: probability in [0, 1) of dropping a descriptor of a slice.
         shared: arguments of `Network`.
     """
 
-    def __init__(self, *, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5, **shared: Any) -> None:
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 128,
+        num_layers: int = 2,
+        dropout: float = 0.5,
+        input_dropout: float = 0.1,
+        **shared: Any,
+    ) -> None:
         super().__init__(**shared)
         sizes = [len(self.feature_names)] + [hidden_size] * num_layers
         layers: list[nn.Module] = []
-        for i, o in pairwise(sizes):
-            layers += [nn.Linear(i, o), nn.LayerNorm(o), nn.GELU(), nn.Dropout(dropout)]
+        for number, (i, o) in enumerate(pairwise(sizes)):
+            layers += [nn.Dropout(dropout / 2 if number else input_dropout), nn.Linear(i, o), nn.GELU()]
         self.each_slice = nn.Sequential(*layers)
-        self.head = nn.Linear(2 * hidden_size, len(self.genres))
+        self.attention = Attention(hidden_size, hidden_size // 2 or 1)
+        self.head = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(4 * hidden_size, hidden_size),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_size, len(self.genres)),
+        )
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         states = self.each_slice(features)
-        logits: Tensor = self.head(torch.cat([masked_mean(states, length), masked_max(states, length)], dim=1))
+        pools = [pool(states, length) for pool in (masked_mean, masked_max, masked_spread, self.attention)]
+        logits: Tensor = self.head(torch.cat(pools, dim=1))
         return logits
