@@ -194,3 +194,11 @@ def test_the_same_seed_gives_the_same_numbers(
         fit(model, table, tmp_path / name, max_epochs=2)
         said.append(model.eval().logits(batch))
     torch.testing.assert_close(said[0], said[1], atol=0, rtol=0)
+
+
+def test_docs_have_a_paragraph_with_a_source(config: Path) -> None:
+    text = (CONF.parent / "docs/models.md").read_text(encoding="utf-8")
+    _, found, rest = text.partition(f"\n### {config.stem}\n")
+    assert found
+    paragraph = rest.partition("\n#")[0]
+    assert "*" in paragraph or "same article" in paragraph or "same paper" in paragraph

@@ -1,8 +1,8 @@
 """Clusters of slices, each named by the genres in it.
 
 The paper compares itself with a source that classifies "using k-means clustering" at 61 %. That source, Tzanetakis and
-Cook 2002, uses k-means to begin its mixtures with, and reaches 61 % with those (`genregrid.models.gmm`); this is the
-classifier that the paper's words describe.
+Cook 2002, prints 61 % for its Gaussian mixtures (`genregrid.models.gmm`); this is the classifier that the paper's words
+describe.
 
 Source: MacQueen, "Some methods for classification and analysis of multivariate observations", 1967, for k-means.
 """
