@@ -15,33 +15,12 @@ from torch import Tensor, nn
 
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
-from genregrid.models.pooling import (
-    inside,
-    late_mean,
-    masked_max,
-    masked_mean,
-    masked_min,
-    masked_quantile,
-    masked_spread,
-    pooled_slice,
-)
+from genregrid.models.pooling import SUMMARIES, inside, pooled_slice
 from genregrid.models.whitening import GenreWhitening
 
 #: Vectors (row, feature) float32, genres (row,) int64 and tracks (row,) int64 -> a fitted classifier of scikit-learn.
 Fit = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]], Any]
-#: What may become of the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
-SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean": masked_mean,
-    "spread": masked_spread,
-    "log_spread": lambda features, length: (masked_spread(features, length) + _LEAST_SPREAD).log(),
-    "late": late_mean,
-    "lowest": masked_min,
-    "highest": masked_max,
-    "lower_quartile": lambda features, length: masked_quantile(features, length, 0.25),
-    "upper_quartile": lambda features, length: masked_quantile(features, length, 0.75),
-}
 _POOLED = "pooled"  # the one summary of raw descriptors
-_LEAST_SPREAD = 0.05  # deviations; a track of one slice has none, and a logarithm must not end
 
 # What a checkpoint may hold beyond what skops itself knows to be harmless.
 _TRUSTED = (

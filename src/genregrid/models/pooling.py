@@ -1,6 +1,6 @@
 """One vector of the slices of a window, padding left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,20 @@ def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str])
     mean = torch.tensor([position[f"{name.removesuffix('_var')}_mean"] for name in variances], device=features.device)
     between = masked_spread(features[..., mean].double(), length).square()
     return pooled.index_add(1, column, between).to(features.dtype)
+
+
+_LEAST_SPREAD = 0.05  # deviations; a track of one slice has none, and a logarithm must not end
+#: What may become of the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
+SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": masked_mean,
+    "spread": masked_spread,
+    "log_spread": lambda features, length: (masked_spread(features, length) + _LEAST_SPREAD).log(),
+    "late": late_mean,
+    "lowest": masked_min,
+    "highest": masked_max,
+    "lower_quartile": lambda features, length: masked_quantile(features, length, 0.25),
+    "upper_quartile": lambda features, length: masked_quantile(features, length, 0.75),
+}
 
 
 class Attention(nn.Module):
