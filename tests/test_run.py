@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from genregrid.config import register_schemas
 from genregrid.errors import UserError
+from genregrid.report.ensemble import ensemble
 from genregrid.report.grid import read_grid
 from genregrid.report.leaderboard import leaderboard
 from genregrid.report.result import Result
@@ -143,11 +144,35 @@ def test_leaks_are_marked_wherever_they_go(run: Trainer, tmp_path: Path) -> None
     assert "LEAKS" in leaderboard(read_grid(tmp_path)[0]).text()
 
 
-def test_evaluate_gives_the_scores_of_training_again(run: Trainer, tmp_path: Path) -> None:
-    trained = run("run", "window=2", "hop_slices=1", model="lstm")
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("lstm", ("window=2", "hop_slices=1")),
+        ("knn", ("window=1",)),
+        ("set_kernel", ()),
+        ("lstm_knn", ()),
+        ("set_mlp", ("model.hidden_size=8",)),
+    ],
+)
+def test_evaluate_gives_the_scores_of_training_again(
+    run: Trainer, tmp_path: Path, model: str, overrides: tuple[str, ...]
+) -> None:
+    trained = run("run", *overrides, model=model)
     again = evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
     assert again.scores == pytest.approx(trained.scores)
     pd.testing.assert_frame_equal(again.predictions, trained.predictions)
+
+
+def test_validation_folds_are_runs_of_one_cell_that_vote_together(run: Trainer, tmp_path: Path) -> None:
+    for val_fold in range(2):
+        run(f"grid/{val_fold}", "split.val_folds=2", f"split.val_fold={val_fold}", model="lda")
+    (cell,) = read_grid(tmp_path / "grid")[0]
+    assert cell.runs["val_fold"].tolist() == [0, 1]
+    assert cell.settings == ""
+    ensemble([str(tmp_path / "grid")], tmp_path / "vote")
+    (vote,) = read_grid(tmp_path / "vote")[0]
+    assert len(vote.predictions) == 9
+    assert len(vote.validation) == 18  # what is not test, each track by the run that did not learn from it
 
 
 def test_evaluate_refuses_tracks_that_were_trained_on(run: Trainer, tmp_path: Path) -> None:

@@ -281,6 +281,8 @@ def _quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")  # it is the run folder
+            # the checkpoint's weights are the average already, and testing needs no more
+            warnings.filterwarnings("ignore", ".*WeightAveraging callback, but loading a checkpoint.*")
             warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")  # an estimator has none
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 against torch 2.13
             yield
