@@ -115,6 +115,21 @@ def test_cells_of_two_protocols_do_not_vote_together(make_run: Make, two: list[s
     assert [member["model"] for member in members] == ["good 3 s", "bad 3 s"]  # type: ignore[union-attr]
 
 
+def test_a_folder_named_twice_and_an_earlier_vote_have_one_vote_and_none(two: list[str], tmp_path: Path) -> None:
+    once = ensemble(two, tmp_path / "vote")
+    again = ensemble([*two, two[0], str(tmp_path)], tmp_path / "again")
+    assert again.startswith(once)
+    assert "ensemble 3 s, drawn, track is a vote already and has none here" in again
+
+
+def test_runs_of_one_model_in_two_folders_are_one_member(make_run: Make, tmp_path: Path) -> None:
+    for seed in range(2):
+        folder = make_run(f"{seed}/run", seed=seed, tracks=40)
+        (folder / "run.json").write_text(json.dumps(facts(folder) | {"split_seed": 0}))
+    ensemble([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "vote")
+    assert len(facts(result(tmp_path / "vote"))["members"]) == 1  # type: ignore[arg-type]  # a list in JSON
+
+
 def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
     for model in ("a", "b"):
         make_run(f"leak/{model}", model=model, split="row-LEAKS")
@@ -124,10 +139,8 @@ def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
 
 
 def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="runs=nowhere is not a folder"):
+    with pytest.raises(UserError, match="ensemble=nowhere is not a folder"):
         ensemble(["nowhere"], tmp_path / "vote")
-    with pytest.raises(UserError, match="is named twice, and would have two votes"):
-        ensemble([two[0], str(tmp_path)], tmp_path / "vote")
     with pytest.raises(UserError, match="no two runs share a corpus, a protocol, a fold and a split seed"):
         ensemble([str(make_run("alone/0"))], tmp_path / "vote")
     (Path(two[0]) / "0/predictions_val.csv").unlink()

@@ -58,9 +58,14 @@ def ensemble(folders: Sequence[str], folder: Path) -> str:
     Raises:
         UserError: a folder without runs, no two runs that go together, or runs without validation predictions.
     """
-    cells, notes = _cells(folders)
+    for name in folders:
+        if not Path(name).is_dir():
+            raise UserError(f"ensemble={name} is not a folder: give folders of runs, such as that of a multirun.")
+    cells, notes = read_grid(*map(Path, folders))
+    voted = [cell for cell in cells if "members" in cell.facts]
+    notes += [f"{cell.title} is a vote already and has none here" for cell in voted]
     text = []
-    for group in _peers(cells):
+    for group in _peers([cell for cell in cells if "members" not in cell.facts]):
         votes = [vote for division in _divisions(group) if (vote := _vote(group, division, notes)) is not None]
         for vote in votes:
             vote.result.write(_make_folder(vote.result.facts, folder))
@@ -90,31 +95,14 @@ def _make_folder(facts: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def _cells(folders: Sequence[str]) -> tuple[list[Cell], list[str]]:
-    cells: list[Cell] = []
-    notes: list[str] = []
-    for path in folders:
-        found, more = read_grid(Path(path))
-        cells += found
-        notes += more
-    seen: set[Path] = set()
-    for run in (Path(run).resolve() for cell in cells for run in cell.runs["folder"]):
-        if run in seen:
-            raise UserError(f"ensemble: {run} is named twice, and would have two votes; name each folder once.")
-        seen.add(run)
-    return cells, notes
-
-
 def _peers(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells of one corpus and protocol, with the same genres."""
-    keys = {(cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts["folds"]): None for cell in cells}
-    for key in keys:
-        yield [
-            cell
-            for cell in cells
-            if (cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts["folds"]) == key
-            and not cell.trained_on
-        ]
+    """Cells of one corpus and protocol, with the same genres and number of folds."""
+    peers: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells:
+        if not cell.trained_on:  # a checkpoint scored elsewhere has no validation tracks there
+            key = (cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts["folds"])
+            peers.setdefault(key, []).append(cell)
+    yield from peers.values()
 
 
 def _divisions(cells: Sequence[Cell]) -> list[tuple[int, int]]:

@@ -155,8 +155,8 @@ def among_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(frame[places].eq(frame["genre"], axis=0).any(axis=1))
 
 
-def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
-    """Every finished run below a folder, as cells; within a corpus and protocol, the most accurate first.
+def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
+    """Every finished run below one folder or several, as cells; within a corpus and protocol, the most accurate first.
 
     A checkpoint scored on another corpus or split is a cell of its own; scored again on its own test part it is no new
     run. A run that was made twice counts once, the later one. Cells that tested every fold come before others.
@@ -165,12 +165,15 @@ def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
         The cells, and notes on folders that were passed over.
 
     Raises:
-        UserError: the folder is missing, holds no finished run, or a damaged one.
+        UserError: a folder is missing, or they hold no finished run, or a damaged one.
     """
-    if not folder.is_dir():
-        raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
-    paths = sorted(folder.rglob("run.json"))
-    started = {p.parent for p in folder.rglob("config.yaml") if "wandb" not in p.parts}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
+    # a folder may stand inside another, or be named twice
+    paths = sorted({path.resolve(): path for folder in folders for path in folder.rglob("run.json")}.values())
+    configs = {path for folder in folders for path in folder.rglob("config.yaml")}
+    started = {path.parent for path in configs if "wandb" not in path.parts}
     unfinished = sorted(started - {p.parent for p in paths})
     notes = [f"{path} has no result yet and was passed over" for path in unfinished]
     runs = [_read_run(path.parent) for path in paths]
@@ -178,7 +181,8 @@ def read_grid(folder: Path) -> tuple[list[Cell], list[str]]:
     notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
     runs = [run for run in runs if not run["repeats"]]
     if not runs:
-        raise UserError(f"runs={folder} holds no finished run: a run folder has run.json and metrics.json.")
+        named = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"runs={named} holds no finished run: a run folder has run.json and metrics.json.")
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
     repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
