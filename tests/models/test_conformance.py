@@ -13,8 +13,6 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
 from genregrid.config import register_schemas
-from genregrid.data.datamodule import GenreDataModule
-from genregrid.data.split import split_table
 from genregrid.data.table import FEATURE_NAMES, FeatureTable
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.models.deep_features import DeepFeatureLSTM
@@ -24,6 +22,7 @@ from genregrid.models.network import Network
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CONFIGS = sorted((CONF / "model").glob("*.yaml"))
 GENRES = ["blues", "classical", "metal"]
+Fit = Callable[..., pl.Trainer]
 # What keeps a model from learning eight tracks by heart, and the value at which it does not.
 HOLDING_BACK = {
     "dropout": 0.0,
@@ -72,29 +71,6 @@ def random_batch(num_slices: int = 10, size: int = 6) -> dict[str, torch.Tensor]
         "genre": torch.arange(size) % len(GENRES),
         "track": torch.arange(size),
     }
-
-
-def fit(model: GenreClassifier, table: FeatureTable, folder: Path, max_epochs: int) -> pl.Trainer:
-    datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
-    model.transform.fit(datamodule.training_features)
-    checkpoint = pl.callbacks.ModelCheckpoint(
-        folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False
-    )
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[checkpoint],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(model, datamodule)
-    trainer.test(model, datamodule, verbose=False)
-    return trainer
 
 
 def test_yaml_keys_are_constructor_parameters(config: Path) -> None:
@@ -158,11 +134,11 @@ def test_eight_tracks_can_be_learnt_by_heart(config: Path) -> None:
 
 
 def test_checkpoint_gives_the_same_logits_again(
-    config: Path, make_table: Callable[..., FeatureTable], tmp_path: Path
+    config: Path, make_table: Callable[..., FeatureTable], fit: Fit, tmp_path: Path
 ) -> None:
     model = build(config)
     model.provenance = {"protocol": "track", "tracks": {"train": ["blues.00000"]}}
-    trainer = fit(model, make_table(genres=GENRES, tracks=6, slices=4), tmp_path, max_epochs=1)
+    trainer = fit(model, make_table(genres=GENRES, tracks=6, slices=4), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "again.ckpt")
     loaded = load_checkpoint(tmp_path / "again.ckpt")
     assert type(loaded) is type(model)
@@ -172,11 +148,9 @@ def test_checkpoint_gives_the_same_logits_again(
     torch.testing.assert_close(loaded.logits(batch), model.eval().logits(batch), atol=0, rtol=0)
 
 
-def test_model_learns_well_separated_genres(
-    config: Path, make_table: Callable[..., FeatureTable], tmp_path: Path
-) -> None:
+def test_model_learns_well_separated_genres(config: Path, make_table: Callable[..., FeatureTable], fit: Fit) -> None:
     model = build(config, **{"min_leaf": 1} if "min_leaf" in composed(config).model else {})
-    fit(model, make_table(genres=GENRES, tracks=12, slices=4), tmp_path, max_epochs=15)
+    fit(model, make_table(genres=GENRES, tracks=12, slices=4), max_epochs=15)
     assert model.scored is not None
     assert model.scored.scores["test/accuracy"] >= 0.9
     if isinstance(model, Network):
@@ -184,14 +158,12 @@ def test_model_learns_well_separated_genres(
         assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy"} <= set(model.curves[0])
 
 
-def test_the_same_seed_gives_the_same_numbers(
-    config: Path, make_table: Callable[..., FeatureTable], tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_numbers(config: Path, make_table: Callable[..., FeatureTable], fit: Fit) -> None:
     table, batch = make_table(genres=GENRES, tracks=6, slices=4), random_batch()
     said = []
-    for name in ("first", "again"):
+    for _ in range(2):
         model = build(config)
-        fit(model, table, tmp_path / name, max_epochs=2)
+        fit(model, table, max_epochs=2)
         said.append(model.eval().logits(batch))
     torch.testing.assert_close(said[0], said[1], atol=0, rtol=0)
 

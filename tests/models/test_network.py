@@ -8,14 +8,13 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from genregrid.data.datamodule import GenreDataModule
-from genregrid.data.split import split_table
 from genregrid.data.table import FEATURE_NAMES, FeatureTable
 from genregrid.errors import UserError
 from genregrid.models.base import load_checkpoint
 from genregrid.models.set_mlp import SetMLP
 
 GENRES = ["blues", "classical", "metal"]
+Fit = Callable[..., pl.Trainer]
 
 
 def build(**options: Any) -> SetMLP:
@@ -29,25 +28,6 @@ def build(**options: Any) -> SetMLP:
         input_dropout=0.0,
         **options,
     )
-
-
-def fit(model: SetMLP, table: FeatureTable, folder: Path, max_epochs: int = 3) -> pl.Trainer:
-    datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
-    model.transform.fit(datamodule.training_features)
-    trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(model, datamodule)
-    return trainer
 
 
 @pytest.mark.parametrize(
@@ -66,7 +46,7 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], sentence: str)
         build(**options)
 
 
-def test_one_cycle_rises_and_falls_to_nothing(make_table: Callable[..., FeatureTable], tmp_path: Path) -> None:
+def test_one_cycle_rises_and_falls_to_nothing(make_table: Callable[..., FeatureTable], fit: Fit) -> None:
     model = build(learning_rate=0.01, one_cycle=True)
     rates: list[float] = []
 
@@ -75,7 +55,7 @@ def test_one_cycle_rises_and_falls_to_nothing(make_table: Callable[..., FeatureT
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     model.configure_callbacks = lambda: [Watch()]  # type: ignore[method-assign]
-    fit(model, make_table(genres=GENRES, tracks=12, slices=3), tmp_path, max_epochs=10)
+    fit(model, make_table(genres=GENRES, tracks=12, slices=3), max_epochs=10)
     highest = max(range(len(rates)), key=rates.__getitem__)
     assert rates[highest] == pytest.approx(0.01, rel=0.05)
     assert 0.2 < highest / len(rates) < 0.4
@@ -116,12 +96,12 @@ def test_label_smoothing_is_torchs() -> None:
 
 
 def test_an_average_of_the_weights_is_what_a_checkpoint_has(
-    make_table: Callable[..., FeatureTable], tmp_path: Path
+    make_table: Callable[..., FeatureTable], fit: Fit, tmp_path: Path
 ) -> None:
     table = make_table(genres=GENRES, tracks=12, slices=3)
     plain, averaged = build(learning_rate=0.05), build(learning_rate=0.05, ema_decay=0.9)
     for name, model in (("plain", plain), ("averaged", averaged)):
-        fit(model, table, tmp_path).save_checkpoint(tmp_path / f"{name}.ckpt")
+        fit(model, table).save_checkpoint(tmp_path / f"{name}.ckpt")
     last, average = (load_checkpoint(tmp_path / f"{name}.ckpt").state_dict() for name in ("plain", "averaged"))
     start = build().state_dict()
     moved = [float((state["head.4.weight"] - start["head.4.weight"]).norm()) for state in (average, last)]

@@ -8,6 +8,7 @@ import torch
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FeatureTable
 from genregrid.models.pooling import (
+    last_slice,
     late_mean,
     masked_max,
     masked_mean,
@@ -23,6 +24,7 @@ LENGTH = torch.tensor([2, 3])
 
 def test_padding_is_left_out() -> None:
     assert masked_mean(FEATURES, LENGTH).tolist() == [[2.0], [4.0]]
+    assert last_slice(FEATURES, LENGTH).tolist() == [[3.0], [6.0]]
     assert masked_max(FEATURES, LENGTH).tolist() == [[3.0], [6.0]]
     assert masked_min(FEATURES, LENGTH).tolist() == [[1.0], [2.0]]
     assert masked_quantile(FEATURES, LENGTH, 0.5).tolist() == [[2.0], [4.0]]

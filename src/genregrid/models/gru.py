@@ -5,10 +5,10 @@ Source: Cho et al., "Learning phrase representations using RNN encoder-decoder",
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from genregrid.models.network import Network
+from genregrid.models.pooling import last_slice
 
 
 class GRU(Network):
@@ -31,6 +31,5 @@ class GRU(Network):
 
         Padding stands behind a sequence and the GRU runs forward, so the state at the last slice never sees it.
         """
-        states, _ = self.gru(features)
-        logits: Tensor = self.head(states[torch.arange(len(length), device=length.device), length - 1])
+        logits: Tensor = self.head(last_slice(self.gru(features)[0], length))
         return logits

@@ -5,10 +5,10 @@ Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", sections 4 and 5.3.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from genregrid.models.network import Network
+from genregrid.models.pooling import last_slice
 
 
 class LSTM(Network):
@@ -56,5 +56,4 @@ class LSTM(Network):
 
     def last_state(self, features: Tensor, length: Tensor) -> Tensor:
         """State at the last slice, (batch, hidden): what the network has made of the sequence."""
-        states: Tensor = self.lstm(features)[0]
-        return states[torch.arange(len(length), device=length.device), length - 1]
+        return last_slice(self.lstm(features)[0], length)

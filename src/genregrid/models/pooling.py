@@ -11,6 +11,11 @@ def inside(features: Tensor, length: Tensor) -> Tensor:
     return torch.arange(features.shape[1], device=features.device) < length.unsqueeze(1)
 
 
+def last_slice(features: Tensor, length: Tensor) -> Tensor:
+    """The last slice that is not padding, (batch, slice, feature) -> (batch, feature)."""
+    return features[torch.arange(len(length), device=length.device), length - 1]
+
+
 def masked_mean(features: Tensor, length: Tensor) -> Tensor:
     """Mean over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     if features.shape[1] == 1:
