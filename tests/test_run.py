@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from genregrid.config import register_schemas
 from genregrid.errors import UserError
+from genregrid.models.base import load_checkpoint
+from genregrid.models.estimator import EstimatorClassifier
 from genregrid.report.ensemble import ensemble
 from genregrid.report.grid import read_grid
 from genregrid.report.leaderboard import leaderboard
@@ -161,6 +163,21 @@ def test_evaluate_gives_the_scores_of_training_again(
     again = evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
     assert again.scores == pytest.approx(trained.scores)
     pd.testing.assert_frame_equal(again.predictions, trained.predictions)
+
+
+def test_a_refitted_estimator_knows_validation_tracks_and_does_not_say_what_it_thinks_of_them(
+    run: Trainer, tmp_path: Path
+) -> None:
+    for name, refit in (("once", False), ("again", True)):
+        run(name, f"model.refit={refit}", "model.num_neighbours=1", "window=1", model="knn")
+    before, after = (pd.read_csv(tmp_path / name / "predictions_val.csv") for name in ("once", "again"))
+    pd.testing.assert_frame_equal(before, after)
+    split = pd.read_csv(tmp_path / "again/split.csv")
+    num_slices = split.groupby("part")["num_slices"].sum()
+    for name, parts in (("once", ["train"]), ("again", ["train", "val"])):
+        model = load_checkpoint(tmp_path / name / "checkpoint.ckpt")
+        assert isinstance(model, EstimatorClassifier)
+        assert model.head.estimator[-1].n_samples_fit_ == num_slices[parts].sum()
 
 
 def test_validation_folds_are_runs_of_one_cell_that_vote_together(run: Trainer, tmp_path: Path) -> None:

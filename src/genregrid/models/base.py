@@ -73,6 +73,8 @@ class GenreClassifier(pl.LightningModule):
         #: Plain values about the run that trained the weights (protocol, parts, recipe ...), kept in the checkpoint.
         self.provenance: dict[str, Any] = {}
         self.scored: Scored | None = None
+        #: Logits (window, genre), genre and track (window,) of validation, where they cannot be asked for again later.
+        self.validated: tuple[Tensor, Tensor, Tensor] | None = None
         #: One row per epoch: epoch (from 1), and scores of training and validation; empty where there are no epochs.
         self.curves: list[dict[str, float]] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []

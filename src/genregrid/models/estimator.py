@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,8 @@ class EstimatorClassifier(GenreClassifier):
         summary: what becomes of the slices of a window, side by side: names of `SUMMARIES`, and ``pooled``, the
             descriptors of the window as one long slice. ``[pooled, mean, spread]`` is a track at two resolutions.
             ``None``: the slices themselves, one behind the other and NaN for padding, for an estimator of sets.
+        refit: whether, once it is validated, the estimator is fitted again on training and validation windows together.
+            Nothing is chosen by validation here, so that test tracks may be judged by all that is known.
         whitening: ``None``, or above 0: vectors are whitened by how tracks differ within a genre (`GenreWhitening`).
         smoothing: share of every probability, in (0, 1), that is spread over all genres.
         shared: arguments of `GenreClassifier`.
@@ -124,6 +127,7 @@ class EstimatorClassifier(GenreClassifier):
         self,
         *,
         summary: Sequence[str] | None = ("mean",),
+        refit: bool = False,
         whitening: float | None = None,
         smoothing: float = 1e-6,
         **shared: Any,
@@ -136,6 +140,7 @@ class EstimatorClassifier(GenreClassifier):
         if not 0 < smoothing < 1:
             raise UserError(f"model.smoothing={smoothing:g}: more than 0 and less than 1.")
         self.summary = None if summary is None else list(summary)
+        self.refit = refit
         self.whitening = whitening
         self.head = EstimatorHead(len(self.genres), smoothing)
         self.automatic_optimization = False
@@ -178,6 +183,20 @@ class EstimatorClassifier(GenreClassifier):
         """Fit the estimator, where this validation stands at the end of a training epoch."""
         if is_fitting(self):
             self.head.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log scores, and keep what was said of validation tracks before the estimator learns from them."""
+        if is_fitting(self) and self.refit:
+            logits, genre, track = (torch.cat(values) for values in zip(*self._seen, strict=True))
+            self.validated = logits, genre, track
+        super().on_validation_epoch_end()
+
+    def on_train_end(self) -> None:
+        """Fit the estimator once more, on all that is not test, where it is asked for."""
+        if self.refit:
+            batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]
+            self.eval()
+            self.head.fit(batches, self.vectors, self.fit_estimator)
 
 
 def is_fitting(model: GenreClassifier) -> bool:

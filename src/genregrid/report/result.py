@@ -176,7 +176,7 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[s
 def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
     if not len(datamodule.val_dataloader()):
         return pd.DataFrame()
-    log_probs, _, track = voted(*model.say(datamodule.val_dataloader()))
+    log_probs, _, track = voted(*(model.validated or model.say(datamodule.val_dataloader())))
     return prediction_table(datamodule.table, "val", track, log_probs)
 
 
