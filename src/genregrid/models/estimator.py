@@ -202,3 +202,14 @@ class EstimatorClassifier(GenreClassifier):
 def is_fitting(model: GenreClassifier) -> bool:
     """Whether a model's trainer trains, and does not only validate."""
     return model.trainer.state.fn == TrainerFn.FITTING
+
+
+def known_shrinkage(shrinkage: float | None) -> float | str:
+    """A covariance's shrinkage as scikit-learn takes it: in [0, 1], or ``None`` for Ledoit and Wolf's.
+
+    Raises:
+        UserError: shrinkage out of range.
+    """
+    if shrinkage is not None and not 0 <= shrinkage <= 1:
+        raise UserError(f"model.shrinkage={shrinkage:g}: 0 to 1, or null to estimate it.")
+    return "auto" if shrinkage is None else shrinkage

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
-from genregrid.errors import UserError
-from genregrid.models.estimator import EstimatorClassifier
+from genregrid.models.estimator import EstimatorClassifier, known_shrinkage
 
 
 class Gaussian(EstimatorClassifier):
@@ -29,13 +28,10 @@ class Gaussian(EstimatorClassifier):
 
     def __init__(self, *, shrinkage: float | None = None, **shared: Any) -> None:
         super().__init__(**shared)
-        if shrinkage is not None and not 0 <= shrinkage <= 1:
-            raise UserError(f"model.shrinkage={shrinkage:g}: 0 to 1, or null to estimate it.")
-        self.shrinkage = shrinkage
+        self.shrinkage = known_shrinkage(shrinkage)
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
         """A fitted QuadraticDiscriminantAnalysis."""
-        shrinkage = "auto" if self.shrinkage is None else self.shrinkage
         num = len(np.unique(genre))
-        model = QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage, priors=np.full(num, 1 / num))
+        model = QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage, priors=np.full(num, 1 / num))
         return model.fit(vectors.astype(np.float64), genre)
