@@ -44,7 +44,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     if cfg.ensemble is not None:
         from genregrid.report.ensemble import ensemble
 
-        print(ensemble([cfg.ensemble] if isinstance(cfg.ensemble, str) else list(cfg.ensemble), folder))
+        print(ensemble(cfg.ensemble, folder))
     elif cfg.runs is not None:
         from genregrid.gather import gather
 

@@ -58,7 +58,7 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
         (("train.py", "slcie=3"), "Could not override 'slcie'"),
         (("train.py", "model=foo"), "Could not find 'model/foo'"),
         (("train.py", "split=row", "logger=none"), "split=row leaks"),
-        (("train.py", "model.dropout=2", "logger=none"), "dropout probability"),
+        (("train.py", "model.dropout=2", "logger=none"), "model.dropout=2: 0 or more, and less than 1"),
         (("evaluate.py",), "give one of checkpoint=PATH"),
         (("evaluate.py", "checkpoint=x", "human=answers.csv"), "human=answers.csv goes with runs=FOLDER"),
         (("evaluate.py", "runs=x", "split=track"), "runs=x is scored as it is: leave out dataset, split and seed"),

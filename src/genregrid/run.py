@@ -68,7 +68,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     config["dataset"]["recipe"] = corpus.recipe
     datamodule = _datamodule(corpus.table, split, config)
-    model = _model(settings.model, corpus.table)
+    model = _model(settings.model, settings.trainer, corpus.table)
     model.transform.fit(datamodule.training_features)
     facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
     model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
@@ -184,8 +184,10 @@ def _datamodule(table: FeatureTable, split: Split, config: Any) -> GenreDataModu
     )
 
 
-def _model(model_config: Any, table: FeatureTable) -> GenreClassifier:
+def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> GenreClassifier:
     """The model, built for the table's genres and features; plain values only, as a checkpoint keeps them."""
+    if "_target_" not in model_config:
+        raise UserError("the model has no _target_: model=shared/... are settings of many models; choose one by name.")
     facts = {
         "genres": list(table.genres),
         "feature_names": list(table.feature_names),
@@ -194,6 +196,10 @@ def _model(model_config: Any, table: FeatureTable) -> GenreClassifier:
     model = instantiate(model_config, **facts, _convert_="all")
     if not isinstance(model, GenreClassifier):
         raise UserError(f"model._target_={model_config['_target_']}: a model is a subclass of GenreClassifier.")
+    if settings.gradient_clip_val is not None and not model.automatic_optimization:
+        raise UserError(
+            f"trainer.gradient_clip_val={settings.gradient_clip_val:g}: this model has no gradients; set it to null."
+        )
     return model
 
 

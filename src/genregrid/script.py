@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genregrid.errors import UserError
 
 # overrides that name files
-_PATHS = {"audio", "checkpoint", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
+_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
 _failed_jobs: list[Path] = []
 _sweep_folders: list[Path] = []
 _started: list[Path] = []
@@ -86,7 +86,7 @@ def _quoted(word: str) -> str:
     ("audio='Song (Live), pt 1.wav'", 'slice=3')
     """
     key, _, value = word.partition("=")
-    if key not in _PATHS or not value or value[0] in "'\"" or re.fullmatch(r"[\w./-]+", value):
+    if key not in _PATHS or not value or value[0] in "'\"[" or re.fullmatch(r"[\w./-]+", value):
         return word
     return f"{key}='{value.replace(chr(39), chr(92) + chr(39))}'"
 

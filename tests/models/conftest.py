@@ -1,7 +1,6 @@
 """Training as a run does it, and no more."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
@@ -13,14 +12,15 @@ from genregrid.models.base import GenreClassifier
 
 
 @pytest.fixture
-def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., pl.Trainer]:
     """`fit(model, table, max_epochs=3)` trains and tests on a split of the table, and returns the trainer."""
 
     def fitted(model: GenreClassifier, table: FeatureTable, max_epochs: int = 3) -> pl.Trainer:
         datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
         model.transform.fit(datamodule.training_features)
+        folder = tmp_path_factory.mktemp("fit")
         checkpoint = pl.callbacks.ModelCheckpoint(
-            tmp_path / "best", "checkpoint", monitor="val/loss", enable_version_counter=False
+            folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False
         )
         trainer = pl.Trainer(
             max_epochs=max_epochs,
@@ -32,7 +32,7 @@ def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             use_distributed_sampler=False,
-            default_root_dir=tmp_path,
+            default_root_dir=folder,
         )
         trainer.fit(model, datamodule)
         trainer.test(model, datamodule, verbose=False)

@@ -40,6 +40,16 @@ def test_mixed_windows_and_targets_have_one_weight() -> None:
     assert length.tolist() == [4, 4, 4]
 
 
+def test_every_window_has_a_weight_of_its_own_and_is_the_larger_part() -> None:
+    torch.manual_seed(0)
+    size = 200
+    _, _, target = mix_windows(torch.zeros(size, 1, 1), torch.ones(size, dtype=torch.int64), torch.eye(size), 1.0)
+    own = target.diagonal()
+    assert own.min() >= 0.5
+    assert own.unique().numel() > size / 2
+    assert own.mean() < 0.8  # the larger of two weights drawn alike: three quarters
+
+
 def test_a_mixture_is_as_short_as_the_shorter_of_its_pair() -> None:
     torch.manual_seed(0)
     for _ in range(20):

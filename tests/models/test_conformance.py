@@ -94,9 +94,18 @@ def test_logits_have_a_row_per_window_and_a_column_per_genre(config: Path, num_s
 
 def test_padding_has_no_effect(config: Path) -> None:
     model = ready(config)
+    model.transform.fit(3 + 2 * random_batch(size=30)["features"].flatten(0, 1))  # padding is no zero once transformed
     batch = random_batch(num_slices=4)
     padded = batch | {"features": torch.nn.functional.pad(batch["features"], (0, 0, 0, 3), value=1e6)}
     torch.testing.assert_close(model.logits(padded), model.logits(batch))
+
+
+def test_a_short_window_beside_long_ones_is_scored_as_if_alone(config: Path) -> None:
+    model = ready(config)
+    batch = random_batch(num_slices=4)
+    short = batch | {"length": torch.tensor([4, 2, 4, 1, 4, 3])}
+    alone = {name: values[1:2] for name, values in short.items()} | {"features": batch["features"][1:2, :2]}
+    torch.testing.assert_close(model.logits(short)[1:2], model.logits(alone), atol=1e-5, rtol=1e-4)
 
 
 def test_windows_of_a_batch_do_not_see_each_other(config: Path) -> None:

@@ -15,6 +15,8 @@ from genregrid.models.estimator import EstimatorHead
 from genregrid.models.gmm import MixturePerGenre
 from genregrid.models.kmeans import GenresOfClusters
 from genregrid.models.logistic import Logistic
+from genregrid.models.lstm_knn import LSTMKNN
+from genregrid.models.set_kernel import SetKernel
 from genregrid.models.svm import fit_svm
 
 NAMES = ["rms_mean", "rms_var", "mfcc1_mean"]
@@ -85,7 +87,8 @@ def test_summaries_stand_side_by_side() -> None:
 
 def test_slices_that_are_not_summed_up_stand_one_behind_the_other() -> None:
     batch = {"features": torch.rand(2, 4, 3), "length": torch.tensor([4, 2])}
-    vectors = model(summary=None).vectors(batch)
+    sets = SetKernel(genres=["a", "b"], feature_names=NAMES, slice_seconds=3.0)
+    vectors = sets.vectors(batch)
     torch.testing.assert_close(vectors[0], batch["features"][0].flatten())
     torch.testing.assert_close(vectors[1, :6], batch["features"][1, :2].flatten())
     assert vectors[1, 6:].isnan().all()
@@ -98,7 +101,11 @@ def test_an_unknown_summary_and_smoothing_out_of_range_are_refused() -> None:
         model(summary="mean")
     with pytest.raises(UserError, match=r"model\.whitening=0: above 0, or null"):
         model(whitening=0.0)
-    with pytest.raises(UserError, match=r"model\.smoothing=0: more than 0"):
+    with pytest.raises(UserError, match=r"model\.summary=None: a list of"):
+        model(summary=None)
+    with pytest.raises(UserError, match=r"model\.refit=no: true or false"):
+        model(refit="no")
+    with pytest.raises(UserError, match=r"model\.smoothing=0\.0: more than 0"):
         model(smoothing=0.0)
 
 
@@ -134,3 +141,8 @@ def test_a_cluster_has_the_shares_of_its_genres() -> None:
     probs = GenresOfClusters(2).fit(vectors, np.array([0, 0, 1, 1])).predict_proba(vectors)
     # of the first three: 1 + 2 * 2 of genre 0 against 1 + 2 * 1; of the last 1 against 1 + 2
     np.testing.assert_allclose(probs[:, 0], [5 / 8, 5 / 8, 5 / 8, 1 / 4])
+
+
+def test_an_average_of_weights_is_refused_where_an_estimator_judges_states() -> None:
+    with pytest.raises(UserError, match=r"model\.ema_decay=0\.9: the estimator is fitted on the LSTM's own states"):
+        LSTMKNN(genres=["a", "b"], feature_names=NAMES, slice_seconds=3.0, ema_decay=0.9)

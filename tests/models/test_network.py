@@ -35,9 +35,9 @@ def build(**options: Any) -> SetMLP:
     [
         ({"learning_rate": 0.0}, "model.learning_rate=0 must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay=-1 0 or more"),
-        ({"label_smoothing": 1.0}, "model.label_smoothing=1: 0 or more, and less than 1"),
-        ({"slice_dropout": 1.0}, "model.slice_dropout=1: 0 or more, and less than 1"),
-        ({"mixup": -0.1}, "model.mixup=-0.1: 0 for none, or more"),
+        ({"label_smoothing": 1.0}, "model.label_smoothing=1.0: 0 or more, and less than 1"),
+        ({"slice_dropout": 1.0}, "model.slice_dropout=1.0: 0 or more, and less than 1"),
+        ({"mixup": -0.1}, "model.mixup=-0.1: 0 for none, or 0.01 or more"),
         ({"ema_decay": 1.0}, "model.ema_decay=1: between 0 and 1, or null"),
     ],
 )

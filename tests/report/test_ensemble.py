@@ -82,11 +82,10 @@ def test_runs_of_one_model_are_averaged_before_they_vote(make_run: Make, tmp_pat
     said = pd.read_csv(result(tmp_path / "vote") / "predictions.csv").set_index("track")
     runs = [pd.read_csv(tmp_path / f"seeds/{number}/predictions.csv").set_index("track") for number in range(3)]
     probs = ["p_blues", "p_jazz", "p_rock"]
-    mean = sum(run[probs] for run in runs) / 3
     (member,) = facts(result(tmp_path / "vote"))["members"]  # type: ignore[misc]  # a list in JSON
-    tempered = mean ** (1 / member["temperature"])  # type: ignore[has-type]
-    tempered = tempered.div(tempered.sum(axis=1), axis=0)
-    np.testing.assert_allclose(said[probs].to_numpy(), tempered.loc[said.index].to_numpy(), atol=1e-4)
+    tempered = [run[probs] ** (1 / member["temperature"]) for run in runs]  # type: ignore[has-type]
+    mean = sum(frame.div(frame.sum(axis=1), axis=0) for frame in tempered) / 3
+    np.testing.assert_allclose(said[probs].to_numpy(), mean.loc[said.index].to_numpy(), atol=1e-4)
 
 
 def test_a_track_that_one_member_did_not_test_is_left_out_and_said(two: list[str], tmp_path: Path) -> None:
@@ -130,6 +129,23 @@ def test_runs_of_one_model_in_two_folders_are_one_member(make_run: Make, tmp_pat
     assert len(facts(result(tmp_path / "vote"))["members"]) == 1  # type: ignore[arg-type]  # a list in JSON
 
 
+def test_groups_of_another_number_of_folds_leave_each_other_be(make_run: Make, tmp_path: Path) -> None:
+    for folds in (2, 3):
+        for model in ("a", "b"):
+            make_run(f"{folds}/{model}", model=model, folds=folds, tracks=40)
+    ensemble([str(tmp_path)], tmp_path / "vote")
+    names = sorted(path.name for path in (tmp_path / "vote/drawn").iterdir())
+    assert names == ["ensemble-track-fold0-seed0", "ensemble1-track-fold0-seed0"]
+
+
+def test_a_member_that_is_never_wrong_on_validation_leaves_no_infinity(make_run: Make, tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        make_run(f"sure/{model}", model=model, skill=60.0)
+    ensemble([str(tmp_path / "sure")], tmp_path / "vote")
+    said = pd.read_csv(result(tmp_path / "vote") / "predictions.csv")
+    assert np.isfinite(said["certainty"]).all()
+
+
 def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
     for model in ("a", "b"):
         make_run(f"leak/{model}", model=model, split="row-LEAKS")
@@ -141,8 +157,13 @@ def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
 def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ensemble=nowhere is not a folder"):
         ensemble(["nowhere"], tmp_path / "vote")
+    for nothing in (5, True, [1, 2]):
+        with pytest.raises(UserError, match=r"ensemble=\w+ is not a folder"):
+            ensemble(nothing, tmp_path / "vote")
+    with pytest.raises(UserError, match=r"ensemble=\[\]: give folders"):
+        ensemble([], tmp_path / "vote")
     with pytest.raises(UserError, match="no two runs share a corpus, a protocol, a fold and a split seed"):
-        ensemble([str(make_run("alone/0"))], tmp_path / "vote")
+        ensemble(str(make_run("alone/0")), tmp_path / "vote")
     (Path(two[0]) / "0/predictions_val.csv").unlink()
     (Path(two[0]) / "1/predictions_val.csv").unlink()
     with pytest.raises(UserError, match=r"have no predictions_val\.csv, on which weights are fitted"):

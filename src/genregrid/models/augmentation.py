@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from genregrid.models.pooling import inside
+
 
 def drop_slices(features: Tensor, length: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Leave slices out at random; those that stay keep their order and move to the front.
@@ -15,9 +17,9 @@ def drop_slices(features: Tensor, length: Tensor, probability: float) -> tuple[T
     Returns:
         Features of the same shape, and the new lengths, each 1 or more.
     """
-    inside = torch.arange(features.shape[1], device=length.device) < length.unsqueeze(1)
-    kept = inside & (torch.rand(inside.shape, device=length.device) >= probability)
-    kept = torch.where(kept.any(dim=1, keepdim=True), kept, inside)
+    known = inside(features, length)
+    kept = known & (torch.rand(known.shape, device=length.device) >= probability)
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, known)
     order = kept.logical_not().int().argsort(dim=1, stable=True)
     return features.gather(1, order.unsqueeze(2).expand_as(features)), kept.sum(dim=1)
 

@@ -159,9 +159,12 @@ def load_checkpoint(path: Path) -> GenreClassifier:
         if not issubclass(cls, GenreClassifier):
             raise TypeError(f"{cls.__name__} is no GenreClassifier")
         model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except UserError:  # a model whose package is not installed
-        raise
     except Exception as error:  # torch raises half a dozen kinds for files that are no checkpoints
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):  # a model whose package is not installed
+                raise cause from None
+            cause = cause.__cause__
         raise UserError(f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}).") from error
     return model.eval()
 
@@ -171,3 +174,36 @@ def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor,
     log_probs, numbers = track_vote(logits, track)
     position = torch.searchsorted(numbers, track)
     return log_probs, genre.new_zeros(len(numbers)).scatter_(0, position, genre), numbers
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse what is no whole number of 1 or more; arguments of a model by name.
+
+    Raises:
+        UserError: the first that is none.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"model.{name}={value}: a whole number, 1 or more.")
+
+
+def check_shares(**shares: object) -> None:
+    """Refuse what does not lie in [0, 1); arguments of a model by name.
+
+    Raises:
+        UserError: the first that does not.
+    """
+    for name, value in shares.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+            raise UserError(f"model.{name}={value}: 0 or more, and less than 1.")
+
+
+def check_switches(**switches: object) -> None:
+    """Refuse what is neither true nor false (YAML's words; ``no`` is text on a command line); arguments by name.
+
+    Raises:
+        UserError: the first that is neither.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise UserError(f"model.{name}={value}: true or false.")

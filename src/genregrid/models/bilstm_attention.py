@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from genregrid.models.base import check_counts, check_shares
 from genregrid.models.network import Network
 from genregrid.models.pooling import Attention
 
@@ -24,6 +25,8 @@ class BiLSTMAttention(Network):
 
     def __init__(self, *, hidden_size: int = 128, num_layers: int = 1, dropout: float = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
+        check_counts(hidden_size=hidden_size, num_layers=num_layers)
+        check_shares(dropout=dropout)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True, bidirectional=True)
         self.attention = Attention(2 * hidden_size, hidden_size)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden_size, len(self.genres)))

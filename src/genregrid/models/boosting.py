@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 
 from genregrid.errors import UserError
+from genregrid.models.base import check_counts
 from genregrid.models.estimator import EstimatorClassifier
 
 try:
     import lightgbm
 except ModuleNotFoundError:
     raise UserError('lightgbm is not installed: model=boosting needs `pip install -e ".[boosting]"`.') from None
+
+_ROW_SHARE = 0.7  # of the training rows, drawn anew for every tree: trees that see the same rows err alike
 
 
 class Boosting(EstimatorClassifier):
@@ -44,10 +48,10 @@ class Boosting(EstimatorClassifier):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if num_rounds < 1 or learning_rate <= 0 or num_leaves < 2 or min_leaf < 1 or not 0 < feature_share <= 1:
+        check_counts(num_rounds=num_rounds, num_leaves=num_leaves, min_leaf=min_leaf)
+        if num_leaves < 2 or learning_rate <= 0 or not 0 < feature_share <= 1:
             raise UserError(
-                f"model.num_rounds={num_rounds}: 1 or more; learning_rate={learning_rate:g}: above 0; "
-                f"num_leaves={num_leaves}: 2 or more; min_leaf={min_leaf}: 1 or more; "
+                f"model.num_leaves={num_leaves}: 2 or more; learning_rate={learning_rate:g}: above 0; "
                 f"feature_share={feature_share:g}: above 0, at most 1."
             )
         self.num_rounds = num_rounds
@@ -57,17 +61,20 @@ class Boosting(EstimatorClassifier):
         self.feature_share = feature_share
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted LGBMClassifier."""
+        """A fitted pipeline that ends in an LGBMClassifier."""
         model = lightgbm.LGBMClassifier(
             n_estimators=self.num_rounds,
             learning_rate=self.learning_rate,
             num_leaves=self.num_leaves,
             min_child_samples=self.min_leaf,
             colsample_bytree=self.feature_share,
-            subsample=0.7,
+            subsample=_ROW_SHARE,
             subsample_freq=1,
             random_state=int(torch.randint(2**31, ())),
             n_jobs=torch.get_num_threads(),
             verbose=-1,
         )
-        return model.fit(vectors, genre)
+        try:
+            return make_pipeline(*self.front(), model).fit(vectors, genre)
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(str(error)) from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
+from genregrid.models.base import check_counts, check_shares
 from genregrid.models.network import Network
 from genregrid.models.pooling import inside, masked_max, masked_mean
 
@@ -38,8 +39,10 @@ class CNN(Network):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise UserError(f"model.kernel_size={kernel_size}: an odd number of slices, 1 or more.")
+        check_counts(hidden_size=hidden_size, num_layers=num_layers, kernel_size=kernel_size)
+        check_shares(dropout=dropout)
+        if kernel_size % 2 == 0:
+            raise UserError(f"model.kernel_size={kernel_size}: an odd number of slices.")
         sizes = [len(self.feature_names)] + [hidden_size] * num_layers
         self.convolutions = nn.ModuleList(
             nn.Conv1d(i, o, kernel_size, padding=kernel_size // 2) for i, o in pairwise(sizes)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorHead, is_fitting
 from genregrid.models.lstm import LSTM
 
@@ -22,11 +23,19 @@ class DeepFeatureLSTM(LSTM):
 
     Args:
         smoothing: share of every probability, in (0, 1), that is spread over all genres (`EstimatorHead`).
-        shared: arguments of `LSTM`.
+        shared: arguments of `LSTM`; `ema_decay` must stay ``None``.
+
+    Raises:
+        UserError: smoothing out of range, or an average of weights.
     """
 
     def __init__(self, *, smoothing: float = 1e-3, **shared: Any) -> None:
         super().__init__(**shared)
+        if self.ema_decay is not None:
+            raise UserError(
+                f"model.ema_decay={self.ema_decay:g}: the estimator is fitted on the LSTM's own states, not on "
+                "those of an average of its weights; set it to null."
+            )
         self.estimator = EstimatorHead(len(self.genres), smoothing)
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
@@ -35,7 +44,8 @@ class DeepFeatureLSTM(LSTM):
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """The LSTM's state at the last slice of each window, (batch, hidden)."""
-        return self.last_state(self.transform(batch["features"]), batch["length"])
+        features, length = batch["features"].to(self.device), batch["length"].to(self.device)
+        return self.last_state(self.transform(features), length)
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
         """The estimator's logits of a batch of raw features, (batch, genre) float32."""

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
-from genregrid.models.base import GenreClassifier
+from genregrid.models.base import GenreClassifier, check_switches
 from genregrid.models.pooling import SUMMARIES, inside, pooled_slice
 from genregrid.models.whitening import GenreWhitening
 
@@ -46,10 +46,15 @@ class EstimatorHead(nn.Module):
         num_genres: columns of the logits, at least 2.
         smoothing: share of every probability, in (0, 1), that is spread over all genres: a genre that an estimator
             thinks impossible in one slice must not lose its track by that alone.
+
+    Raises:
+        UserError: smoothing out of range.
     """
 
     def __init__(self, num_genres: int, smoothing: float) -> None:
         super().__init__()
+        if not isinstance(smoothing, float) or not 0 < smoothing < 1:
+            raise UserError(f"model.smoothing={smoothing}: more than 0 and less than 1.")
         self._num_genres = num_genres
         self._smoothing = smoothing
         #: The fitted estimator; ``None`` before `fit`.
@@ -87,6 +92,10 @@ class EstimatorHead(nn.Module):
             said = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
         probs = np.zeros((len(vectors), self._num_genres))
         probs[:, self.estimator.classes_] = said
+        if not np.isfinite(said).all():
+            raise UserError(
+                "the model says a probability that is no number: its settings do not suit this training part."
+            )
         smoothed = (1 - self._smoothing) * probs + self._smoothing / self._num_genres
         return torch.from_numpy(np.log(smoothed)).to(vectors.device, torch.float32)
 
@@ -123,6 +132,9 @@ class EstimatorClassifier(GenreClassifier):
         UserError: an unknown summary, or smoothing out of range.
     """
 
+    #: Whether the estimator takes sets of slices as they are, `summary` being ``None``.
+    hears_sets = False
+
     def __init__(
         self,
         *,
@@ -133,12 +145,13 @@ class EstimatorClassifier(GenreClassifier):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if summary is not None and (isinstance(summary, str) or not summary or not {*summary} <= {*SUMMARIES, _POOLED}):
+        names = {*SUMMARIES, _POOLED}
+        is_list = isinstance(summary, list | tuple) and len(summary) > 0 and {*summary} <= names
+        if not is_list and not (summary is None and self.hears_sets):
             raise UserError(f"model.summary={summary}: a list of {', '.join([_POOLED, *SUMMARIES])}, one or more.")
         if whitening is not None and whitening <= 0:
             raise UserError(f"model.whitening={whitening:g}: above 0, or null for none.")
-        if not 0 < smoothing < 1:
-            raise UserError(f"model.smoothing={smoothing:g}: more than 0 and less than 1.")
+        check_switches(refit=refit)
         self.summary = None if summary is None else list(summary)
         self.refit = refit
         self.whitening = whitening
@@ -151,7 +164,7 @@ class EstimatorClassifier(GenreClassifier):
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """What the estimator is given, (batch, feature), of transformed features; `summary` says how wide."""
-        raw, length = batch["features"], batch["length"]
+        raw, length = batch["features"].to(self.device), batch["length"].to(self.device)
         features = self.transform(raw)
         if self.summary is None:
             slices: Tensor = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
@@ -165,7 +178,7 @@ class EstimatorClassifier(GenreClassifier):
         return torch.cat(parts, dim=1)
 
     def front(self) -> list[Any]:
-        """What stands before an estimator that minds scales: standardising, and whitening where it is asked for."""
+        """What stands before an estimator: standardising, and whitening where it is asked for."""
         return [StandardScaler(), *([] if self.whitening is None else [GenreWhitening(self.whitening)])]
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
@@ -187,8 +200,8 @@ class EstimatorClassifier(GenreClassifier):
     def on_validation_epoch_end(self) -> None:
         """Log scores, and keep what was said of validation tracks before the estimator learns from them."""
         if is_fitting(self) and self.refit:
-            logits, genre, track = (torch.cat(values) for values in zip(*self._seen, strict=True))
-            self.validated = logits, genre, track
+            self.validated = self._gather()
+            self._seen.append(self.validated)
         super().on_validation_epoch_end()
 
     def on_train_end(self) -> None:

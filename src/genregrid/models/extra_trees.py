@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.pipeline import make_pipeline
 
-from genregrid.errors import UserError
+from genregrid.models.base import check_counts
 from genregrid.models.estimator import EstimatorClassifier
 
 
@@ -27,11 +28,11 @@ class ExtraTrees(EstimatorClassifier):
 
     def __init__(self, *, num_trees: int = 300, min_leaf: int = 1, **shared: Any) -> None:
         super().__init__(**shared)
-        if num_trees < 1 or min_leaf < 1:
-            raise UserError(f"model.num_trees={num_trees} and model.min_leaf={min_leaf}: 1 or more.")
+        check_counts(num_trees=num_trees, min_leaf=min_leaf)
         self.num_trees = num_trees
         self.min_leaf = min_leaf
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted ExtraTreesClassifier."""
-        return ExtraTreesClassifier(self.num_trees, min_samples_leaf=self.min_leaf).fit(vectors, genre)
+        """A fitted pipeline that ends in an ExtraTreesClassifier."""
+        model = ExtraTreesClassifier(self.num_trees, min_samples_leaf=self.min_leaf)
+        return make_pipeline(*self.front(), model).fit(vectors, genre)

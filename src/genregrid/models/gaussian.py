@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
 
 from genregrid.models.estimator import EstimatorClassifier, known_shrinkage
 
@@ -31,7 +32,10 @@ class Gaussian(EstimatorClassifier):
         self.shrinkage = known_shrinkage(shrinkage)
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted QuadraticDiscriminantAnalysis."""
+        """A fitted pipeline that ends in a QuadraticDiscriminantAnalysis."""
         num = len(np.unique(genre))
-        model = QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage, priors=np.full(num, 1 / num))
-        return model.fit(vectors.astype(np.float64), genre)
+        # scikit-learn takes a variance below `tol` for none and gives up; a shrunken one is small and real
+        model = QuadraticDiscriminantAnalysis(
+            solver="eigen", shrinkage=self.shrinkage, priors=np.full(num, 1 / num), tol=1e-12
+        )
+        return make_pipeline(*self.front(), model).fit(vectors.astype(np.float64), genre)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
 
 from genregrid.errors import UserError
+from genregrid.models.base import check_counts
 from genregrid.models.estimator import EstimatorClassifier
 
 
@@ -59,13 +61,13 @@ class GMM(EstimatorClassifier):
 
     def __init__(self, *, num_components: int = 3, variance_floor: float = 0.1, **shared: Any) -> None:
         super().__init__(**shared)
-        if num_components < 1 or variance_floor <= 0:
-            raise UserError(
-                f"model.num_components={num_components}: 1 or more; and variance_floor={variance_floor:g}: above 0."
-            )
+        check_counts(num_components=num_components)
+        if variance_floor <= 0:
+            raise UserError(f"model.variance_floor={variance_floor:g}: above 0.")
         self.num_components = num_components
         self.variance_floor = variance_floor
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted `MixturePerGenre`."""
-        return MixturePerGenre(self.num_components, self.variance_floor).fit(vectors, genre)
+        """A fitted pipeline that ends in a `MixturePerGenre`."""
+        model = MixturePerGenre(self.num_components, self.variance_floor)
+        return make_pipeline(*self.front(), model).fit(vectors, genre)

@@ -17,15 +17,16 @@ from genregrid.errors import UserError
 from genregrid.metrics.calibration import fit_temperature
 from genregrid.models.whitening import GenreWhitening
 
-_MOST_ROWS = 20_000  # of a kernel matrix: 3 GB
-_ROWS_AT_ONCE = 1000  # of slices, when sets are compared
+_MOST_ROWS = 15_000  # of the kernel matrix and its inverse: 2 GB each
+_PAIRS_AT_ONCE = 10_000_000  # of slices, when sets are compared: 80 MB
 
 
 class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Regression onto one column per genre with a radial kernel, every genre of the same weight.
 
     Probabilities are the softmax of the columns at the temperature that fits each training track best when it is left
-    out, which costs no second fit: leaving rows out of a ridge regression has a closed form.
+    out of the regression (not of the whitening before it), which costs no second fit: leaving rows out of a ridge
+    regression has a closed form.
 
     Args:
         gamma: of the radial kernel, in units of one over the number of features, above 0.
@@ -57,10 +58,12 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         target = np.eye(len(count))[number] - 1 / len(count)
         system = self._kernel(self.vectors_, self.vectors_)
         system[np.diag_indices_from(system)] += self.ridge * count[number] / count.mean()
-        inverse = cho_solve(cho_factor(system, overwrite_a=True, lower=True), np.eye(len(system)))
+        inverse = cho_solve(cho_factor(system, overwrite_a=True, lower=True), np.eye(len(system)), overwrite_b=True)
         self.weights_ = inverse @ target
         left_out = target - _left_out(inverse, self.weights_, np.arange(len(number)) if track is None else track)
-        self.temperature_ = fit_temperature(left_out, number)
+        # fit_temperature looks where networks' logits want it; columns of a smooth regression are far smaller
+        size = left_out.std()
+        self.temperature_ = size * fit_temperature(left_out / size, number)
         return self
 
     def decision_function(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -132,10 +135,13 @@ class SetKernelClassifier(KernelRidgeClassifier):
 
     def _kernel(self, first: Any, second: Any) -> NDArray[np.float64]:
         (slices, count), (others, other_count) = first, second
-        # (slice, window): each slice against the mean of each other window's, some slices at a time
-        mean = np.empty((len(slices), len(other_count)))
-        for row in range(0, len(slices), _ROWS_AT_ONCE):
-            part = slice(row, row + _ROWS_AT_ONCE)
-            pairs = rbf_kernel(slices[part], others, self.gamma / self.num_features)
-            mean[part] = np.add.reduceat(pairs, np.cumsum(other_count) - other_count, axis=1) / other_count
-        return np.asarray(np.add.reduceat(mean, np.cumsum(count) - count, axis=0) / count[:, None])
+        first_slice, other_first = np.cumsum(count) - count, np.cumsum(other_count) - other_count
+        mean = np.empty((len(count), len(other_count)))
+        at_once = max(1, _PAIRS_AT_ONCE // (len(others) * int(count.max())))
+        for window in range(0, len(count), at_once):  # some windows at a time
+            part = slice(window, window + at_once)
+            stop = first_slice[part][-1] + count[part][-1]
+            pairs = rbf_kernel(slices[first_slice[window] : stop], others, self.gamma / self.num_features)
+            by_window = np.add.reduceat(pairs, other_first, axis=1) / other_count
+            mean[part] = np.add.reduceat(by_window, first_slice[part] - first_slice[window]) / count[part, None]
+        return mean

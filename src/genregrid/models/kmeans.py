@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
+from sklearn.pipeline import make_pipeline
 
-from genregrid.errors import UserError
+from genregrid.models.base import check_counts
 from genregrid.models.estimator import EstimatorClassifier
+
+_NUM_STARTS = 4  # the best of so many random beginnings; a genre's shares change little from one to the next
 
 
 class GenresOfClusters(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -31,7 +34,7 @@ class GenresOfClusters(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def fit(self, vectors: NDArray[np.float32], genre: NDArray[np.int64]) -> Self:
         """Find clusters of vectors (row, feature), and count the genres (row,) in each."""
         self.classes_, number = np.unique(genre, return_inverse=True)
-        self.clusters_ = KMeans(min(self.num_clusters, len(vectors)), n_init=4).fit(vectors)
+        self.clusters_ = KMeans(min(self.num_clusters, len(vectors)), n_init=_NUM_STARTS).fit(vectors)
         count = np.ones((self.clusters_.n_clusters, len(self.classes_)))  # one of each: no cluster is ever sure
         np.add.at(count, (self.clusters_.labels_, number), len(self.classes_))
         self.shares_ = count / count.sum(axis=1, keepdims=True)
@@ -55,10 +58,10 @@ class KMeansClassifier(EstimatorClassifier):
 
     def __init__(self, *, num_clusters: int = 100, **shared: Any) -> None:
         super().__init__(**shared)
-        if num_clusters < 1:
-            raise UserError(f"model.num_clusters={num_clusters}: 1 or more.")
+        check_counts(num_clusters=num_clusters)
         self.num_clusters = num_clusters
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted `GenresOfClusters`."""
-        return GenresOfClusters(self.num_clusters).fit(vectors, genre)
+        """A fitted pipeline that ends in a `GenresOfClusters`."""
+        model = GenresOfClusters(self.num_clusters)
+        return make_pipeline(*self.front(), model).fit(vectors, genre)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
 
 from genregrid.models.estimator import EstimatorClassifier, known_shrinkage
 
@@ -30,7 +31,6 @@ class LDA(EstimatorClassifier):
         self.shrinkage = known_shrinkage(shrinkage)
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted LinearDiscriminantAnalysis."""
-        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage).fit(
-            vectors.astype(np.float64), genre
-        )
+        """A fitted pipeline that ends in a LinearDiscriminantAnalysis."""
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage)
+        return make_pipeline(*self.front(), model).fit(vectors.astype(np.float64), genre)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genregrid.models.base import check_counts, check_shares
 from genregrid.models.network import Network
 from genregrid.models.pooling import last_slice
 
@@ -23,6 +24,8 @@ class LSTM(Network):
 
     def __init__(self, *, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.3, **shared: Any) -> None:
         super().__init__(**shared)
+        check_counts(hidden_size=hidden_size, num_layers=num_layers)
+        check_shares(dropout=dropout)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True)
         self.head = nn.Sequential(
             nn.Linear(hidden_size, hidden_size),

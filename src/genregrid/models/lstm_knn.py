@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
-from genregrid.errors import UserError
+from genregrid.models.base import check_counts
 from genregrid.models.deep_features import DeepFeatureLSTM
 
 
@@ -23,8 +23,7 @@ class LSTMKNN(DeepFeatureLSTM):
 
     def __init__(self, *, num_neighbours: int = 10, **shared: Any) -> None:
         super().__init__(**shared)
-        if num_neighbours < 1:
-            raise UserError(f"model.num_neighbours={num_neighbours}: 1 or more.")
+        check_counts(num_neighbours=num_neighbours)
         self.num_neighbours = num_neighbours
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:

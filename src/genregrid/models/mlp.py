@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from genregrid.models.base import check_counts, check_shares, check_switches
 from genregrid.models.network import Network
 from genregrid.models.pooling import masked_mean
 
@@ -32,6 +33,9 @@ class MLP(Network):
         super().__init__(**shared)
         if hidden_size is None:
             hidden_size = 13 if self.slice_seconds >= 30 else 64
+        check_counts(hidden_size=hidden_size)
+        check_shares(dropout=dropout)
+        check_switches(relu=relu)
         self.layers = nn.Sequential(
             nn.Linear(len(self.feature_names), hidden_size),
             nn.ReLU() if relu else nn.Identity(),

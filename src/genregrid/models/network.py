@@ -11,7 +11,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from genregrid.errors import UserError
 from genregrid.models.augmentation import drop_slices, mix_windows
-from genregrid.models.base import GenreClassifier
+from genregrid.models.base import GenreClassifier, check_shares, check_switches
+
+# Beta draws of a smaller alpha are all ends or, as rounding goes, all middles.
+_LEAST_MIXUP = 0.01
 
 
 class Network(GenreClassifier):
@@ -22,9 +25,10 @@ class Network(GenreClassifier):
         weight_decay: 0 or more: an L2 penalty, or with `decoupled_weight_decay` the share that a weight loses in a step
             of learning rate 1.
         decoupled_weight_decay: whether decay acts on the weights themselves (AdamW) rather than on their gradients.
-        one_cycle: whether the learning rate rises for three tenths of the training and then falls to nothing.
+        one_cycle: whether the learning rate rises for three tenths of the training and then falls to nothing, while
+            Adam's first momentum goes the other way, from 0.95 to 0.85 and back.
         label_smoothing: share of the target, in [0, 1), that goes to all genres alike.
-        mixup: 0 for none, else alpha of the mixing weights (`mix_windows`); more than 0.
+        mixup: 0 for none, else alpha of the mixing weights (`mix_windows`); 0.01 or more.
         slice_dropout: probability in [0, 1) of leaving a slice out of a training window (`drop_slices`).
         ema_decay: ``None``, or in (0, 1): validation, test and checkpoint then have an exponential moving average of
             the weights, which keeps this share of itself in a step.
@@ -56,11 +60,10 @@ class Network(GenreClassifier):
             raise UserError(
                 f"model.learning_rate={learning_rate:g} must be above 0, and weight_decay={weight_decay:g} 0 or more."
             )
-        for name, share in {"label_smoothing": label_smoothing, "slice_dropout": slice_dropout}.items():
-            if not 0 <= share < 1:
-                raise UserError(f"model.{name}={share:g}: 0 or more, and less than 1.")
-        if mixup < 0:
-            raise UserError(f"model.mixup={mixup:g}: 0 for none, or more.")
+        check_shares(label_smoothing=label_smoothing, slice_dropout=slice_dropout)
+        check_switches(decoupled_weight_decay=decoupled_weight_decay, one_cycle=one_cycle)
+        if mixup < 0 or 0 < mixup < _LEAST_MIXUP:
+            raise UserError(f"model.mixup={mixup:g}: 0 for none, or {_LEAST_MIXUP:g} or more.")
         if ema_decay is not None and not 0 < ema_decay < 1:
             raise UserError(f"model.ema_decay={ema_decay:g}: between 0 and 1, or null for no average.")
         self.learning_rate = learning_rate

@@ -62,15 +62,15 @@ def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str])
     As `genregrid.data.reslice` pools: means by their mean, variances by the law of total variance. A descriptor that is
     neither, such as tempo, is averaged.
     """
-    pooled = masked_mean(features.double(), length)
+    pooled = masked_mean(features, length)
     position = {name: index for index, name in enumerate(feature_names)}
     variances = [name for name in position if name.endswith("_var") and f"{name.removesuffix('_var')}_mean" in position]
     if not variances:
-        return pooled.to(features.dtype)
+        return pooled
     column = torch.tensor([position[name] for name in variances], device=features.device)
     mean = torch.tensor([position[f"{name.removesuffix('_var')}_mean"] for name in variances], device=features.device)
-    between = masked_spread(features[..., mean].double(), length).square()
-    return pooled.index_add(1, column, between).to(features.dtype)
+    between = masked_spread(features[..., mean], length).square()
+    return pooled.index_add(1, column, between)
 
 
 _LEAST_SPREAD = 0.05  # deviations; a track of one slice has none, and a logarithm must not end
@@ -107,5 +107,6 @@ class Attention(nn.Module):
         """(batch, slice, feature) -> (batch, feature), padding left out."""
         # (batch, slice, 1) -> (batch, slice)
         scores = self.score(features).squeeze(2).masked_fill(~inside(features, length), -torch.inf)
-        pooled: Tensor = (scores.softmax(dim=1).unsqueeze(2) * features).sum(dim=1)
+        known = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0)
+        pooled: Tensor = (scores.softmax(dim=1).unsqueeze(2) * known).sum(dim=1)
         return pooled

@@ -23,6 +23,8 @@ class SetKernel(EstimatorClassifier):
         UserError: a value that is not above 0, or a summary.
     """
 
+    hears_sets = True
+
     def __init__(self, *, gamma: float = 1.0, ridge: float = 0.03, **shared: Any) -> None:
         super().__init__(**{"summary": None} | shared)
         if gamma <= 0 or ridge <= 0:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
+from genregrid.models.base import check_counts, check_shares
 from genregrid.models.network import Network
 from genregrid.models.pooling import SUMMARIES, Attention, masked_max, masked_mean, masked_spread
 
@@ -44,7 +45,9 @@ class SetMLP(Network):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if isinstance(summary, str) or not {*summary} <= {*SUMMARIES}:
+        check_counts(hidden_size=hidden_size, num_layers=num_layers)
+        check_shares(dropout=dropout, input_dropout=input_dropout)
+        if not isinstance(summary, list | tuple) or not {*summary} <= {*SUMMARIES}:
             raise UserError(f"model.summary={summary}: a list of {', '.join(SUMMARIES)}, or [].")
         self.summary = list(summary)
         sizes = [len(self.feature_names)] + [hidden_size] * num_layers

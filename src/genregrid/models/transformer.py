@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
+from genregrid.models.base import check_counts, check_shares
 from genregrid.models.network import Network
 from genregrid.models.pooling import inside, masked_mean
 
@@ -39,6 +40,8 @@ class Transformer(Network):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        check_counts(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads)
+        check_shares(dropout=dropout)
         if hidden_size % num_heads or hidden_size % 2:
             raise UserError(
                 f"model.hidden_size={hidden_size}: a multiple of 2 and of model.num_heads={num_heads} is needed."

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
+from scipy.special import logsumexp
 
 from genregrid.errors import UserError
 from genregrid.metrics.calibration import fit_temperature, rescale
@@ -25,22 +26,7 @@ from genregrid.report.result import Result, said_columns
 _PRIOR_ROWS = 20.0
 
 
-@dataclass(frozen=True)
-class Member:
-    """What one model says on one division of the tracks: the mean of its runs there.
-
-    Attributes:
-        cell: the runs of its grid.
-        test: mean probabilities by test track, columns by genre; of runs with other seeds or validation folds.
-        validation: the same by validation track; each is told by those runs only that did not learn from it.
-    """
-
-    cell: Cell
-    test: pd.DataFrame
-    validation: pd.DataFrame
-
-
-def ensemble(folders: Sequence[str], folder: Path) -> str:
+def ensemble(runs: object, folder: Path) -> str:
     """Let the runs below some folders vote together, and write one run folder for each fold and seed of their splits.
 
     The members of a vote are the models (cells) of these folders that share corpus, protocol, fold and split seed; runs
@@ -49,7 +35,7 @@ def ensemble(folders: Sequence[str], folder: Path) -> str:
     member tested it, so that none has learnt from it.
 
     Args:
-        folders: of runs, as for ``runs=``.
+        runs: a folder of runs by name, or a list of them.
         folder: where the run folders go; made if missing.
 
     Returns:
@@ -58,40 +44,47 @@ def ensemble(folders: Sequence[str], folder: Path) -> str:
     Raises:
         UserError: a folder without runs, no two runs that go together, or runs without validation predictions.
     """
-    for name in folders:
-        if not Path(name).is_dir():
+    names = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, Sequence) else [runs]
+    if not names:
+        raise UserError("ensemble=[]: give folders of runs, such as that of a multirun.")
+    for name in names:
+        if not isinstance(name, str) or not Path(name).is_dir():
             raise UserError(f"ensemble={name} is not a folder: give folders of runs, such as that of a multirun.")
-    cells, notes = read_grid(*map(Path, folders))
+    cells, notes = read_grid(*map(Path, names))
     voted = [cell for cell in cells if "members" in cell.facts]
     notes += [f"{cell.title} is a vote already and has none here" for cell in voted]
     text = []
-    for group in _peers([cell for cell in cells if "members" not in cell.facts]):
+    groups = list(_peers([cell for cell in cells if "members" not in cell.facts]))
+    for index, group in enumerate(groups):
+        number = sum(other[0].split == group[0].split for other in groups[:index])
         votes = [vote for division in _divisions(group) if (vote := _vote(group, division, notes)) is not None]
         for vote in votes:
-            vote.result.write(_make_folder(vote.result.facts, folder))
+            vote.result.write(_make_folder(vote.result.facts, group[0].config, folder, number))
         if votes:
             text.append(_summary(group, votes))
     if not text:
-        raise UserError("ensemble: no two runs share a corpus, a protocol, a fold and a split seed, so none can vote.")
+        why = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
+        raise UserError(
+            f"ensemble: no two runs share a corpus, a protocol, a fold and a split seed, so none can vote.{why}"
+        )
     return "\n\n".join([*text, *notes])
 
 
 @dataclass(frozen=True)
 class _Vote:
-    """One division's vote: the result, each member's weight, and whether each member and the vote were right."""
+    """One division's vote: the result, each member's weight, and which tracks each member had right."""
 
     result: Result
     weights: NDArray[np.float64]
     members_right: NDArray[np.bool_]  # (member, track)
 
 
-def _make_folder(facts: dict[str, Any], folder: Path) -> Path:
-    """The run folder of one vote, with what reports read of its corpus."""
-    name = f"ensemble-{facts['split_label']}-fold{facts['fold']}-seed{facts['seed']}"
+def _make_folder(facts: dict[str, Any], config: dict[str, Any], folder: Path, number: int) -> Path:
+    """The run folder of one vote of a group, with what reports read of its corpus; groups are told apart by number."""
+    name = f"ensemble{number or ''}-{facts['split_label']}-fold{facts['fold']}-seed{facts['seed']}"
     path = folder / str(facts["dataset_label"]) / name
     path.mkdir(parents=True, exist_ok=True)
-    config = {"dataset": {"corpus": facts["corpus"], "name": facts["dataset"], "root": facts["root"]}}
-    OmegaConf.save(OmegaConf.create(config), path / "config.yaml")
+    OmegaConf.save(OmegaConf.create({"dataset": config.get("dataset", {})}), path / "config.yaml")
     return path
 
 
@@ -114,117 +107,126 @@ def _divisions(cells: Sequence[Cell]) -> list[tuple[int, int]]:
 
 def _vote(cells: Sequence[Cell], division: tuple[int, int], notes: list[str]) -> _Vote | None:
     fold, split_seed = division
-    members = [member for cell in cells if (member := _member(cell, fold, split_seed)) is not None]
     where = f"fold {fold}, split seed {split_seed}"
-    if len(members) < len(cells):
-        lacking = [cell.label for cell in cells if all(cell is not member.cell for member in members)]
-        notes.append(f"{where}: {lacking[0]} has no run, and the others do not vote there")
+    num_runs = [int(_on_division(cell, fold, split_seed).sum()) for cell in cells]
+    if 0 in num_runs:
+        notes.append(f"{where}: {cells[num_runs.index(0)].label} has no run, and the others do not vote there")
         return None
-    num_runs = sum(_on_division(cell, fold, split_seed).sum() for cell in cells)
-    if num_runs < 2:
+    if sum(num_runs) < 2:
         return None
-    genres = cells[0].genres
-    tracks = _shared([member.test for member in members])
+    members = [_Member(cell, fold, split_seed) for cell in cells]
+    tracks, known = (_shared([getattr(member, part) for member in members]) for part in ("test", "validation"))
     if not tracks:
         raise UserError(f"{where}: no test track is shared by all members, so there is nothing to vote on.")
-    num_more = max(len(member.test) for member in members) - len(tracks)
-    notes += [f"{where}: {num_more} tracks that not every member tested were left out"] if num_more else []
-    known = _shared([member.validation for member in members])
     if not known:
         raise UserError(f"{where}: no validation track is shared by all members, so their weights cannot be fitted.")
-    said = [frame[["track", "genre"]] for cell in cells for frame in (cell.predictions, cell.validation)]
-    genre_of = pd.concat(said).drop_duplicates("track").set_index("track")
-    target = genre_numbers(genre_of.loc[known], genres)
-    temperatures = [fit_temperature(log_probs_of(member.validation.loc[known]), target) for member in members]
+    num_more = max(member.test["track"].nunique() for member in members) - len(tracks)
+    notes += [f"{where}: {num_more} tracks that not every member tested were left out"] if num_more else []
+    said = [frame[["track", "genre"]] for member in members for frame in (member.test, member.validation)]
+    genre_of = pd.concat(said).drop_duplicates("track").set_index("track")["genre"]
+    temperatures = [member.temperature(known) for member in members]
     test, validation = (
-        np.stack(
-            [
-                np.exp(rescale(log_probs_of(frame), temperature))
-                for frame, temperature in zip(frames, temperatures, strict=True)
-            ]
-        )
-        for frames in ([m.test.loc[tracks] for m in members], [m.validation.loc[known] for m in members])
+        np.stack([m.log_probs(part, names, t) for m, t in zip(members, temperatures, strict=True)])
+        for part, names in (("test", tracks), ("validation", known))
     )
-    weights = mixture_weights(validation, target, _PRIOR_ROWS)
-    facts = _facts(cells, members, weights, temperatures, fold, split_seed, int(num_runs))
-    said_of = {
-        part: _said(part, genre_of.loc[names], genres, np.tensordot(weights, probs, axes=1))
-        for part, names, probs in (("test", tracks, test), ("val", known, validation))
-    }
-    split = read_run_csv(_folder_of(cells[0], fold, split_seed) / "split.csv")
-    result = _result(facts, genres, said_of["test"], said_of["val"], split)
-    return _Vote(result, weights, test.argmax(axis=2) == genre_numbers(genre_of.loc[tracks], genres))
+    genres = cells[0].genres
+    weights = mixture_weights(np.exp(validation), _numbers(genre_of[known], genres), _PRIOR_ROWS)
+    mixed = [logsumexp(log_probs, axis=0, b=weights[:, None, None]) for log_probs in (test, validation)]
+    tables = [
+        _said(part, genre_of[names], genres, log)
+        for part, names, log in zip(("test", "val"), (tracks, known), mixed, strict=True)
+    ]
+    split = read_run_csv(members[0].folder / "split.csv")
+    facts = _facts(cells, division, weights, temperatures, num_runs)
+    num_train = int((split["part"] == "train").sum())
+    facts["num_tracks"] = {"train": num_train, "val": len(known), "test": len(tracks)}
+    result = _result(facts, genres, tables[0], tables[1], split)
+    return _Vote(result, weights, test.argmax(axis=2) == _numbers(genre_of[tracks], genres))
+
+
+def _numbers(genre: "pd.Series[str]", genres: list[str]) -> NDArray[np.int64]:
+    return genre_numbers(genre.to_frame(), genres)
 
 
 def _on_division(cell: Cell, fold: int, split_seed: int) -> "pd.Series[bool]":
     return (cell.runs["fold"] == fold) & (cell.runs["split_seed"] == split_seed)
 
 
-def _member(cell: Cell, fold: int, split_seed: int) -> Member | None:
-    runs = cell.runs.loc[_on_division(cell, fold, split_seed), "run"]
-    if runs.empty:
-        return None
-    if cell.validation.empty:
-        raise UserError(
-            f"{cell.title}: its runs have no predictions_val.csv, on which weights are fitted; run it again."
+class _Member:
+    """What the runs of one model say on one division of the tracks.
+
+    Several runs differ in seed or in validation fold: a validation track is told by those only that did not learn from
+    it. Each is brought to the temperature of all before they are averaged.
+
+    Raises:
+        UserError: runs without predictions_val.csv.
+    """
+
+    def __init__(self, cell: Cell, fold: int, split_seed: int) -> None:
+        runs = cell.runs[_on_division(cell, fold, split_seed)]
+        if cell.validation.empty:
+            raise UserError(
+                f"{cell.title}: its runs have no predictions_val.csv, on which weights are fitted; run it again."
+            )
+        self._genres = cell.genres
+        self.folder = Path(runs["folder"].iloc[0])
+        self.test, self.validation = (
+            frame[frame["run"].isin(runs["run"])] for frame in (cell.predictions, cell.validation)
         )
-    said = (cell.predictions, cell.validation)
-    return Member(cell, *(_mean_probs(frame[frame["run"].isin(runs)]) for frame in said))
 
+    def temperature(self, known: list[str]) -> float:
+        """Fitted on what is said of the validation tracks `known`."""
+        rows = self.validation[self.validation["track"].isin(known)]
+        return fit_temperature(log_probs_of(rows), genre_numbers(rows, self._genres))
 
-def _mean_probs(frame: pd.DataFrame) -> pd.DataFrame:
-    columns = [name for name in frame if name.startswith("p_")]
-    probs: pd.DataFrame = frame.groupby("track")[columns].mean()
-    return probs
+    def log_probs(self, part: str, tracks: list[str], temperature: float) -> NDArray[np.float64]:
+        """(track, genre) float64, logarithms of the runs' mean probabilities."""
+        frame: pd.DataFrame = getattr(self, part)
+        frame = frame[frame["track"].isin(tracks)]
+        probs = pd.DataFrame(np.exp(rescale(log_probs_of(frame), temperature)), index=frame["track"])
+        return np.asarray(np.log(np.maximum(probs.groupby(level=0).mean().loc[tracks].to_numpy(), 1e-300)))
 
 
 def _shared(frames: Sequence[pd.DataFrame]) -> list[str]:
-    return sorted(set.intersection(*(set(frame.index) for frame in frames)))
+    return sorted(set.intersection(*(set(frame["track"]) for frame in frames)))
 
 
 def _facts(
     cells: Sequence[Cell],
-    members: Sequence[Member],
+    division: tuple[int, int],
     weights: NDArray[np.float64],
     temperatures: Sequence[float],
-    fold: int,
-    split_seed: int,
-    num_runs: int,
+    num_runs: Sequence[int],
 ) -> dict[str, Any]:
     """The content of run.json: what the members have in common, and who they are."""
-    first = cells[0]
-    labels = list(dict.fromkeys(cell.dataset for cell in cells))
-    split = read_run_csv(_folder_of(first, fold, split_seed) / "split.csv")
-    return first.facts | {
+    fold, split_seed = division
+    members = zip(cells, weights, temperatures, num_runs, strict=True)
+    return cells[0].facts | {
         **origin(),
         "model": "ensemble",
-        "dataset_label": "+".join(labels),
+        "dataset_label": "+".join(dict.fromkeys(cell.dataset for cell in cells)),
+        "recipe": "+".join(dict.fromkeys(cell.facts["recipe"] for cell in cells if "recipe" in cell.facts)),
+        "slice_seconds": max(cell.slice_seconds for cell in cells),
         "fold": fold,
         "seed": split_seed,
         "split_seed": split_seed,
         "val_fold": 0,
-        "num_tracks": {str(part): int(num) for part, num in split["part"].value_counts().items()},
         "settings": {"members": " + ".join(sorted(cell.label for cell in cells))},
         "synthetic": any(cell.facts["synthetic"] for cell in cells),
-        "data_hashes": {name: digest for cell in cells for name, digest in cell.facts["data_hashes"].items()},
-        "corpus": first.corpus,
-        "root": first.config.get("dataset", {}).get("root", ""),
+        "data_hashes": {
+            f"{cell.dataset}/{name}": digest for cell in cells for name, digest in cell.facts["data_hashes"].items()
+        },
         "members": [
-            {"model": member.cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6)}
-            for member, weight, temperature in zip(members, weights, temperatures, strict=True)
+            {"model": cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6), "runs": num}
+            for cell, weight, temperature, num in members
         ],
-        "num_runs": num_runs,
     }
 
 
-def _folder_of(cell: Cell, fold: int, split_seed: int) -> Path:
-    return Path(cell.runs.loc[_on_division(cell, fold, split_seed), "folder"].iloc[0])
-
-
-def _said(part: str, genre_of: pd.DataFrame, genres: list[str], probs: NDArray[np.float64]) -> pd.DataFrame:
-    """The columns of predictions.csv, from probabilities (track, genre) of the tracks of `genre_of`."""
-    frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of["genre"].to_numpy()})
-    return frame.assign(**said_columns(np.log(probs).astype(np.float32), genres))
+def _said(part: str, genre_of: "pd.Series[str]", genres: list[str], log_probs: NDArray[np.float64]) -> pd.DataFrame:
+    """The columns of predictions.csv, from log-probabilities (track, genre) of the tracks of `genre_of`."""
+    frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of.to_numpy()})
+    return frame.assign(**said_columns(log_probs.astype(np.float32), genres))
 
 
 def _result(

@@ -11,7 +11,7 @@ from genregrid.config import DatasetConfig, SplitConfig
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PROTOCOLS
 
-_PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn")
+_PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
 _NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger"}
 # Keys that change where and how fast a run is, not what comes out.

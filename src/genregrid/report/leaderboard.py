@@ -181,7 +181,7 @@ def paired(first: Cell, second: Cell) -> tuple[pd.DataFrame, NDArray[np.int64]]:
 
 
 def _hits(cell: Cell) -> "pd.Series[float]":
-    """Share of right verdicts by track and seeds: 0 or 1 but where a leak tests a track in several folds."""
+    """Share of right verdicts by track and seeds: 0 or 1 but where a leak or validation folds test a track again."""
     frame = cell.predictions.assign(hit=cell.correct, split_seed=_split_seed(cell))
     return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
 
@@ -192,7 +192,11 @@ def _split_seed(cell: Cell) -> "pd.Series[int]":
 
 def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
     """The corrected resampled t-test over folds that both have; NaN where they are no folds of one division."""
-    runs = first.runs.merge(second.runs, on=["fold", "val_fold", "seed", "split_seed"], suffixes=("", "_other"))
+    # validation folds share their test part and are no further resamples
+    parts = [
+        cell.runs.groupby(["fold", "seed", "split_seed"], as_index=False)["accuracy"].mean() for cell in (first, second)
+    ]
+    runs = parts[0].merge(parts[1], on=["fold", "seed", "split_seed"], suffixes=("", "_other"))
     folds, val_folds = (first.facts[name] for name in ("folds", "val_folds"))
     if second.facts["folds"] != folds or runs["fold"].nunique() < 2:
         return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
