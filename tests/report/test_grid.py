@@ -123,3 +123,14 @@ def test_predictions_that_do_not_fit_their_split_mark_a_damaged_run(make_run: Ca
     frame.to_csv(folder / "predictions.csv", index=False)
     with pytest.raises(UserError, match=r"a track twice, or one that split\.csv lacks"):
         read_grid(folder.parent)
+
+
+def test_a_setting_that_one_cell_leaves_out_tells_it_apart(make_run: Callable[..., Path]) -> None:
+    """None, numbers and lists stand in one column, and pandas would take None for a missing number."""
+    make_run("grid/a", settings={"model.whitening": None, "model.summary": ["mean"]})
+    folder = make_run("grid/b", settings={"model.whitening": 0.2, "model.summary": ["pooled", "mean"]})
+    cells, _ = read_grid(folder.parent)
+    assert sorted(cell.settings for cell in cells) == [
+        "model.whitening=0.2 model.summary=[pooled,mean]",
+        "model.whitening=null model.summary=[mean]",
+    ]

@@ -263,10 +263,18 @@ def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index)
     words = pd.Series("", index=frame.index)
     for _, group in configs.groupby([frame[name] for name in KEY[:-1]]):
-        varying = [name for name in group if group[name].astype(str).nunique() > 1]
-        for name in varying:
-            words.loc[group.index] += f" {name}=" + group[name].astype(str)
+        written = {name: group[name].map(_setting) for name in group}
+        for name, values in written.items():
+            if values.nunique() > 1:
+                words.loc[group.index] += f" {name}=" + values
     return words.str.strip()
+
+
+def _setting(value: Any) -> str:
+    """A setting as a command line has it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_setting, value))}]"
+    return "null" if value is None or value != value else str(value)  # pandas makes NaN of a missing number
 
 
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
