@@ -50,7 +50,7 @@ def trust_section(cells: Sequence[Cell]) -> Section:
         f"are needed to hold the true one in {100 * _LEVEL:.0f} % of cases, which is promised only where test tracks "
         "and validation tracks are drawn alike, one by one: under artist they are not, as an artist's tracks come "
         "together. Temperatures and thresholds are fitted on each run's validation tracks, by which its epoch was "
-        "chosen too."
+        "chosen too, and by which an ensemble is weighed; of a refitted model they are those of the fit before."
     )
     return Section("trust", "How far to trust it", text, tuple(exhibits))
 
