@@ -38,6 +38,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     for key in ("reference", "human"):
         if cfg.runs is None and cfg[key] is not None:
             raise UserError(f"{key}={cfg[key]} goes with runs=FOLDER: it is set beside the runs of a report.")
+    if cfg.ensemble is not None and cfg.logger:
+        raise UserError("an ensemble is logged with the report that it stands in: runs=FOLDER logger=wandb.")
+    if cfg.runs == "":
+        raise UserError("runs= names no folder: give the folder of a multirun, or outputs.")
     for key in ("ensemble", "runs", "audio"):
         if cfg[key] is not None and not cfg.dataset is cfg.split is cfg.seed is None:
             raise UserError(f"{key}={cfg[key]} is scored as it is: leave out dataset, split and seed.")

@@ -116,7 +116,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
         trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
-        trainer.test(model, datamodule, verbose=False)
+        with _interruptible():
+            trainer.test(model, datamodule, verbose=False)
         result = result_of(model, datamodule, facts, notes)
         _keep(result, folder, logger)
     return result
@@ -140,6 +141,11 @@ def _check(settings: TrainConfig) -> None:
         raise UserError(f"trainer.threads={settings.trainer.threads}: 1 thread or more, or null to choose.")
     if settings.trainer.patience is not None and settings.trainer.patience < 1:
         raise UserError(f"trainer.patience={settings.trainer.patience}: 1 epoch or more, or null for no early stop.")
+    if settings.trainer.precision in ("16-true", "bf16-true"):
+        raise UserError(
+            f"trainer.precision={settings.trainer.precision}: descriptors from 1e-9 to 1e7 need 32 bits; take "
+            "16-mixed or bf16-mixed, which compute in half precision what can be."
+        )
     if settings.split.label != split_label(settings.split.protocol, settings.split.protocol in LEAKING_PROTOCOLS):
         raise UserError(
             f"split.protocol={settings.split.protocol} under the label '{settings.split.label}': choose a protocol by "
@@ -257,10 +263,8 @@ def _fit_and_test(
             raise UserError(
                 f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
             ) from error
-        try:
+        with _interruptible():
             trainer.fit(model, datamodule)
-        except SystemExit:  # what Lightning makes of ctrl-C
-            raise KeyboardInterrupt from None
         best = checkpoint.best_model_path
         if trainer.global_step == 0:  # an estimator takes no steps, and without one Lightning keeps no checkpoint
             best = str(folder / f"{_CHECKPOINT}.ckpt")
@@ -268,7 +272,17 @@ def _fit_and_test(
         # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
         elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
             raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
-        trainer.test(model, datamodule, ckpt_path=best, verbose=False, weights_only=True)
+        with _interruptible():
+            trainer.test(model, datamodule, ckpt_path=best, verbose=False, weights_only=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let ctrl-C be a KeyboardInterrupt, of which Lightning makes a SystemExit."""
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 def _num_threads(model: GenreClassifier) -> int:

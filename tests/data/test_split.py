@@ -502,10 +502,15 @@ def test_a_validation_fold_that_few_groups_cannot_make_is_refused(make_table: Ta
         ({"seed": -1}, r"^split\.seed=-1: a seed is 0 or more\.$"),
     ],
 )
-@pytest.mark.parametrize("protocol", ["track", "filtered"])
+@pytest.mark.parametrize("protocol", ["track", "artist"])
 def test_impossible_number_is_named(make_table: Tables, protocol: str, options: dict[str, int], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        split_table(make_table(), protocol, lists={}, **options)
+        split_table(make_table(), protocol, artists={}, **options)
+
+
+def test_lists_leave_no_validation_fold_to_choose(make_table: Tables) -> None:
+    with pytest.raises(UserError, match=r"^split\.val_fold=2: under split=filtered the published lists"):
+        split_table(make_table(), "filtered", lists={}, val_fold=2)
 
 
 def test_unknown_protocol_is_refused_with_the_known_ones(make_table: Tables) -> None:

@@ -118,7 +118,7 @@ def test_a_folder_named_twice_and_an_earlier_vote_have_one_vote_and_none(two: li
     once = ensemble(two, tmp_path / "vote")
     again = ensemble([*two, two[0], str(tmp_path)], tmp_path / "again")
     assert again.startswith(once)
-    assert "ensemble 3 s, drawn, track is a vote already and has none here" in again
+    assert "ensemble 3 s, drawn, track is a vote already and takes no part" in again
 
 
 def test_runs_of_one_model_in_two_folders_are_one_member(make_run: Make, tmp_path: Path) -> None:
@@ -160,6 +160,13 @@ def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[
     for nothing in (5, True, [1, 2]):
         with pytest.raises(UserError, match=r"ensemble=\w+ is not a folder"):
             ensemble(nothing, tmp_path / "vote")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match=r"ensemble=.*nothing holds no finished run"):
+        ensemble([*two, str(tmp_path / "nothing")], tmp_path / "vote")
+    with pytest.raises(UserError, match=r"is not a folder \(several stand in brackets: \[A,B\]\)"):
+        ensemble(",".join(two), tmp_path / "vote")
+    with pytest.raises(UserError, match="ensemble= is not a folder"):
+        ensemble("", tmp_path / "vote")
     with pytest.raises(UserError, match=r"ensemble=\[\]: give folders"):
         ensemble([], tmp_path / "vote")
     with pytest.raises(UserError, match="no two runs share a corpus, a protocol, a fold and a split seed"):
@@ -167,4 +174,14 @@ def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[
     (Path(two[0]) / "0/predictions_val.csv").unlink()
     (Path(two[0]) / "1/predictions_val.csv").unlink()
     with pytest.raises(UserError, match=r"have no predictions_val\.csv, on which weights are fitted"):
+        ensemble(two, tmp_path / "vote")
+
+
+@pytest.mark.parametrize("damage", ["cut", "genre", "bytes"])
+def test_damaged_validation_predictions_are_told(two: list[str], tmp_path: Path, damage: str) -> None:
+    path = Path(two[0]) / "0/predictions_val.csv"
+    text = path.read_text()
+    changed = {"cut": text[:-40], "genre": text.replace(",blues,", ",polka,", 1), "bytes": "\x00\x01,\n1,2,3"}
+    path.write_text(changed[damage])
+    with pytest.raises(UserError, match=r"predictions_val\.csv is damaged \(.*\); remove its folder or run it again"):
         ensemble(two, tmp_path / "vote")

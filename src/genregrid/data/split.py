@@ -212,6 +212,8 @@ def _check_arguments(
         raise UserError(f"split.fold={fold}: with split.folds={folds} the folds are numbered 0 to {folds - 1}.")
     if val_folds < 2:
         raise UserError(f"split.val_folds={val_folds}: at least 2, as one of them becomes validation.")
+    if protocol == "filtered" and val_fold != 0:
+        raise UserError(f"split.val_fold={val_fold}: under split=filtered the published lists say what validates.")
     if not 0 <= val_fold < val_folds:
         raise UserError(f"split.val_fold={val_fold}: with split.val_folds={val_folds}, 0 to {val_folds - 1}.")
     if seed < 0:

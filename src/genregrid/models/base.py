@@ -165,7 +165,9 @@ def load_checkpoint(path: Path) -> GenreClassifier:
             if isinstance(cause, UserError):  # a model whose package is not installed
                 raise cause from None
             cause = cause.__cause__
-        raise UserError(f"checkpoint={path} is no checkpoint of genregrid ({type(error).__name__}).") from error
+        raise UserError(
+            f"checkpoint={path} is no checkpoint of genregrid, or of another version ({type(error).__name__})."
+        ) from error
     return model.eval()
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 
+from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorClassifier, known_shrinkage
 
 
@@ -20,14 +21,19 @@ class LDA(EstimatorClassifier):
     Args:
         shrinkage: share of the covariance, in [0, 1], that gives way to a multiple of the identity matrix; ``None``
             takes Ledoit and Wolf's.
-        shared: arguments of `EstimatorClassifier`.
+        shared: arguments of `EstimatorClassifier`; `whitening` must stay ``None``.
 
     Raises:
-        UserError: shrinkage out of range.
+        UserError: shrinkage out of range, or whitening.
     """
 
     def __init__(self, *, shrinkage: float | None = None, **shared: Any) -> None:
         super().__init__(**shared)
+        if self.whitening is not None:
+            raise UserError(
+                f"model.whitening={self.whitening:g}: LDA whitens by the same covariance itself, and cannot "
+                "estimate it on what has been whitened by it; set it to null."
+            )
         self.shrinkage = known_shrinkage(shrinkage)
 
     def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:

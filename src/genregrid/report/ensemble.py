@@ -48,11 +48,14 @@ def ensemble(runs: object, folder: Path) -> str:
     if not names:
         raise UserError("ensemble=[]: give folders of runs, such as that of a multirun.")
     for name in names:
-        if not isinstance(name, str) or not Path(name).is_dir():
-            raise UserError(f"ensemble={name} is not a folder: give folders of runs, such as that of a multirun.")
+        if not isinstance(name, str) or not name or not Path(name).is_dir():
+            several = " (several stand in brackets: [A,B])" if "," in str(name) else ""
+            raise UserError(f"ensemble={name} is not a folder{several}: give folders of runs, as that of a multirun.")
+        if not any(Path(name).rglob("run.json")):
+            raise UserError(f"ensemble={name} holds no finished run: a run folder has run.json and metrics.json.")
     cells, notes = read_grid(*map(Path, names))
     voted = [cell for cell in cells if "members" in cell.facts]
-    notes += [f"{cell.title} is a vote already and has none here" for cell in voted]
+    notes += [f"{cell.title} is a vote already and takes no part" for cell in voted]
     text = []
     groups = list(_peers([cell for cell in cells if "members" not in cell.facts]))
     for index, group in enumerate(groups):
@@ -136,10 +139,11 @@ def _vote(cells: Sequence[Cell], division: tuple[int, int], notes: list[str]) ->
         _said(part, genre_of[names], genres, log)
         for part, names, log in zip(("test", "val"), (tracks, known), mixed, strict=True)
     ]
+    # a track that validates in one run may train in another: it counts as what its prediction is kept as
     split = read_run_csv(members[0].folder / "split.csv")
+    split["part"] = np.select([split["track"].isin(tracks), split["track"].isin(known)], ["test", "val"], "train")
     facts = _facts(cells, division, weights, temperatures, num_runs)
-    num_train = int((split["part"] == "train").sum())
-    facts["num_tracks"] = {"train": num_train, "val": len(known), "test": len(tracks)}
+    facts["num_tracks"] = {part: int((split["part"] == part).sum()) for part in ("train", "val", "test")}
     result = _result(facts, genres, tables[0], tables[1], split)
     return _Vote(result, weights, test.argmax(axis=2) == _numbers(genre_of[tracks], genres))
 

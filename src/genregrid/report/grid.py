@@ -133,8 +133,17 @@ class Cell:
         return self._read_all("timeline.csv")
 
     def _read_all(self, name: str) -> pd.DataFrame:
-        paths = {run: folder / name for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True)}
-        frames = [read_run_csv(path).assign(run=run) for run, path in paths.items() if path.is_file()]
+        frames = []
+        for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True):
+            if (folder / name).is_file():
+                try:
+                    frames.append(read_run_csv(folder / name).assign(run=run))
+                    if name.startswith("predictions"):
+                        _check_said(frames[-1], name)
+                except (ValueError, KeyError) as error:  # what pandas raises for damaged files
+                    raise UserError(
+                        f"{folder / name} is damaged ({str(error).splitlines()[0]}); remove its folder or run it again."
+                    ) from None
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -211,9 +220,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
         predictions = read_run_csv(folder / "predictions.csv")
         groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
         group = predictions["track"].map(groups.set_index("track")["group"])
-        probs = predictions[[name for name in predictions if name.startswith("p_")]]
-        if not np.isfinite(probs.to_numpy(np.float64)).all():
-            raise ValueError("predictions.csv has a probability that is no number")
+        _check_said(predictions, "predictions.csv")
         if predictions["track"].duplicated().any() or group.isna().any():
             raise ValueError("predictions.csv has a track twice, or one that split.csv lacks")
         return {
@@ -253,6 +260,15 @@ def read_run_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
 
 
+def _check_said(frame: pd.DataFrame, name: str) -> None:
+    """Raise a ValueError for predictions that are cut short or name another genre than their columns."""
+    columns = [column for column in frame if column.startswith("p_")]
+    if not np.isfinite(frame[columns].to_numpy(np.float64)).all():
+        raise ValueError(f"{name} has a probability that is no number")
+    if not frame["genre"].isin([column[2:] for column in columns]).all():
+        raise ValueError(f"{name} has a genre without a column")
+
+
 def _config(path: Path) -> dict[str, Any]:
     content: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
     return dict(content)
@@ -260,7 +276,8 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
     """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
-    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index)
+    # as objects: beside a cell that lacks it, a whole number would become a fraction
+    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index, dtype=object)
     words = pd.Series("", index=frame.index)
     for _, group in configs.groupby([frame[name] for name in KEY[:-1]]):
         written = {name: group[name].map(_setting) for name in group}
@@ -274,7 +291,9 @@ def _setting(value: Any) -> str:
     """A setting as a command line has it."""
     if isinstance(value, list):
         return f"[{','.join(map(_setting, value))}]"
-    return "null" if value is None or value != value else str(value)  # pandas makes NaN of a missing number
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None or value != value else str(value)  # NaN where a run has no such setting
 
 
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
