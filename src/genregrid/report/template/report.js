@@ -179,6 +179,7 @@ class Player {
       if (!this.#armed || this.audio.currentTime < this.stop) return;
       this.#armed = false;
       this.audio.pause();
+      this.audio.currentTime = this.stop; // a busy machine tells the time late, and would stand beyond the stretch
     });
     Player.#players.push(this);
   }
