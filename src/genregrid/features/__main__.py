@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ try:
     from genregrid.features.folder import Found, find_tracks
     from genregrid.features.recipe import MIN_SLICE_SECONDS, DescriptorSet, Recipe
     from genregrid.features.spectrum import Padding
+    from genregrid.pool import num_cores
 except ModuleNotFoundError as error:
     print(f'{error.name} is not installed: set up once with `pip install -e ".[audio]"`.', file=sys.stderr)
     sys.exit(2)
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         default="reflect",
         help="reflect as Kaggle's files, constant as librosa's now",
     )
-    parser.add_argument("--workers", type=_workers, default=_num_cores(), help="processes (one per core)")
+    parser.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace CSVs that are there already")
     return parser
 
@@ -114,11 +114,6 @@ def _workers(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError("1 process or more")
     return int(text)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:

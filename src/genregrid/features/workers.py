@@ -1,28 +1,19 @@
 """One recording in, its rows out; and many recordings at once, in one process per core."""
 
 import ctypes
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genregrid.errors import UserError
 from genregrid.features.audio import AudioError, read_audio
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, file_state, seconds_key
 from genregrid.features.recipe import Recipe
+from genregrid.pool import Pool
 
-_MOST_WORKERS = 61  # that Windows can wait for
-_AHEAD = 2  # recordings given out per process, so that none waits and none piles up
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -78,101 +69,20 @@ def describe_files(
         slice_seconds: slice lengths in seconds.
         num_workers: processes; 1 works in this one.
     """
-    settings = (recipe, tuple(slice_seconds))
+    describe = partial(describe_file, recipe=recipe, slice_seconds=tuple(slice_seconds))
     if num_workers == 1:
         with threadpool_limits(1):
             _keep_freed_memory()
             for track in tracks:
-                yield describe_file(track, *settings)
+                yield describe(track)
         return
-    waiting = deque(tracks)
-    given: dict[Future[Described], TrackFile] = {}
-    while waiting or given:
-        others = set(multiprocessing.active_children())
-        try:
-            with _pool(min(num_workers, len(waiting))) as pool:
-                try:
-                    yield from _pooled(pool, waiting, given, settings, num_workers)
-                except (GeneratorExit, KeyboardInterrupt):
-                    # what is in work is not waited for: a recording may last hours
-                    for child in set(multiprocessing.active_children()) - others:
-                        child.terminate()
-                    raise
-        except BrokenProcessPool:  # which of those given out it was shows when each has a process of its own
-            suspects = list(given.values())
-            given.clear()
-            for track in suspects:
-                yield _described_alone(track, settings)
-
-
-def _pooled(
-    pool: ProcessPoolExecutor,
-    waiting: deque[TrackFile],
-    given: dict[Future[Described], TrackFile],
-    settings: tuple[Recipe, tuple[float, ...]],
-    num_workers: int,
-) -> Iterator[Described]:
-    while waiting or given:
-        while waiting and len(given) < _AHEAD * num_workers:
-            with _interrupts_held():
-                given[pool.submit(describe_file, waiting[0], *settings)] = waiting[0]
-            waiting.popleft()
-        for future in wait(given, return_when=FIRST_COMPLETED).done:
-            described = future.result()  # of a broken pool it raises, and leaves the recording among those given out
-            del given[future]
-            yield described
-
-
-def _described_alone(track: TrackFile, settings: tuple[Recipe, tuple[float, ...]]) -> Described:
-    try:
-        with _pool(1) as pool:
-            with _interrupts_held():
-                started = pool.submit(os.getpid)
-            if isinstance(started.exception(), BrokenProcessPool):
-                raise UserError(
-                    "processes cannot be started: say --workers 1, or in a script of your own, call extract below "
-                    '`if __name__ == "__main__":`.'
-                )
-            with _interrupts_held():
-                future = pool.submit(describe_file, track, *settings)
-            return future.result()
-    except BrokenProcessPool:
-        return _begun(track).told(skipped="reading it ended the process: out of memory, or a fault of the decoder")
-
-
-def _pool(num_workers: int) -> ProcessPoolExecutor:
-    # spawned, not forked: a fork copies locks that some thread of this process may hold
-    return ProcessPoolExecutor(
-        min(num_workers, _MOST_WORKERS), multiprocessing.get_context("spawn"), initializer=_begin_work
-    )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Have processes that start here begin with ctrl-C held back: it is for the parent to answer."""
-    if not hasattr(signal, "pthread_sigmask"):  # another system
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_work() -> None:
-    """Make a process a worker: one thread, ctrl-C left to the parent, and an end when the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(1)
-    _keep_freed_memory()
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    way_out = 'say --workers 1, or in a script of your own, call extract below `if __name__ == "__main__":`.'
+    pool = Pool(describe, num_workers, begin=_keep_freed_memory, way_out=way_out)
+    with closing(pool.run(tracks)) as work:
+        for track, described in work:
+            yield described or _begun(track).told(
+                skipped="reading it ended the process: out of memory, or a fault of the decoder"
+            )
 
 
 def _keep_freed_memory() -> None:
