@@ -25,9 +25,13 @@ register_schemas()
 @job
 def main(cfg: DictConfig, folder: Path) -> None:
     """Train, test and print one table."""
-    from genregrid.run import train  # torch and Lightning take seconds to import; --help need not wait for them
+    from genregrid.run import finished_before, train  # these take seconds to import; --help need not wait for them
 
-    print(train(cfg, folder, HydraConfig.get().runtime.choices["model"]).summary())
+    model_name = HydraConfig.get().runtime.choices["model"]
+    if cfg.resume and (finished := finished_before(cfg, folder, model_name)) is not None:
+        print(f"{finished} is finished already")
+    else:
+        print(train(cfg, folder, model_name).summary())
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ class TrainerConfig:
     gradient_clip_val: float | None = None
     threads: int | None = None
     progress_bar: bool | None = None
+    stack: int = 1
+    checkpoint_seconds: float = 30.0
 
 
 @dataclass
@@ -73,6 +75,7 @@ class TrainConfig:
     hop_slices: int | None = None
     batch_size: int = 16
     seed: int = 0
+    resume: bool = False
 
 
 @dataclass

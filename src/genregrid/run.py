@@ -1,12 +1,14 @@
 """Training and evaluation of one configuration: the only place where objects are built from config."""
 
+import json
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,21 +36,33 @@ from genregrid.data.split import (
 )
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
-from genregrid.models.base import GenreClassifier, load_checkpoint
-from genregrid.report.facts import data_facts, run_facts, split_label
+from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier, load_checkpoint
+from genregrid.models.last_checkpoint import LastCheckpoint
+from genregrid.models.network import Network
+from genregrid.models.stack import Fitted, can_be_stacked, fit_stack
+from genregrid.multirun import finished_run
+from genregrid.report.facts import data_facts, identity, run_facts, split_label
 from genregrid.report.result import Result, result_of
 
 # Models far below this size gain nothing from a second thread on idle cores, and lose beside other jobs. The bound
 # itself is a guess: it lies between them and models whose matrices fill a core.
 _WEIGHTS_WORTH_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
+_LAST = "last.ckpt"  # what a run that is stopped goes on from
+_NO_MODEL = "no epoch had a finite validation loss, so there is no model: lower model.learning_rate."
+# What was trained together with others and waits for its test, by identity.
+_fitted: dict[str, Fitted] = {}
 # What a checkpoint keeps beside the facts of run.json.
-_NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices")
+_NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices", "identity")
+# The corpus that was read last, where `keep_corpus` asks for it.
+_corpora: dict[str, Corpus] | None = None
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
 
 
 def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     """Train one model on one fold, test its best epoch, and write the run folder.
+
+    With ``cfg.resume`` a run that was stopped in this folder goes on from its last checkpoint, to the same numbers.
 
     Args:
         cfg: a composed `TrainConfig`.
@@ -58,32 +72,59 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     Raises:
         UserError: a mistake in the configuration or in the data it names.
     """
-    settings = _typed(cfg, TrainConfig)
-    _check(settings)
-    torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
-    pl.seed_everything(settings.seed, verbose=False)
-    corpus = _corpus(settings.dataset, settings.slice)
-    dataset = replace(settings.dataset, recipe=corpus.recipe)
-    split = _split(corpus, settings.split)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    config["dataset"]["recipe"] = corpus.recipe
-    datamodule = _datamodule(corpus.table, split, config)
-    model = _model(settings.model, settings.trainer, corpus.table)
-    model.transform.fit(datamodule.training_features)
-    facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
-    model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
-    unresolved: Any = OmegaConf.to_container(cfg.dataset)
-    model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
-    model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
-    model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
-    notes = _announce(facts, datamodule)
+    run = _prepare(cfg, model_name)
+    notes = _announce(run.facts, run.datamodule)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    with _logger(settings.logger, facts, folder) as logger:
-        _fit_and_test(model, datamodule, settings.trainer, folder, logger)
-        result = result_of(model, datamodule, facts, notes)
+    OmegaConf.save(OmegaConf.create(run.config), folder / "config.yaml")
+    if run.settings.resume:
+        shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged anew, and counted once
+    with _logger(run.settings.logger, run.facts, folder) as logger:
+        _fit_and_test(run, folder, logger)
+        result = result_of(run.model, run.datamodule, run.facts, notes)
         _keep(result, folder, logger)
+    (folder / _LAST).unlink(missing_ok=True)
     return result
+
+
+def finished_before(cfg: DictConfig, folder: Path, model_name: str) -> Path | None:
+    """Where this very run was finished before: a folder of the same settings and data, in the same grid.
+
+    Args:
+        cfg: a composed `TrainConfig`.
+        folder: the run folder.
+        model_name: what outputs call the model.
+    """
+    settings = _typed(cfg, TrainConfig)
+    corpus = _corpus(settings.dataset, settings.slice)
+    return finished_run(folder, identity(model_name, _plain(cfg, corpus), corpus.table.hashes))
+
+
+def keep_corpus() -> None:
+    """Have this process read a corpus once for runs that follow each other on it; its files must not change."""
+    global _corpora
+    _corpora = _corpora or {}
+
+
+def fit_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
+    """Train runs of one cell as one computation, where their model can; `train` then finds each of them fitted.
+
+    What goes wrong with one of them `train` will say.
+
+    Args:
+        jobs: the arguments of `train`, for each run.
+    """
+    runs, chances = [], []
+    for cfg, folder, model_name in jobs:
+        with suppress(UserError):
+            if not (cfg.resume and finished_before(cfg, folder, model_name)):
+                runs.append(_prepare(cfg, model_name))
+                chances.append(torch.get_rng_state())
+    models = [run.model for run in runs]
+    if len(runs) > 1 and can_be_stacked(
+        models, settings := runs[0].settings.trainer, len(runs[0].datamodule.table.track)
+    ):
+        fitted = fit_stack(models, [run.datamodule for run in runs], chances, settings)
+        _fitted.update({run.facts["identity"]: result for run, result in zip(runs, fitted, strict=True)})
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> Result:
@@ -126,6 +167,46 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
 # --- building --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What is trained and on what, before any training."""
+
+    settings: TrainConfig
+    config: Any
+    model: GenreClassifier
+    datamodule: GenreDataModule
+    facts: dict[str, Any]
+
+
+def _prepare(cfg: DictConfig, model_name: str) -> _Run:
+    settings = _typed(cfg, TrainConfig)
+    _check(settings)
+    torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
+    pl.seed_everything(settings.seed, verbose=False)
+    corpus = _corpus(settings.dataset, settings.slice)
+    config = _plain(cfg, corpus)
+    split = _split(corpus, settings.split)
+    datamodule = _datamodule(corpus.table, split, config)
+    model = _model(settings.model, settings.trainer, corpus.table)
+    model.transform.fit(datamodule.training_features)
+    dataset = replace(settings.dataset, recipe=corpus.recipe)
+    facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
+    facts["identity"] = identity(model_name, config, corpus.table.hashes)
+    model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
+    unresolved: Any = OmegaConf.to_container(cfg.dataset)
+    model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
+    model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
+    model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
+    return _Run(settings, config, model, datamodule, facts)
+
+
+def _plain(cfg: DictConfig, corpus: Corpus) -> Any:
+    """The configuration as plain values, with the recipe that the corpus is known to have."""
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    config["dataset"]["recipe"] = corpus.recipe
+    return config
+
+
 def _typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
     settings = OmegaConf.to_object(cfg)
     if not isinstance(settings, schema):
@@ -163,7 +244,13 @@ def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
     arguments = asdict(dataset)
     for name in ("corpus", "label"):  # of outputs and checkpoints, not of files
         del arguments[name]
-    return load_corpus(**arguments, slice_seconds=slice_seconds)
+    if _corpora is None:
+        return load_corpus(**arguments, slice_seconds=slice_seconds)
+    key = json.dumps([arguments, slice_seconds])
+    if key not in _corpora:
+        _corpora.clear()
+        _corpora[key] = load_corpus(**arguments, slice_seconds=slice_seconds)
+    return _corpora[key]
 
 
 def _split(corpus: Corpus, split: SplitConfig) -> Split:
@@ -236,12 +323,11 @@ def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
     }
 
 
-def _fit_and_test(
-    model: GenreClassifier, datamodule: GenreDataModule, settings: TrainerConfig, folder: Path, logger: Logger | None
-) -> None:
+def _fit_and_test(run: _Run, folder: Path, logger: Logger | None) -> None:
+    model, settings = run.model, run.settings.trainer
     torch.set_num_threads(_num_threads(model) if settings.threads is None else settings.threads)
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
-    callbacks: list[Callback] = [checkpoint]
+    callbacks: list[Callback] = [checkpoint, LastCheckpoint(folder / _LAST, settings.checkpoint_seconds)]
     if settings.patience is not None:
         callbacks.append(EarlyStopping("val/loss", patience=settings.patience))
     shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
@@ -263,17 +349,49 @@ def _fit_and_test(
             raise UserError(
                 f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
             ) from error
+        best = str(folder / f"{_CHECKPOINT}.ckpt")
+        if (fitted := _fitted.pop(run.facts["identity"], None)) is not None:
+            _take_over(trainer, model, fitted, logger, len(run.datamodule.train_dataloader()))
+            with _interruptible():
+                trainer.test(model, run.datamodule, verbose=False)
+            trainer.save_checkpoint(best)
+            return
         with _interruptible():
-            trainer.fit(model, datamodule)
-        best = checkpoint.best_model_path
+            last = _last_checkpoint(run, folder)
+            trainer.fit(model, run.datamodule, ckpt_path=last, weights_only=None if last is None else True)
         if trainer.global_step == 0:  # an estimator takes no steps, and without one Lightning keeps no checkpoint
-            best = str(folder / f"{_CHECKPOINT}.ckpt")
             trainer.save_checkpoint(best)
         # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
         elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
-            raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
+            raise UserError(_NO_MODEL)
         with _interruptible():
-            trainer.test(model, datamodule, ckpt_path=best, verbose=False, weights_only=True)
+            trainer.test(model, run.datamodule, ckpt_path=best, verbose=False, weights_only=True)
+
+
+def _take_over(
+    trainer: pl.Trainer, model: GenreClassifier, fitted: Fitted, logger: Logger | None, steps_per_epoch: int
+) -> None:
+    """Give a model what was learnt for it in a stack, the logger its curves, and the trainer the count of its steps."""
+    if not fitted.weights:
+        raise UserError(_NO_MODEL)
+    assert isinstance(model, Network)  # others are not stacked
+    model.load_state_dict(model.state_dict() | fitted.weights)
+    model.curves = fitted.curves
+    if logger is not None:
+        model.log_curves(logger, steps_per_epoch)
+    num_epochs, loop = len(fitted.curves), trainer.fit_loop
+    loop.epoch_progress.current.completed = num_epochs
+    loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = num_epochs * steps_per_epoch
+    loop.epoch_loop.on_load_checkpoint({"_batches_that_stepped": num_epochs * steps_per_epoch})  # as loggers count
+
+
+def _last_checkpoint(run: _Run, folder: Path) -> Path | None:
+    """The checkpoint that the run goes on from: its own, of the same settings and data."""
+    path = folder / _LAST
+    if not (run.settings.resume and path.is_file()):
+        return None
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return path if content[CHECKPOINT_KEY].get("identity") == run.facts["identity"] else None
 
 
 @contextmanager

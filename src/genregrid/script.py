@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from traceback import format_exception
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -14,33 +16,49 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from genregrid.errors import UserError
+from genregrid.multirun import ERROR_FILE, Progress
 
 # overrides that name files
 _PATHS = {"audio", "checkpoint", "ensemble", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
-_failed_jobs: list[Path] = []
-_sweep_folders: list[Path] = []
+_failed: list[Path] = []
 _started: list[Path] = []
 
 
-def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None]:
-    """Make `task(cfg, run folder)` a job for Hydra: a user's mistake is told at once, and a multirun goes on."""
+def job(task: Callable[[DictConfig, Path], Any]) -> Callable[[DictConfig], Any]:
+    """Make `task(cfg, run folder)` a job for Hydra, which returns what the task does.
+
+    A user's mistake is told in one sentence. In a grid whatever goes wrong with one job is: it lies in its folder as
+    error.txt, the job returns ``None``, and the others run.
+    """
 
     @wraps(task)
-    def told(cfg: DictConfig) -> None:
+    def told(cfg: DictConfig) -> Any:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            _sweep_folders.append(Path(HydraConfig.get().sweep.dir))
+        in_grid = HydraConfig.get().mode == RunMode.MULTIRUN
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         _started.append(shown)
+        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
         try:
-            task(cfg, shown)
-            print(f"run: {shown}", flush=True)
-        except (UserError, HydraException, OmegaConfBaseException) as error:
-            where = f"{shown}: " if _sweep_folders else ""
-            print(where + _sentence(error), file=sys.stderr, flush=True)
-            _failed_jobs.append(shown)
+            value = task(cfg, shown)
+            if any(folder.iterdir()):
+                print(f"run: {shown}", flush=True)
+            return value
+        except Exception as error:
+            is_mistake = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+            if not is_mistake and not in_grid:
+                raise
+            sentence = _sentence(error) if is_mistake else f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"{shown}: {sentence}" if in_grid else sentence, file=sys.stderr, flush=True)
+            _failed.append(shown)
+            if in_grid:
+                detail = "" if is_mistake else f"\n{''.join(format_exception(error))}"
+                (folder / ERROR_FILE).write_text(f"{sentence}\n{detail}", encoding="utf-8")
+            return None
+        finally:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
+            if Progress.current is not None and in_grid:
+                Progress.current.job_ended()
 
     return told
 
@@ -52,12 +70,11 @@ def run_script(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
     if os.environ.get("GENREGRID_DATA") == "":
         del os.environ["GENREGRID_DATA"]  # set but empty, it would name the root of the file system
+    has_failed = False
     try:
         main()
-        if len(_failed_jobs) > 0 and _sweep_folders:
-            print(f"{len(_failed_jobs)} of {len(_started)} jobs failed.", file=sys.stderr)
-        if _sweep_folders:
-            print(f"run: {_sweep_folders[-1]}")
+        if Progress.current is not None:
+            has_failed |= Progress.current.conclude()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
         sys.exit(2)
@@ -76,7 +93,7 @@ def run_script(main: Callable[[], None]) -> None:
         where = f"; what was written so far is in {_started[-1]}" if _started else ""
         print(f"interrupted{where}.", file=sys.stderr)
         sys.exit(130)
-    sys.exit(2 if _failed_jobs else 0)
+    sys.exit(2 if has_failed or _failed else 0)
 
 
 def _quoted(word: str) -> str:

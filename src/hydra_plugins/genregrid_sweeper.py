@@ -1,4 +1,4 @@
-"""Hydra's basic sweeper for grids that are no full product: a union of small ones.
+"""Hydra's basic sweeper for grids: unions of products, which tell how far they are and can be gone on with.
 
 The paper's table has an MLP at 30 and 3 seconds and an LSTM at 3, 6 and 9: two grids, not one of two times four. Hydra
 looks for sweepers in the namespace `hydra_plugins` only, hence this module's place.
@@ -6,12 +6,18 @@ looks for sweepers in the namespace `hydra_plugins` only, hence this module's pl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # internal by name only: plugins extend it
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+
+from genregrid.multirun import Progress, cell_of, earlier_folder, forget_failures
 
 
 @dataclass
@@ -48,10 +54,47 @@ class GridSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self._grids = grids
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all jobs; with ``resume=true`` in the folder of the grid that was begun by the same words."""
+        assert self.config is not None
+        config = self.config
+        if config.get("resume") and not any(
+            word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra
+        ):
+            self._go_on(config)
+        if config.get("resume"):
+            forget_failures(Path(config.hydra.sweep.dir))
+        with_bar = not isinstance(self.launcher, BasicLauncher)
+        jobs = self.split_arguments(self._parsed(arguments), None)[0]
+        with Progress(Path(config.hydra.sweep.dir), len(jobs), with_bar):
+            return super().sweep(arguments)
+
+    def _go_on(self, config: DictConfig) -> None:
+        words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+        folder = earlier_folder(Path(config.hydra.sweep.dir), words)
+        if folder is None:
+            print("resume=true: no grid was begun by these words, so this one begins.")
+            return
+        print(f"resume=true: going on in {folder}")
+        with open_dict(config):  # both, as jobs are composed anew from the overrides
+            config.hydra.sweep.dir = str(folder)
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+
+    def _parsed(self, arguments: list[str]) -> list[Override]:
+        assert self.hydra_context is not None  # set by Hydra before it asks
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return parser.parse_overrides([*self._parse_config(), *arguments])
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Compose a job of each cell: to compose all of a large grid takes minutes."""
+        super().validate_batch_is_legal(list({cell_of(overrides): overrides for overrides in batch}.values()))
+
     def split_arguments(  # type: ignore[override]  # static there, and called on the instance
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """The jobs, each a list of overrides, in batches for the launcher."""
+        if not self._grids:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
         assert self.hydra_context is not None  # set by Hydra before it asks
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         grids = [

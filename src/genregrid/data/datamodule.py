@@ -48,27 +48,38 @@ class WindowBatches:
         features: (row + 1, feature) float32, a row of zeros last.
         windows: the part's windows.
         batch_size: windows in a batch; the last batch may be smaller.
-        seed: shuffles anew each epoch, the same way for the same seed; ``None`` keeps the order.
+        generator: shuffles anew each epoch; ``None`` keeps the order.
     """
 
-    def __init__(self, features: Tensor, windows: Windows, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, features: Tensor, windows: Windows, batch_size: int, generator: torch.Generator | None = None
+    ) -> None:
         self._features = features
         self._windows = windows
-        self._batch_size = batch_size
-        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.batch_size = batch_size
+        self._generator = generator
 
     def __len__(self) -> int:
-        return -(-len(self._windows.genre) // self._batch_size)
+        return -(-len(self._windows.genre) // self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        yield from self._batches(self.shuffled(), self.batch_size)  # an order is drawn once a batch is asked for
+
+    def shuffled(self) -> Tensor:
+        """(window,) int64, the order of the next epoch."""
         num_windows = len(self._windows.genre)
-        if num_windows == 0:
-            return  # torch would split nothing into one empty batch
         if self._generator is None:
-            order = torch.arange(num_windows)
-        else:
-            order = torch.randperm(num_windows, generator=self._generator)
-        for chosen in torch.split(order, self._batch_size):
+            return torch.arange(num_windows)
+        return torch.randperm(num_windows, generator=self._generator)
+
+    def in_order(self) -> Iterator[dict[str, Tensor]]:
+        """All windows as they stand in the table, in large batches."""
+        return self._batches(torch.arange(len(self._windows.genre)), EVALUATION_BATCH_SIZE)
+
+    def _batches(self, order: Tensor, batch_size: int) -> Iterator[dict[str, Tensor]]:
+        if len(order) == 0:
+            return  # torch would split nothing into one empty batch
+        for chosen in torch.split(order, batch_size):
             yield {
                 "features": self._features[self._windows.rows[chosen]],
                 "length": self._windows.length[chosen],
@@ -109,6 +120,8 @@ class GenreDataModule(pl.LightningDataModule):
         self.split = split
         self._batch_size = batch_size
         self._seed = seed
+        self._order = torch.Generator().manual_seed(seed)
+        self._order_to_go_on_with: Tensor | None = None
         # one row of zeros behind the last slice is what padding points to
         self._features = torch.from_numpy(np.vstack([table.features, np.zeros_like(table.features[:1])]))
         self.windows = [self._windows_of(part, window, hop_slices) for part in range(len(PARTS))]
@@ -133,8 +146,20 @@ class GenreDataModule(pl.LightningDataModule):
         return int((self.split.part >= 0).sum() - (used < len(self.table.track)).sum())
 
     def train_dataloader(self) -> WindowBatches:
-        """Training windows, shuffled anew each epoch."""
-        return WindowBatches(self._features, self.windows[TRAIN], self._batch_size, self._seed)
+        """Training windows, shuffled anew each epoch, the same way for the same seed."""
+        self._order = torch.Generator().manual_seed(self._seed)
+        if self._order_to_go_on_with is not None:
+            self._order.set_state(self._order_to_go_on_with)
+            self._order_to_go_on_with = None
+        return WindowBatches(self._features, self.windows[TRAIN], self._batch_size, self._order)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Where the shuffling is, for a checkpoint that a training goes on from."""
+        return {"order": self._order.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Shuffle on from there, once training asks for its batches."""
+        self._order_to_go_on_with = state_dict["order"]
 
     def val_dataloader(self) -> WindowBatches:
         """Validation windows in the table's order."""

@@ -95,15 +95,7 @@ class GenreClassifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
         logits, genre, track = self._gather()
-        log_probs, track_genre, _ = voted(logits, genre, track)
-        num = len(self.genres)
-        self.log_dict(
-            {
-                "val/loss": F.cross_entropy(logits, genre),
-                "val/accuracy": multiclass_accuracy(log_probs, track_genre, num, average="micro"),
-                "val/f1_macro": multiclass_f1_score(log_probs, track_genre, num, average="macro"),
-            }
-        )
+        self.log_dict(validation_scores(logits, genre, track, len(self.genres)))
 
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Keep a batch's logits for `on_test_epoch_end`."""
@@ -176,6 +168,16 @@ def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor,
     log_probs, numbers = track_vote(logits, track)
     position = torch.searchsorted(numbers, track)
     return log_probs, genre.new_zeros(len(numbers)).scatter_(0, position, genre), numbers
+
+
+def validation_scores(logits: Tensor, genre: Tensor, track: Tensor, num_genres: int) -> dict[str, Tensor]:
+    """`val/loss` of windows, `val/accuracy` and `val/f1_macro` of tracks, from (window, genre), (window,) twice."""
+    log_probs, track_genre, _ = voted(logits, genre, track)
+    return {
+        "val/loss": F.cross_entropy(logits, genre),
+        "val/accuracy": multiclass_accuracy(log_probs, track_genre, num_genres, average="micro"),
+        "val/f1_macro": multiclass_f1_score(log_probs, track_genre, num_genres, average="macro"),
+    }
 
 
 def check_counts(**counts: object) -> None:

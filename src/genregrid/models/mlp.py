@@ -45,5 +45,9 @@ class MLP(Network):
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
-        logits: Tensor = self.layers(masked_mean(features, length))
+        logits: Tensor = self.layers(self.pooled(features, length))
         return logits
+
+    def pooled(self, features: Tensor, length: Tensor) -> Tensor:
+        """What the layers see of each window, (batch, feature)."""
+        return masked_mean(features, length)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from lightning.fabric.loggers.logger import Logger
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -13,6 +14,8 @@ from genregrid.errors import UserError
 from genregrid.models.augmentation import drop_slices, mix_windows
 from genregrid.models.base import GenreClassifier, check_shares, check_switches
 
+# Where a checkpoint keeps what a training goes on with.
+_PROGRESS_KEY = "genregrid_progress"
 # Beta draws of a smaller alpha are all ends or, as rounding goes, all middles.
 _LEAST_MIXUP = 0.01
 
@@ -74,6 +77,7 @@ class Network(GenreClassifier):
         self.mixup = mixup
         self.slice_dropout = slice_dropout
         self.ema_decay = ema_decay
+        self._progress: dict[str, Any] | None = None
         self._training: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
@@ -105,6 +109,37 @@ class Network(GenreClassifier):
         if self.ema_decay is None:
             return []
         return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay), use_buffers=False)]  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the curves and the state of chance, so that a training goes on as if it had not been stopped."""
+        super().on_save_checkpoint(checkpoint)
+        chance = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            chance["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint[_PROGRESS_KEY] = {"chance": chance, "curves": self.curves}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        super().on_load_checkpoint(checkpoint)
+        self._progress = checkpoint.get(_PROGRESS_KEY)  # older checkpoints are tested, not gone on from
+
+    def on_train_start(self) -> None:
+        """Go on where a checkpoint left off, and log the epochs before it again."""
+        if self._progress is None:
+            return
+        self.curves = self._progress["curves"]
+        torch.set_rng_state(self._progress["chance"]["cpu"].cpu())
+        if self.device.type == "cuda" and "cuda" in self._progress["chance"]:
+            torch.cuda.set_rng_state(self._progress["chance"]["cuda"].cpu(), self.device)
+        self._progress = None
+        if self.logger is not None:
+            self.log_curves(self.logger, int(self.trainer.num_training_batches))
+
+    def log_curves(self, logger: Logger, steps_per_epoch: int) -> None:
+        """Log the epochs of `curves`, which were trained elsewhere."""
+        for row in self.curves:
+            epoch = int(row["epoch"])
+            logger.log_metrics(row | {"epoch": epoch - 1}, epoch * steps_per_epoch - 1)
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Cross-entropy of a batch. Nothing is logged here: a call of `log` costs as much as a small model's step."""

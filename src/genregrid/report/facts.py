@@ -1,5 +1,7 @@
 """What was run, on what, and by which versions: the content of run.json."""
 
+import hashlib
+import json
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -13,9 +15,11 @@ from genregrid.data.split import PROTOCOLS
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
-_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger"}
+_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume"}
 # Keys that change where and how fast a run is, not what comes out.
-_NO_MATTER = {f"trainer.{name}" for name in ("accelerator", "threads", "progress_bar")}
+_NO_MATTER = {f"trainer.{name}" for name in ("accelerator", "threads", "progress_bar", "stack", "checkpoint_seconds")}
+# Keys that say where data lie, which are known by their hashes.
+_PLACES = {"dataset.root", "dataset.path", "dataset.downloads", "dataset.hint"}
 
 
 def run_facts(model_name: str, config: Any) -> dict[str, Any]:
@@ -33,6 +37,20 @@ def run_facts(model_name: str, config: Any) -> dict[str, Any]:
         "settings": settings | {"dataset.include_length": config["dataset"]["include_length"]},
         **origin(),
     }
+
+
+def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
+    """A name of 16 hexadecimal digits for what a run would be: settings and data, not where and how fast.
+
+    Args:
+        model_name: what outputs call the model.
+        config: the resolved `TrainConfig` as plain dicts.
+        data_hashes: SHA-256 of every table.
+    """
+    flat = _flatten({key: value for key, value in config.items() if key not in ("logger", "resume")})
+    told = {key: value for key, value in flat.items() if key not in _NO_MATTER | _PLACES}
+    content = json.dumps([model_name, told, sorted(data_hashes.values())], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def origin() -> dict[str, Any]:

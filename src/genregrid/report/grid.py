@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from genregrid.errors import UserError
 from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.multirun import ERROR_FILE
 
 #: What tells two cells apart.
 KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
@@ -182,9 +183,10 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     # a folder may stand inside another, or be named twice
     paths = sorted({path.resolve(): path for folder in folders for path in folder.rglob("run.json")}.values())
     configs = {path for folder in folders for path in folder.rglob("config.yaml")}
+    configs |= {path for folder in folders for path in folder.rglob(ERROR_FILE)}  # some fail before they begin
     started = {path.parent for path in configs if "wandb" not in path.parts}
     unfinished = sorted(started - {p.parent for p in paths})
-    notes = [f"{path} has no result yet and was passed over" for path in unfinished]
+    notes = [_why_passed_over(path) for path in unfinished]
     runs = [_read_run(path.parent) for path in paths]
     again = [run["folder"] for run in runs if run["repeats"]]
     notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
@@ -200,6 +202,13 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
     cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
     return cells, [*notes, *_odd(cells)]
+
+
+def _why_passed_over(folder: Path) -> str:
+    error = folder / ERROR_FILE
+    if error.is_file():
+        return f"{folder} failed and was passed over: {error.read_text(encoding='utf-8').splitlines()[0]}"
+    return f"{folder} has no result yet and was passed over"
 
 
 def _odd(cells: list[Cell]) -> Iterator[str]:

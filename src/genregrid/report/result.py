@@ -7,6 +7,7 @@ and where a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config
 
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -108,8 +109,11 @@ class Result:
         if len(self.curves):
             self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
         low, high = self.interval
-        interval = {"accuracy_interval": [round(low, 6), round(high, 6)]}
-        _write_json(folder / "run.json", self.facts | interval | {"notes": self.notes})  # last: it marks a finished run
+        told: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
+        if len(self.validation):
+            right = self.validation["genre"] == self.validation["predicted"]
+            told["val_accuracy"] = round(float(right.mean()), 6)
+        _write_json(folder / "run.json", self.facts | told)  # last: it marks a finished run
 
     def summary(self) -> str:
         """One readable table: headline figures with their interval, then a line per genre."""
@@ -225,4 +229,6 @@ def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str,
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.writing")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)  # who looks at a grid that is running finds the file whole or not at all
