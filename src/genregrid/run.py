@@ -69,7 +69,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     config["dataset"]["recipe"] = corpus.recipe
     datamodule = _datamodule(corpus.table, split, config)
     model = _model(settings.model, settings.trainer, corpus.table)
-    model.transform.fit(datamodule.training_features)
+    model.transform.fit(datamodule.table.features, datamodule.training_rows)
     facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
     model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
     unresolved: Any = OmegaConf.to_container(cfg.dataset)

@@ -23,7 +23,7 @@ class Windows:
     """Windows of one part.
 
     Attributes:
-        rows: (window, slice) int64, table row of each slice; the padding row, one behind the last, where padded.
+        rows: (window, slice) int64, table row of each slice; -1 where padded.
         length: (window,) int64, slices that are not padding, at least 1.
         genre: (window,) int64.
         track: (window,) int64, the track of the window's first slice.
@@ -38,22 +38,25 @@ class Windows:
 class WindowBatches:
     """Batches of windows, each gathered from the corpus by one index operation.
 
-    A plain iterable in place of a DataLoader: the corpus lies in memory as one tensor, so there is nothing to load,
-    collate or hand to workers, and tiny models spend no time on it.
+    A plain iterable in place of a DataLoader: the corpus is one array, so there is nothing to load, collate or hand to
+    workers, and tiny models spend no time on it.
 
     A batch is ``{"features": (batch, slice, feature) float32, "length": (batch,), "genre": (batch,), "track":
     (batch,)}``, the last three int64; padded slices are zeros behind `length`.
 
     Args:
-        features: (row + 1, feature) float32, a row of zeros last.
+        features: (row, feature) float32.
         windows: the part's windows.
         batch_size: windows in a batch; the last batch may be smaller.
         seed: shuffles anew each epoch, the same way for the same seed; ``None`` keeps the order.
     """
 
-    def __init__(self, features: Tensor, windows: Windows, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, features: NDArray[np.float32], windows: Windows, batch_size: int, seed: int | None = None
+    ) -> None:
         self._features = features
         self._windows = windows
+        self._is_padded = bool((windows.length < windows.rows.shape[1]).any())
         self._batch_size = batch_size
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
 
@@ -68,9 +71,14 @@ class WindowBatches:
             order = torch.arange(num_windows)
         else:
             order = torch.randperm(num_windows, generator=self._generator)
-        for chosen in torch.split(order, self._batch_size):
+        for start in range(0, num_windows, self._batch_size):
+            chosen = order[start : start + self._batch_size]
+            rows = self._windows.rows[chosen]
+            features = torch.from_numpy(self._features.take(rows.numpy(), axis=0))  # twice as fast as torch's indexing
+            if self._is_padded:
+                features.masked_fill_((rows < 0).unsqueeze(2), 0)
             yield {
-                "features": self._features[self._windows.rows[chosen]],
+                "features": features,
                 "length": self._windows.length[chosen],
                 "genre": self._windows.genre[chosen],
                 "track": self._windows.track[chosen],
@@ -109,14 +117,12 @@ class GenreDataModule(pl.LightningDataModule):
         self.split = split
         self._batch_size = batch_size
         self._seed = seed
-        # one row of zeros behind the last slice is what padding points to
-        self._features = torch.from_numpy(np.vstack([table.features, np.zeros_like(table.features[:1])]))
         self.windows = [self._windows_of(part, window, hop_slices) for part in range(len(PARTS))]
 
     @property
-    def training_features(self) -> Tensor:
-        """Every slice of the training part, (row, feature) float32: what scalers may be fitted on."""
-        return self._features[torch.from_numpy(np.flatnonzero(self.split.part == TRAIN))]
+    def training_rows(self) -> NDArray[np.int64]:
+        """(row,) int64: the table's rows of the training part, which transforms may be fitted on."""
+        return np.flatnonzero(self.split.part == TRAIN)
 
     @property
     def tracks(self) -> dict[str, list[str]]:
@@ -129,20 +135,22 @@ class GenreDataModule(pl.LightningDataModule):
     @property
     def num_unused_slices(self) -> int:
         """Slices of some part that stand in no window."""
-        used = np.unique(np.concatenate([windows.rows.numpy().ravel() for windows in self.windows]))
-        return int((self.split.part >= 0).sum() - (used < len(self.table.track)).sum())
+        unused = self.split.part >= 0
+        for windows in self.windows:
+            unused[windows.rows.numpy()[windows.rows >= 0]] = False
+        return int(unused.sum())
 
     def train_dataloader(self) -> WindowBatches:
         """Training windows, shuffled anew each epoch."""
-        return WindowBatches(self._features, self.windows[TRAIN], self._batch_size, self._seed)
+        return WindowBatches(self.table.features, self.windows[TRAIN], self._batch_size, self._seed)
 
     def val_dataloader(self) -> WindowBatches:
         """Validation windows in the table's order."""
-        return WindowBatches(self._features, self.windows[VAL], EVALUATION_BATCH_SIZE)
+        return WindowBatches(self.table.features, self.windows[VAL], EVALUATION_BATCH_SIZE)
 
     def test_dataloader(self) -> WindowBatches:
         """Test windows in the table's order."""
-        return WindowBatches(self._features, self.windows[TEST], EVALUATION_BATCH_SIZE)
+        return WindowBatches(self.table.features, self.windows[TEST], EVALUATION_BATCH_SIZE)
 
     def timeline_dataloader(self) -> WindowBatches:
         """Test windows that grow slice by slice, as a listener hears a track; in the order of `timeline_rows`."""
@@ -150,7 +158,7 @@ class GenreDataModule(pl.LightningDataModule):
         rows, num_slices = self._sequences_of(TEST)
         sequence, start, stop = growing_windows(num_slices, longest)
         return WindowBatches(
-            self._features, self._windows_between(rows, num_slices, sequence, start, stop), EVALUATION_BATCH_SIZE
+            self.table.features, self._windows_between(rows, num_slices, sequence, start, stop), EVALUATION_BATCH_SIZE
         )
 
     @property
@@ -180,7 +188,7 @@ class GenreDataModule(pl.LightningDataModule):
         index = window_rows(rows, offset + start, offset + stop)
         track = self.table.track[index[:, 0]] if len(index) else np.empty(0, np.int64)
         return Windows(
-            rows=torch.from_numpy(np.where(index < 0, len(self.table.track), index)),
+            rows=torch.from_numpy(index),
             length=torch.from_numpy(stop - start),
             genre=torch.from_numpy(self.table.genre[track]),
             track=torch.from_numpy(track),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from genregrid.data.slice_rows import BLOCK_ROWS
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 
@@ -149,13 +150,15 @@ def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
     sounding = np.ones(len(row_hash), bool)
     if "rms_mean" in table.feature_names:
         sounding = table.features[:, table.feature_names.index("rms_mean")] > 0
-    content = np.unique(row_hash[sounding], return_inverse=True)[1]
-    return _components(table.track[sounding], content, len(table.tracks))
+    _, content, count = np.unique(row_hash[sounding], return_inverse=True, return_counts=True)
+    shared = count[content] > 1
+    return _components(table.track[sounding][shared], content[shared], len(table.tracks))
 
 
 def _row_hashes(table: FeatureTable) -> NDArray[np.uint64]:
-    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(pd.DataFrame(table.features), index=False).to_numpy()
-    return hashes
+    """(row,) uint64; block by block, as hashing takes several times the memory of what is hashed."""
+    blocks = [table.features[start : start + BLOCK_ROWS] for start in range(0, len(table.features), BLOCK_ROWS)]
+    return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(block), index=False) for block in blocks])
 
 
 def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.int64]:
