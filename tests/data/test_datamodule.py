@@ -1,18 +1,22 @@
 """Claims about `genregrid.data.datamodule`: which slices a batch holds, and in which order."""
 
-from collections import Counter
+import tracemalloc
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.data.split import PARTS, TRAIN, Split, split_by_name, split_table
-from genregrid.data.table import FeatureTable
+from genregrid.data.table import FeatureTable, read_table
 from genregrid.errors import UserError
+from genregrid.models.transform import FeatureTransform
 
 Tables = Callable[..., FeatureTable]
 
@@ -236,3 +240,24 @@ def test_sequences_may_interleave(make_table: Tables) -> None:
 def test_size_below_one_is_refused(table: FeatureTable, options: dict[str, int], match: str) -> None:
     with pytest.raises(UserError, match=match):
         GenreDataModule(table, split_by_name(table, "all"), **options)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_corpus_never_takes_more_than_three_times_its_size(
+    make_frame: Callable[..., pd.DataFrame], write_csv: Callable[..., Path], is_sorted: bool
+) -> None:
+    frame = make_frame(genres=("blues", "rock"), tracks=1000)
+    path = write_csv(frame if is_sorted else frame.sample(frac=1, random_state=0))
+    size = len(frame) * 57 * np.dtype(np.float32).itemsize
+    del frame
+    tracemalloc.start()
+    try:
+        table = read_table([path])
+        module = GenreDataModule(table, split_table(table, "track"), window=10)
+        FeatureTransform("log", table.feature_names).fit(table.features, module.training_rows)
+        deque(module.train_dataloader(), maxlen=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.features.nbytes == size
+    assert peak < 3 * size + 2**20  # what a block of rows takes, however large the corpus is

@@ -17,8 +17,8 @@ TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
 #: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
 FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 _FILENAME = re.compile(FILENAME_PATTERN)
-#: Rows that are read or copied at once: 4 MB of features.
-BLOCK_ROWS = 16_384
+#: Rows that are read or copied at once: 1 MB of features.
+BLOCK_ROWS = 4096
 #: Makes an array of a shape, (row, feature) float32.
 Allocate = Callable[[tuple[int, int]], NDArray[np.float32]]
 
