@@ -22,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from genregrid.report.drawing import DASHED, INK, WIDTH, draw_key, finished, key_height, look, looks, plot, styled
 
@@ -132,9 +133,10 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     """Draw seconds and largest memory of each stage against the number of slices, on logarithmic axes."""
     keys = looks(list(STAGES.values()))
     limit = Line2D([], [], color=INK, linestyle=DASHED, label="three times float32")
-    width, gap = (WIDTH - 70) / 2, 70
-    top = key_height([str(key.get_label()) for key in [*keys, limit]]) + 22
-    drawing, clock = plot(250, top=top, right=WIDTH - 58 - (width - gap / 2))
+    gap = 70
+    width = (WIDTH - gap) / 2
+    top = key_height([str(key.get_label()) for key in [*keys, limit]]) + 30
+    drawing, clock = plot(250, top=top, right=WIDTH - 58 - (width - gap / 2 - 16))
     place = clock.get_position()
     memory = drawing.add_axes((place.x0 + (width + gap / 2) / WIDTH, place.y0, place.width, place.height))
     drawing.set(frameon=True, facecolor="white")  # a file of its own has no page behind it
@@ -143,6 +145,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
             own = rows[rows["stage"] == stage]
             axes.plot(own["num_slices"], own[column].clip(lower=0.01), **look(number))
         axes.set(xscale="log", yscale="log", xlabel="slices")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace(",", " "))
+            axis.set_minor_locator(NullLocator())
         axes.set_title(title)
         axes.patch.set_visible(False)
     sizes = rows.drop_duplicates("num_slices")
