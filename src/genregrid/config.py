@@ -53,6 +53,8 @@ class TrainerConfig:
     max_epochs: int = 50
     patience: int | None = None
     accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
     precision: str = "32-true"
     gradient_clip_val: float | None = None
     threads: int | None = None

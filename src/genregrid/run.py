@@ -33,8 +33,10 @@ from genregrid.data.split import (
     track_fingerprints,
 )
 from genregrid.data.table import FeatureTable
+from genregrid.devices import check_devices, check_shares, is_first_process
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier, load_checkpoint
+from genregrid.models.estimator import EstimatorHead
 from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, result_of
 
@@ -60,6 +62,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     """
     settings = _typed(cfg, TrainConfig)
     _check(settings)
+    check_devices(settings.trainer)
     torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
     corpus = _corpus(settings.dataset, settings.slice)
@@ -77,12 +80,15 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
     model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
     notes = _announce(facts, datamodule)
+    check_shares(settings.trainer, len(datamodule.windows[TRAIN].genre), _has_estimator(model))
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    with _logger(settings.logger, facts, folder) as logger:
+    if is_first_process():
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    with _logger(settings.logger if is_first_process() else None, facts, folder) as logger:
         _fit_and_test(model, datamodule, settings.trainer, folder, logger)
         result = result_of(model, datamodule, facts, notes)
-        _keep(result, folder, logger)
+        if is_first_process():
+            _keep(result, folder, logger)
     return result
 
 
@@ -239,7 +245,10 @@ def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
 def _fit_and_test(
     model: GenreClassifier, datamodule: GenreDataModule, settings: TrainerConfig, folder: Path, logger: Logger | None
 ) -> None:
-    torch.set_num_threads(_num_threads(model) if settings.threads is None else settings.threads)
+    num_threads = _num_threads(model, settings.devices) if settings.threads is None else settings.threads
+    torch.set_num_threads(num_threads)
+    if settings.devices > 1:
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)  # else Lightning chooses anew
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
     callbacks: list[Callback] = [checkpoint]
     if settings.patience is not None:
@@ -253,7 +262,8 @@ def _fit_and_test(
                 **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
                 max_epochs=settings.max_epochs,
                 accelerator=settings.accelerator,
-                devices=1,  # the corpus is one tensor, and its batches are not divided among devices
+                devices=settings.devices,
+                strategy=settings.strategy,
                 precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
                 gradient_clip_val=settings.gradient_clip_val,
                 callbacks=callbacks,
@@ -261,7 +271,8 @@ def _fit_and_test(
         except (MisconfigurationException, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
+                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}, "
+                f"trainer.devices={settings.devices}: {reason}"
             ) from error
         with _interruptible():
             trainer.fit(model, datamodule)
@@ -285,10 +296,14 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _num_threads(model: GenreClassifier) -> int:
-    """One thread for a small model, every core for a large one."""
+def _num_threads(model: GenreClassifier, num_processes: int) -> int:
+    """One thread for a small model; for a large one every core, shared among processes."""
     num_weights = sum(weight.numel() for weight in model.parameters())
-    return (os.cpu_count() or 1) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+    return max(1, (os.cpu_count() or 1) // num_processes) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+
+
+def _has_estimator(model: GenreClassifier) -> bool:
+    return any(isinstance(part, EstimatorHead) for part in model.modules())
 
 
 @contextmanager

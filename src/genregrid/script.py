@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from genregrid.devices import is_first_process
 from genregrid.errors import UserError
 
 # overrides that name files
@@ -37,9 +38,9 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
             print(f"run: {shown}", flush=True)
         except (UserError, HydraException, OmegaConfBaseException) as error:
             where = f"{shown}: " if _sweep_folders else ""
-            print(where + _sentence(error), file=sys.stderr, flush=True)
+            _complain(where + _sentence(error))
             _failed_jobs.append(shown)
-            if folder.is_dir() and not any(folder.iterdir()):
+            if is_first_process() and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
 
     return told
@@ -47,6 +48,8 @@ def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's Hydra main and end the process: code 0 if all went well, 2 for a user's mistake."""
+    if not is_first_process():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for good: the first process says it all
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas divide values
         sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
@@ -59,7 +62,7 @@ def run_script(main: Callable[[], None]) -> None:
         if _sweep_folders:
             print(f"run: {_sweep_folders[-1]}")
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(_sentence(error), file=sys.stderr)
+        _complain(_sentence(error))
         sys.exit(2)
     except AssertionError as error:
         if "Unexpected type for root" not in str(error):
@@ -70,13 +73,19 @@ def run_script(main: Callable[[], None]) -> None:
         )
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk
-        print(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.", file=sys.stderr)
+        _complain(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.")
         sys.exit(2)
     except KeyboardInterrupt:
         where = f"; what was written so far is in {_started[-1]}" if _started else ""
-        print(f"interrupted{where}.", file=sys.stderr)
+        _complain(f"interrupted{where}.")
         sys.exit(130)
     sys.exit(2 if _failed_jobs else 0)
+
+
+def _complain(sentence: str) -> None:
+    """Tell what went wrong, once: the other processes of a run meet the same mistake."""
+    if is_first_process():
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _quoted(word: str) -> str:

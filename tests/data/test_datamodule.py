@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
-from genregrid.data.split import PARTS, TRAIN, Split, split_by_name, split_table
+from genregrid.data.split import PARTS, TEST, TRAIN, Split, split_by_name, split_table
 from genregrid.data.table import FeatureTable, read_table
 from genregrid.errors import UserError
 from genregrid.models.transform import FeatureTransform
@@ -261,3 +261,30 @@ def test_a_corpus_never_takes_more_than_three_times_its_size(
         tracemalloc.stop()
     assert table.features.nbytes == size
     assert peak < 3 * size + 2**20  # what a block of rows takes, however large the corpus is
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_processes_share_shuffled_windows_without_a_repetition(table: FeatureTable, num_ranks: int) -> None:
+    module = GenreDataModule(table, split_table(table, "track", folds=3), window=3, batch_size=4)
+    alone = windows_seen(table, module.train_dataloader())
+    shares = [
+        windows_seen(table, WindowBatches(table.features, module.windows[TRAIN], 4, 0, rank=rank, num_ranks=num_ranks))
+        for rank in range(num_ranks)
+    ]
+    assert len(alone) % 2  # or nothing would be left out
+    assert {len(share) for share in shares} == {len(alone) // num_ranks}
+    assert [window for turn in zip(*shares, strict=True) for window in turn] == alone[: len(shares[0]) * num_ranks]
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3, 100])
+def test_processes_share_ordered_windows_and_mark_what_fills_up(table: FeatureTable, num_ranks: int) -> None:
+    windows = GenreDataModule(table, split_by_name(table, "all"), window=3).windows[TEST]
+    shares = [
+        list(WindowBatches(table.features, windows, 7, rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    dealt = torch.stack([torch.cat([batch["track"] for batch in share]) for share in shares], dim=1).flatten()
+    num_windows = len(windows.track)
+    assert dealt[:num_windows].equal(windows.track)
+    assert (dealt[num_windows:] == -1).all()
+    assert len(dealt) - num_windows < num_ranks

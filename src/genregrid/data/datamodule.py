@@ -49,39 +49,61 @@ class WindowBatches:
         windows: the part's windows.
         batch_size: windows in a batch; the last batch may be smaller.
         seed: shuffles anew each epoch, the same way for the same seed; ``None`` keeps the order.
+        rank: number of this process, from 0.
+        num_ranks: processes that share the windows. Window `i` of the order goes to process ``i % num_ranks``, and all
+            get equally many: shuffled ones leave out fewer than `num_ranks` windows, others in each epoch; ordered
+            ones repeat the last window, with the track -1.
     """
 
     def __init__(
-        self, features: NDArray[np.float32], windows: Windows, batch_size: int, seed: int | None = None
+        self,
+        features: NDArray[np.float32],
+        windows: Windows,
+        batch_size: int,
+        seed: int | None = None,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self._features = features
         self._windows = windows
         self._is_padded = bool((windows.length < windows.rows.shape[1]).any())
         self._batch_size = batch_size
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self._rank = rank
+        self._num_ranks = num_ranks
+
+    @property
+    def _share(self) -> int:
+        """Windows of each process."""
+        num_windows = len(self._windows.genre)
+        return num_windows // self._num_ranks if self._generator is not None else -(-num_windows // self._num_ranks)
 
     def __len__(self) -> int:
-        return -(-len(self._windows.genre) // self._batch_size)
+        return -(-self._share // self._batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         num_windows = len(self._windows.genre)
-        if num_windows == 0:
-            return  # torch would split nothing into one empty batch
         if self._generator is None:
             order = torch.arange(num_windows)
         else:
             order = torch.randperm(num_windows, generator=self._generator)
-        for start in range(0, num_windows, self._batch_size):
+        place = torch.arange(self._share) * self._num_ranks + self._rank
+        order = order[place.clamp(max=num_windows - 1)]
+        for start in range(0, self._share, self._batch_size):
             chosen = order[start : start + self._batch_size]
             rows = self._windows.rows[chosen]
             features = torch.from_numpy(self._features.take(rows.numpy(), axis=0))  # twice as fast as torch's indexing
             if self._is_padded:
                 features.masked_fill_((rows < 0).unsqueeze(2), 0)
+            track = self._windows.track[chosen]
+            if self._num_ranks > 1:
+                track[place[start : start + self._batch_size] >= num_windows] = -1
             yield {
                 "features": features,
                 "length": self._windows.length[chosen],
                 "genre": self._windows.genre[chosen],
-                "track": self._windows.track[chosen],
+                "track": track,
             }
 
 
@@ -117,6 +139,7 @@ class GenreDataModule(pl.LightningDataModule):
         self.split = split
         self._batch_size = batch_size
         self._seed = seed
+        self._rank, self._num_ranks = 0, 1
         self.windows = [self._windows_of(part, window, hop_slices) for part in range(len(PARTS))]
 
     @property
@@ -140,17 +163,26 @@ class GenreDataModule(pl.LightningDataModule):
             unused[windows.rows.numpy()[windows.rows >= 0]] = False
         return int(unused.sum())
 
+    def setup(self, stage: str) -> None:
+        """Share windows with the other processes, while a trainer of several devices is at work."""
+        if self.trainer is not None:
+            self._rank, self._num_ranks = self.trainer.global_rank, self.trainer.world_size
+
+    def teardown(self, stage: str) -> None:
+        """Have all windows again."""
+        self._rank, self._num_ranks = 0, 1
+
     def train_dataloader(self) -> WindowBatches:
         """Training windows, shuffled anew each epoch."""
-        return WindowBatches(self.table.features, self.windows[TRAIN], self._batch_size, self._seed)
+        return self._batches(TRAIN, self._batch_size, self._seed)
 
     def val_dataloader(self) -> WindowBatches:
         """Validation windows in the table's order."""
-        return WindowBatches(self.table.features, self.windows[VAL], EVALUATION_BATCH_SIZE)
+        return self._batches(VAL, EVALUATION_BATCH_SIZE)
 
     def test_dataloader(self) -> WindowBatches:
         """Test windows in the table's order."""
-        return WindowBatches(self.table.features, self.windows[TEST], EVALUATION_BATCH_SIZE)
+        return self._batches(TEST, EVALUATION_BATCH_SIZE)
 
     def timeline_dataloader(self) -> WindowBatches:
         """Test windows that grow slice by slice, as a listener hears a track; in the order of `timeline_rows`."""
@@ -165,6 +197,11 @@ class GenreDataModule(pl.LightningDataModule):
     def timeline_rows(self) -> NDArray[np.int64]:
         """(slice,) int64, the table row of every test slice, sequence by sequence."""
         return self._sequences_of(TEST)[0]
+
+    def _batches(self, part: int, batch_size: int, seed: int | None = None) -> WindowBatches:
+        return WindowBatches(
+            self.table.features, self.windows[part], batch_size, seed, rank=self._rank, num_ranks=self._num_ranks
+        )
 
     def _windows_of(self, part: int, window: int | None, hop_slices: int | None) -> Windows:
         rows, num_slices = self._sequences_of(part)
