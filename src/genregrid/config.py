@@ -26,6 +26,7 @@ class DatasetConfig:
     artists: str | None = None
     filtered: dict[str, str] | None = None
     include_length: bool = False
+    cache: str | None = None
     synthetic: bool = False
     num_tracks: int = 1000
     downloads: dict[str, Any] | None = None

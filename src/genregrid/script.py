@@ -17,7 +17,8 @@ from genregrid.devices import is_first_process
 from genregrid.errors import UserError
 
 # overrides that name files
-_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
+_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs"}
+_PATHS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache")}
 _failed_jobs: list[Path] = []
 _sweep_folders: list[Path] = []
 _started: list[Path] = []

@@ -65,7 +65,7 @@ class WindowBatches:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        self._features = features
+        self._features = np.asarray(features)  # of a mapped table, batches would be maps as well
         self._windows = windows
         self._is_padded = bool((windows.length < windows.rows.shape[1]).any())
         self._batch_size = batch_size
@@ -111,7 +111,7 @@ class GenreDataModule(pl.LightningDataModule):
     """Windows of a split table, as batches for training, validation and test.
 
     Args:
-        table: the slices; kept in memory whole.
+        table: the slices; never copied as a whole.
         split: which row is in which part.
         window: window length in slices, 1 or more; ``None`` is one window per sequence, that is per track.
         hop_slices: step between windows in slices, 1 or more; ``None`` lets windows follow each other.

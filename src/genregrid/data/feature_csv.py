@@ -60,7 +60,7 @@ def read_feature_csv(
     check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
     scan = _scan(path) if num_rows is None else None
-    features = allocate((scan.most_rows if scan else num_rows or 0, len(feature_names)))
+    features = allocate((max(1, scan.most_rows) if scan else num_rows or 1, len(feature_names)))
     try:
         read = _fill(features, path, numbers, num_rows)
     except (ValueError, pd.errors.ParserError) as error:

@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genregrid.data.slice_rows import BLOCK_ROWS
+from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, in_memory
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 
 
-def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
+def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_memory) -> FeatureTable:
     """Pool consecutive slices into slices of `slice_seconds`; the remainder of a track is dropped and counted.
 
     Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
@@ -26,6 +26,7 @@ def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
     Args:
         table: slices of the length `table.slice_seconds`.
         slice_seconds: the wanted length in seconds, a multiple of the table's.
+        allocate: makes the array for features.
 
     Raises:
         UserError: the table cannot make slices of that length.
@@ -36,7 +37,7 @@ def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
     num_slices = table.num_slices
     kept = table.slice_index < (num_slices // pooled * pooled)[table.track]
     rows = np.flatnonzero(kept).reshape(-1, pooled)  # rows are sorted, so every track is a run of whole groups
-    features = np.empty((len(rows), len(table.feature_names)), np.float32)
+    features = allocate((len(rows), len(table.feature_names)))
     for start in range(0, len(rows), BLOCK_ROWS // pooled + 1):
         block = slice(start, start + BLOCK_ROWS // pooled + 1)
         features[block] = _pool(table.features[rows[block]].astype(np.float64), table.feature_names)

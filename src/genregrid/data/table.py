@@ -73,13 +73,12 @@ class FeatureTable:
         """Slices of each track, (track,) int64."""
         return np.bincount(self.track, minlength=len(self.tracks))
 
-    def with_length(self) -> "FeatureTable":
+    def with_length(self, allocate: Allocate = in_memory) -> "FeatureTable":
         """The table with `length`, the paper's 58th descriptor, as its last feature."""
-        return replace(
-            self,
-            features=np.column_stack([self.features, self.length_samples]),
-            feature_names=(*self.feature_names, "length"),
-        )
+        features = allocate((len(self.features), len(self.feature_names) + 1))
+        features[:, :-1] = self.features
+        features[:, -1] = self.length_samples
+        return replace(self, features=features, feature_names=(*self.feature_names, "length"))
 
 
 def read_table(
