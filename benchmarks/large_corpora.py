@@ -5,9 +5,13 @@
 Each size is drawn and written in one process, taken apart in a second, stage by stage, and run as a whole in a third:
 reading and validating the CSV, the artist split with its search for repeated recordings, windows and the fitted
 transform, an epoch of the LSTM with its validation, and last everything that ``train.py`` does, test, timeline and run
-folder included. Memory is the largest resident size during a stage, above that of a process which has
-already trained on 200 tracks, so that every library has loaded what it loads late; what that takes is printed too.
-One thread; 100 000 tracks take a minute and a half, and 1 GB of disk below the system's folder for temporary files.
+folder included. Memory is the largest resident size during a stage, above that of a process which has already trained
+on 200 tracks, so that every library has loaded what it loads late; what that takes is printed too.
+
+A fourth process runs ``train.py`` twice with `dataset.cache`, so that features are mapped from a file. Memory there is
+the largest anonymous one, looked at every 20 ms: unlike its copy of a file, the system cannot take that back.
+
+One thread; all of it takes five minutes and 2 GB of disk below the system's folder for temporary files.
 """
 
 import contextlib
@@ -16,7 +20,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +41,7 @@ STAGES = {
     "epoch": "an epoch",
     "train.py": "train.py as a whole",
 }
+STORED = {"storing": "train.py, first with dataset.cache", "stored": "train.py, again with dataset.cache"}
 MIB = 2**20
 
 
@@ -53,6 +60,24 @@ def resident(what: str) -> float:
     return int(status.split(f"{what}:")[1].split()[0]) / 1024
 
 
+@contextlib.contextmanager
+def largest(what: str) -> Iterator[list[float]]:
+    """The largest of some figure of `resident` within the block, looked at every 20 ms; a list of one number."""
+    found, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            found[0] = max(found[0], resident(what))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
 def forget_peak() -> None:
     """Let ``VmHWM`` start anew."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -67,8 +92,8 @@ def composed(*overrides: str) -> Any:
         return compose("train", [*common, "trainer.progress_bar=false", *overrides])
 
 
-def measure(folder: Path, whole: bool) -> None:
-    """Print seconds and MiB of each stage, or of the whole command, as JSON."""
+def measure(folder: Path, what: str) -> None:
+    """Print seconds and MiB of each stage, of the whole command, or of that with a stored table, as JSON."""
     import lightning.pytorch as pl
     import torch
 
@@ -96,11 +121,18 @@ def measure(folder: Path, whole: bool) -> None:
 
     csv, artists = folder / "features.csv", folder / "artists.csv"
     begin = time.perf_counter()
-    if whole:
-        config = composed("dataset=csv", f"dataset.path={csv}", f"dataset.artists={artists}")
+    config = ["dataset=csv", f"dataset.path={csv}", f"dataset.artists={artists}"]
+    if what == "command":
         with contextlib.redirect_stdout(io.StringIO()):
-            train(config, folder / "run", "lstm").summary()
+            train(composed(*config), folder / "run", "lstm").summary()
         told("train.py")
+    elif what == "stored":
+        base = resident("RssAnon")
+        for name in ("storing", "stored"):
+            begin = time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()), largest("RssAnon") as anonymous:
+                train(composed(*config, f"dataset.cache={folder / 'cache'}"), folder / name, "lstm").summary()
+            figures[name] = {"seconds": time.perf_counter() - begin, "mib": anonymous[0] - base}
     else:
         table = read_table([csv])
         told("read")
@@ -173,10 +205,10 @@ def main(path: Path) -> None:
     for num_tracks in NUM_TRACKS:
         with tempfile.TemporaryDirectory() as folder:
             run("write", str(num_tracks), folder)
-            parts, whole = run("stages", folder), run("command", folder)
+            parts, whole, kept = (run(what, folder) for what in ("stages", "command", "stored"))
         size = {name: parts[name] for name in ("num_slices", "float32")}
-        for stage, name in STAGES.items():
-            took = (parts | whole)[stage]
+        for stage, name in (STAGES | STORED).items():
+            took = (parts | whole | kept)[stage]
             rows.append({"stage": stage} | size | took)
             cells = f"{name} | {took['seconds']:.2f} | {took['mib']:.0f} | {took['mib'] / size['float32']:.2f}"
             print(f"| {num_tracks} | {size['num_slices']} | {size['float32']:.1f} MiB | {cells} |", flush=True)
@@ -188,8 +220,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["write", num_tracks, folder]:
             write_twin(int(num_tracks), Path(folder))
-        case ["stages" | "command" as what, folder]:
-            measure(Path(folder), whole=what == "command")
+        case ["stages" | "command" | "stored" as what, folder]:
+            measure(Path(folder), what)
         case [path]:
             main(Path(path))
         case _:

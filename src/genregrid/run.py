@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import (
     LEAKING_PROTOCOLS,
@@ -30,7 +31,6 @@ from genregrid.data.split import (
     Split,
     split_by_name,
     split_table,
-    track_fingerprints,
 )
 from genregrid.data.table import FeatureTable
 from genregrid.devices import check_devices, check_shares, is_first_process
