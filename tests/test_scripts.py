@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,6 +61,7 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
         (("train.py", "model=foo"), "Could not find 'model/foo'"),
         (("train.py", "split=row", "logger=none"), "split=row leaks"),
         (("train.py", "model.dropout=2", "logger=none"), "model.dropout=2: 0 or more, and less than 1"),
+        (("train.py", "trainer.devices=2", "model=knn", "logger=none"), "trainer.devices=2: this model is fitted by"),
         (("evaluate.py",), "give one of checkpoint=PATH"),
         (("evaluate.py", "checkpoint=x", "human=answers.csv"), "human=answers.csv goes with runs=FOLDER"),
         (("evaluate.py", "runs=x", "split=track"), "runs=x is scored as it is: leave out dataset, split and seed"),
@@ -74,6 +77,27 @@ def test_a_users_mistake_ends_in_one_line_and_code_two(script: Run, arguments: t
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "run: " not in done.stdout
+
+
+def test_two_processes_train_as_one_with_batches_twice_as_large(script: Run, tmp_path: Path) -> None:
+    folders = {}
+    for devices, batch_size in ((2, 8), (1, 16)):
+        shared = ("dataset.num_tracks=300", "model.dropout=0", f"trainer.devices={devices}", f"batch_size={batch_size}")
+        done = script("train.py", "model=lstm", *shared, *QUICK)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert done.stdout.count("run: ") == done.stdout.count("macro F1") == 1
+        folders[devices] = tmp_path / last_run(done.stdout)
+    assert sorted(tmp_path.glob("outputs/*/*")) == sorted(folders.values())
+    two, one = ({path.name: path for path in folder.iterdir()} for folder in folders.values())
+    assert two.keys() == one.keys()
+    curves = [pd.read_csv(files["curves.csv"]) for files in (two, one)]
+    pd.testing.assert_frame_equal(*curves, rtol=1e-4)
+    assert len(curves[0]) == 2
+    predictions = [pd.read_csv(files["predictions.csv"]) for files in (two, one)]
+    assert predictions[0]["track"].tolist() == predictions[1]["track"].tolist()
+    np.testing.assert_allclose(*(frame.filter(like="p_").to_numpy() for frame in predictions), atol=1e-4)
+    assert two["split.csv"].read_bytes() == one["split.csv"].read_bytes()
 
 
 def test_a_failed_job_lets_the_others_run_and_the_code_tells(script: Run, tmp_path: Path) -> None:

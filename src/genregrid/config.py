@@ -26,6 +26,7 @@ class DatasetConfig:
     artists: str | None = None
     filtered: dict[str, str] | None = None
     include_length: bool = False
+    cache: str | None = None
     synthetic: bool = False
     num_tracks: int = 1000
     downloads: dict[str, Any] | None = None
@@ -53,6 +54,8 @@ class TrainerConfig:
     max_epochs: int = 50
     patience: int | None = None
     accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
     precision: str = "32-true"
     gradient_clip_val: float | None = None
     threads: int | None = None

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.reslice import reslice
-from genregrid.data.split import track_fingerprints
 from genregrid.data.table import FeatureTable
 from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError

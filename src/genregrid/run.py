@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import (
     LEAKING_PROTOCOLS,
@@ -32,11 +33,12 @@ from genregrid.data.split import (
     Split,
     split_by_name,
     split_table,
-    track_fingerprints,
 )
 from genregrid.data.table import FeatureTable
+from genregrid.devices import check_devices, check_shares, is_first_process
 from genregrid.errors import UserError
 from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier, load_checkpoint
+from genregrid.models.estimator import EstimatorHead
 from genregrid.models.last_checkpoint import LastCheckpoint
 from genregrid.models.network import Network
 from genregrid.models.stack import Fitted, can_be_stacked, fit_stack
@@ -54,8 +56,6 @@ _NO_MODEL = "no epoch had a finite validation loss, so there is no model: lower 
 _fitted: dict[str, Fitted] = {}
 # What a checkpoint keeps beside the facts of run.json.
 _NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices", "identity")
-# The corpus that was read last, where `keep_corpus` asks for it.
-_corpora: dict[str, Corpus] | None = None
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
 
 
@@ -74,15 +74,18 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     """
     run = _prepare(cfg, model_name)
     notes = _announce(run.facts, run.datamodule)
+    check_shares(run.settings.trainer, len(run.datamodule.windows[TRAIN].genre), _has_estimator(run.model))
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(run.config), folder / "config.yaml")
-    if run.settings.resume:
-        shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged anew, and counted once
-    with _logger(run.settings.logger, run.facts, folder) as logger:
+    if is_first_process():
+        OmegaConf.save(OmegaConf.create(run.config), folder / "config.yaml")
+        if run.settings.resume:
+            shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged anew, and counted once
+    with _logger(run.settings.logger if is_first_process() else None, run.facts, folder) as logger:
         _fit_and_test(run, folder, logger)
         result = result_of(run.model, run.datamodule, run.facts, notes)
-        _keep(result, folder, logger)
-    (folder / _LAST).unlink(missing_ok=True)
+        if is_first_process():
+            _keep(result, folder, logger)
+            (folder / _LAST).unlink(missing_ok=True)
     return result
 
 
@@ -99,10 +102,15 @@ def finished_before(cfg: DictConfig, folder: Path, model_name: str) -> Path | No
     return finished_run(folder, identity(model_name, _plain(cfg, corpus), corpus.table.hashes))
 
 
-def keep_corpus() -> None:
-    """Have this process read a corpus once for runs that follow each other on it; its files must not change."""
+def keep_corpus(folder: Path) -> None:
+    """Have this process read a corpus once for runs that follow each other on it; its files must not change.
+
+    Args:
+        folder: where processes that call this share the tables, mapped into the memory of each.
+    """
     global _corpora
-    _corpora = _corpora or {}
+    if _corpora is None:
+        _corpora = _Corpora(folder)
 
 
 def fit_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
@@ -181,6 +189,7 @@ class _Run:
 def _prepare(cfg: DictConfig, model_name: str) -> _Run:
     settings = _typed(cfg, TrainConfig)
     _check(settings)
+    check_devices(settings.trainer)
     torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
     corpus = _corpus(settings.dataset, settings.slice)
@@ -188,7 +197,7 @@ def _prepare(cfg: DictConfig, model_name: str) -> _Run:
     split = _split(corpus, settings.split)
     datamodule = _datamodule(corpus.table, split, config)
     model = _model(settings.model, settings.trainer, corpus.table)
-    model.transform.fit(datamodule.training_features)
+    model.transform.fit(datamodule.table.features, datamodule.training_rows)
     dataset = replace(settings.dataset, recipe=corpus.recipe)
     facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
     facts["identity"] = identity(model_name, config, corpus.table.hashes)
@@ -244,13 +253,29 @@ def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
     arguments = asdict(dataset)
     for name in ("corpus", "label"):  # of outputs and checkpoints, not of files
         del arguments[name]
-    if _corpora is None:
-        return load_corpus(**arguments, slice_seconds=slice_seconds)
-    key = json.dumps([arguments, slice_seconds])
-    if key not in _corpora:
-        _corpora.clear()
-        _corpora[key] = load_corpus(**arguments, slice_seconds=slice_seconds)
-    return _corpora[key]
+    arguments["slice_seconds"] = slice_seconds
+    return load_corpus(**arguments) if _corpora is None else _corpora.load(arguments)
+
+
+class _Corpora:
+    """The corpus that was read last, its table shared with other processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ""
+        self._corpus: Corpus | None = None
+
+    def load(self, arguments: dict[str, Any]) -> Corpus:
+        key = json.dumps(arguments)
+        if self._corpus is None or key != self._key:
+            if arguments["cache"] is None and not arguments["synthetic"]:
+                arguments = arguments | {"cache": str(self._folder)}
+            self._corpus = None  # two would take twice the memory
+            self._corpus, self._key = load_corpus(**arguments), key
+        return self._corpus
+
+
+_corpora: _Corpora | None = None  # where `keep_corpus` asks for it
 
 
 def _split(corpus: Corpus, split: SplitConfig) -> Split:
@@ -325,7 +350,10 @@ def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
 
 def _fit_and_test(run: _Run, folder: Path, logger: Logger | None) -> None:
     model, settings = run.model, run.settings.trainer
-    torch.set_num_threads(_num_threads(model) if settings.threads is None else settings.threads)
+    num_threads = _num_threads(model, settings.devices) if settings.threads is None else settings.threads
+    torch.set_num_threads(num_threads)
+    if settings.devices > 1:
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)  # else Lightning chooses anew
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
     callbacks: list[Callback] = [checkpoint, LastCheckpoint(folder / _LAST, settings.checkpoint_seconds)]
     if settings.patience is not None:
@@ -339,7 +367,8 @@ def _fit_and_test(run: _Run, folder: Path, logger: Logger | None) -> None:
                 **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
                 max_epochs=settings.max_epochs,
                 accelerator=settings.accelerator,
-                devices=1,  # the corpus is one tensor, and its batches are not divided among devices
+                devices=settings.devices,
+                strategy=settings.strategy,
                 precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
                 gradient_clip_val=settings.gradient_clip_val,
                 callbacks=callbacks,
@@ -347,7 +376,8 @@ def _fit_and_test(run: _Run, folder: Path, logger: Logger | None) -> None:
         except (MisconfigurationException, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
+                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}, "
+                f"trainer.devices={settings.devices}: {reason}"
             ) from error
         best = str(folder / f"{_CHECKPOINT}.ckpt")
         if (fitted := _fitted.pop(run.facts["identity"], None)) is not None:
@@ -403,10 +433,14 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _num_threads(model: GenreClassifier) -> int:
-    """One thread for a small model, every core for a large one."""
+def _num_threads(model: GenreClassifier, num_processes: int) -> int:
+    """One thread for a small model; for a large one every core, shared among processes."""
     num_weights = sum(weight.numel() for weight in model.parameters())
-    return (os.cpu_count() or 1) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+    return max(1, (os.cpu_count() or 1) // num_processes) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+
+
+def _has_estimator(model: GenreClassifier) -> bool:
+    return any(isinstance(part, EstimatorHead) for part in model.modules())
 
 
 @contextmanager

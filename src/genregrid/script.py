@@ -15,11 +15,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from genregrid.devices import is_first_process
 from genregrid.errors import UserError
 from genregrid.multirun import ERROR_FILE, Progress
 
 # overrides that name files
-_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs", "dataset.path", "dataset.root", "dataset.artists"}
+_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs"}
+_PATHS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache")}
 _failed: list[Path] = []
 _started: list[Path] = []
 
@@ -48,14 +50,14 @@ def job(task: Callable[[DictConfig, Path], Any]) -> Callable[[DictConfig], Any]:
             if not is_mistake and not in_grid:
                 raise
             sentence = _sentence(error) if is_mistake else f"{type(error).__name__}: {error}".splitlines()[0]
-            print(f"{shown}: {sentence}" if in_grid else sentence, file=sys.stderr, flush=True)
+            _complain(f"{shown}: {sentence}" if in_grid else sentence)
             _failed.append(shown)
             if in_grid:
                 detail = "" if is_mistake else f"\n{''.join(format_exception(error))}"
                 (folder / ERROR_FILE).write_text(f"{sentence}\n{detail}", encoding="utf-8")
             return None
         finally:
-            if folder.is_dir() and not any(folder.iterdir()):
+            if is_first_process() and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
             if Progress.current is not None and in_grid:
                 Progress.current.job_ended()
@@ -65,6 +67,8 @@ def job(task: Callable[[DictConfig, Path], Any]) -> Callable[[DictConfig], Any]:
 
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's Hydra main and end the process: code 0 if all went well, 2 for a user's mistake."""
+    if not is_first_process():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for good: the first process says it all
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas divide values
         sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on, where it would print them and exit with 1
@@ -76,7 +80,7 @@ def run_script(main: Callable[[], None]) -> None:
         if Progress.current is not None:
             has_failed |= Progress.current.conclude()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(_sentence(error), file=sys.stderr)
+        _complain(_sentence(error))
         sys.exit(2)
     except AssertionError as error:
         if "Unexpected type for root" not in str(error):
@@ -87,13 +91,19 @@ def run_script(main: Callable[[], None]) -> None:
         )
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk
-        print(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.", file=sys.stderr)
+        _complain(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.")
         sys.exit(2)
     except KeyboardInterrupt:
         where = f"; what was written so far is in {_started[-1]}" if _started else ""
-        print(f"interrupted{where}.", file=sys.stderr)
+        _complain(f"interrupted{where}.")
         sys.exit(130)
     sys.exit(2 if has_failed or _failed else 0)
+
+
+def _complain(sentence: str) -> None:
+    """Tell what went wrong, once: the other processes of a run meet the same mistake."""
+    if is_first_process():
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _quoted(word: str) -> str:

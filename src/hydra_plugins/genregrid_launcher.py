@@ -73,10 +73,13 @@ class ProcessLauncher(Launcher):
             way_out="leave out launcher=local.",
         )
         found: dict[int, JobReturn] = {}
-        with closing(pool.run(self._shares(jobs, num_workers))) as work:
-            for share, returned in work:
-                for number, (index, overrides) in enumerate(share):
-                    found[index] = self._lost(index, overrides) if returned is None else returned[number]
+        try:
+            with closing(pool.run(self._shares(jobs, num_workers))) as work:
+                for share, returned in work:
+                    for number, (index, overrides) in enumerate(share):
+                        found[index] = self._lost(index, overrides) if returned is None else returned[number]
+        finally:
+            shutil.rmtree(_corpus_folder(self._config), ignore_errors=True)
         return [found[index] for index, _ in jobs]
 
     def _shares(self, jobs: list[Job], num_workers: int) -> list[list[Job]]:
@@ -137,7 +140,7 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
         task = task.__wrapped__
     from genregrid.run import fit_together, keep_corpus  # torch takes seconds to import
 
-    keep_corpus()
+    keep_corpus(_corpus_folder(shared.config))
     configs = [_composed(shared, index, overrides) for index, overrides in share]
     if len(share) > 1:
         jobs = []
@@ -190,6 +193,11 @@ def _as_current(config: DictConfig) -> Iterator[None]:
 
 def _folder_of(config: DictConfig) -> Path:
     return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+
+
+def _corpus_folder(config: DictConfig) -> Path:
+    """Where processes share the tables that they read, while the grid runs."""
+    return Path(str(config.hydra.sweep.dir)) / "corpus"
 
 
 def _task_config(config: DictConfig) -> DictConfig:

@@ -1,18 +1,22 @@
 """Claims about `genregrid.data.datamodule`: which slices a batch holds, and in which order."""
 
-from collections import Counter
+import tracemalloc
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
-from genregrid.data.split import PARTS, TRAIN, Split, split_by_name, split_table
-from genregrid.data.table import FeatureTable
+from genregrid.data.split import PARTS, TEST, TRAIN, Split, split_by_name, split_table
+from genregrid.data.table import FeatureTable, read_table
 from genregrid.errors import UserError
+from genregrid.models.transform import FeatureTransform
 
 Tables = Callable[..., FeatureTable]
 
@@ -131,10 +135,10 @@ def test_batches_of_evaluation_hold_every_window_once(table: FeatureTable, monke
 
 
 @pytest.mark.parametrize("protocol", ["track", "row"])
-def test_training_features_are_those_of_training_rows_only(table: FeatureTable, protocol: str) -> None:
+def test_training_rows_are_those_of_the_training_part_only(table: FeatureTable, protocol: str) -> None:
     split = split_table(table, protocol, allow_leak=True)
-    features = GenreDataModule(table, split, window=4).training_features
-    assert row_numbers(table, features) == np.flatnonzero(split.part == TRAIN).tolist()
+    rows = GenreDataModule(table, split, window=4).training_rows
+    assert rows.tolist() == np.flatnonzero(split.part == TRAIN).tolist()
 
 
 def test_row_sequences_hold_only_their_parts_slices(table: FeatureTable) -> None:
@@ -198,7 +202,7 @@ def test_part_without_slices_has_no_batches(table: FeatureTable) -> None:
     assert len(module.train_dataloader()) == 0
     assert list(module.train_dataloader()) == []
     assert module.tracks["train"] == []
-    assert module.training_features.shape == (0, 57)
+    assert module.training_rows.shape == (0,)
 
 
 def test_table_is_not_changed(table: FeatureTable) -> None:
@@ -236,3 +240,51 @@ def test_sequences_may_interleave(make_table: Tables) -> None:
 def test_size_below_one_is_refused(table: FeatureTable, options: dict[str, int], match: str) -> None:
     with pytest.raises(UserError, match=match):
         GenreDataModule(table, split_by_name(table, "all"), **options)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_corpus_never_takes_more_than_three_times_its_size(
+    make_frame: Callable[..., pd.DataFrame], write_csv: Callable[..., Path], is_sorted: bool
+) -> None:
+    frame = make_frame(genres=("blues", "rock"), tracks=1000)
+    path = write_csv(frame if is_sorted else frame.sample(frac=1, random_state=0))
+    size = len(frame) * 57 * np.dtype(np.float32).itemsize
+    del frame
+    tracemalloc.start()
+    try:
+        table = read_table([path])
+        module = GenreDataModule(table, split_table(table, "track"), window=10)
+        FeatureTransform("log", table.feature_names).fit(table.features, module.training_rows)
+        deque(module.train_dataloader(), maxlen=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.features.nbytes == size
+    assert peak < 3 * size + 2**20  # what a block of rows takes, however large the corpus is
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_processes_share_shuffled_windows_without_a_repetition(table: FeatureTable, num_ranks: int) -> None:
+    module = GenreDataModule(table, split_table(table, "track", folds=3), window=3, batch_size=4)
+    alone = windows_seen(table, module.train_dataloader())
+    shares = [
+        windows_seen(table, WindowBatches(table.features, module.windows[TRAIN], 4, 0, rank=rank, num_ranks=num_ranks))
+        for rank in range(num_ranks)
+    ]
+    assert len(alone) % 2  # or nothing would be left out
+    assert {len(share) for share in shares} == {len(alone) // num_ranks}
+    assert [window for turn in zip(*shares, strict=True) for window in turn] == alone[: len(shares[0]) * num_ranks]
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3, 100])
+def test_processes_share_ordered_windows_and_mark_what_fills_up(table: FeatureTable, num_ranks: int) -> None:
+    windows = GenreDataModule(table, split_by_name(table, "all"), window=3).windows[TEST]
+    shares = [
+        list(WindowBatches(table.features, windows, 7, rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    dealt = torch.stack([torch.cat([batch["track"] for batch in share]) for share in shares], dim=1).flatten()
+    num_windows = len(windows.track)
+    assert dealt[:num_windows].equal(windows.track)
+    assert (dealt[num_windows:] == -1).all()
+    assert len(dealt) - num_windows < num_ranks

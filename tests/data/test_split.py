@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from genregrid.data.catalogue import read_artists, read_lists
+from genregrid.data.duplicate import duplicate_groups
 from genregrid.data.split import (
     LEAKING_PROTOCOLS,
     LEFT_OUT,
@@ -23,7 +24,6 @@ from genregrid.data.split import (
     TRAIN,
     VAL,
     Split,
-    duplicate_groups,
     split_by_name,
     split_table,
     stratified_folds,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genregrid.data.feature_csv import FILENAME_PATTERN, TRACK_PATTERN
+from genregrid.data.slice_rows import FILENAME_PATTERN, TRACK_PATTERN
 from genregrid.data.table import table_from_frame
 from genregrid.errors import UserError
 from genregrid.features.audio import READABLE_SUFFIXES

@@ -17,7 +17,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., pl.Trainer]:
 
     def fitted(model: GenreClassifier, table: FeatureTable, max_epochs: int = 3) -> pl.Trainer:
         datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
-        model.transform.fit(datamodule.training_features)
+        model.transform.fit(datamodule.table.features, datamodule.training_rows)
         folder = tmp_path_factory.mktemp("fit")
         checkpoint = pl.callbacks.ModelCheckpoint(
             folder / "best", "checkpoint", monitor="val/loss", enable_version_counter=False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genregrid.data.feature_csv import TRACK_PATTERN
+from genregrid.data.slice_rows import TRACK_PATTERN
 from genregrid.errors import UserError
 
 _AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)

@@ -11,6 +11,8 @@ from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
+from genregrid.data.slice_rows import Allocate
+from genregrid.data.store import files_key, stored
 from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
@@ -49,6 +51,7 @@ def load_corpus(
     artists: str | None = None,
     filtered: Mapping[str, str] | None = None,
     include_length: bool = False,
+    cache: str | None = None,
     synthetic: bool = False,
     num_tracks: int = 1000,
     downloads: Mapping[str, Mapping[str, Any]] | None = None,
@@ -68,6 +71,7 @@ def load_corpus(
         artists: path of the artist index, if there is one.
         filtered: path of the published list of each part, if there are lists.
         include_length: whether `length` becomes a descriptor.
+        cache: a folder, in which the tables are kept as files that are mapped into memory (`genregrid.data.store`).
         synthetic: whether the corpus is the statistical twin, drawn instead of read.
         num_tracks: size of the twin.
         downloads: ``urls`` and ``hashes`` by path below `root`, for files that may be fetched when missing.
@@ -81,7 +85,12 @@ def load_corpus(
         raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
     if path is not None and (synthetic or tables):
         raise UserError(f"dataset.path={path} is read by dataset=csv only: add dataset=csv.")
+    if cache is not None and synthetic:
+        raise UserError(
+            f"dataset.cache={cache}: the twin is drawn, not read; leave it out, or write a CSV of it first."
+        )
     files = _Files(Path(root), downloads or {}, hint)
+    key: dict[str, Any] = {}
     if synthetic:
         if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:
             raise UserError(f"dataset.num_tracks={num_tracks}: a multiple of 10 from 20 to 1000000.")
@@ -96,12 +105,13 @@ def load_corpus(
         notes = {path: read_note(path) for path in chosen}
         recipe = _agreed_recipe(recipe, notes)
         known = recipe_named(recipe)
-        table = read_table(
-            chosen,
-            genres=genres,
-            slice_seconds=table_slice_seconds or next((note.slice_seconds for note in notes.values() if note), None),
-            feature_names=known.feature_names if known else FEATURE_NAMES,
-        )
+        arguments: dict[str, Any] = {
+            "genres": genres and list(genres),
+            "slice_seconds": table_slice_seconds or next((note.slice_seconds for note in notes.values() if note), None),
+            "feature_names": known.feature_names if known else FEATURE_NAMES,
+        }
+        key = files_key(chosen) | {"arguments": arguments}
+        table = stored(cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
         _check_notes(notes, table)
         corpus = Corpus(
             table=table,
@@ -110,8 +120,14 @@ def load_corpus(
             artists=lambda: read_artists(files.path(artists)) if artists else None,
             lists=lambda: read_lists({part: files.path(p) for part, p in filtered.items()}) if filtered else None,
         )
-    table = reslice(corpus.table, slice_seconds)
-    return replace(corpus, table=table.with_length() if include_length else table)
+    if cache is not None and table.slice_seconds == slice_seconds and not include_length:
+        return corpus  # as it is stored
+
+    def shaped(allocate: Allocate) -> FeatureTable:
+        pooled = reslice(corpus.source, slice_seconds, allocate)
+        return pooled.with_length(allocate) if include_length else pooled
+
+    return replace(corpus, table=stored(cache, key | {"slice": slice_seconds, "length": include_length}, shaped))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, in_memory, name_keys, stacked
 from genregrid.errors import UserError
 
 _FRAME_DESCRIPTORS = (
@@ -36,22 +37,18 @@ FEATURE_NAMES: tuple[str, ...] = (
 MISSING_WORDS = frozenset({"nan", "n/a", "na", "null", "none"})
 KEY_COLUMNS = ("filename", "length", "label")
 SAMPLE_RATE_HZ = 22_050
-#: `blues.00012` or `rock.Some Song`: a genre, and five digits or more or a word; fewer digits are a slice's.
-TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
-#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
-FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 
 
-def read_feature_csv(path: Path, feature_names: Sequence[str], num_rows: int | None = None) -> pd.DataFrame:
-    """Read the named columns, and the row that each line of the file is; row 1 is the header.
+def read_feature_csv(
+    path: Path, feature_names: Sequence[str], num_rows: int | None = None, allocate: Allocate = in_memory
+) -> SliceRows:
+    """Read the named columns, block by block, so that memory holds little more than the features.
 
     Args:
         path: the file.
         feature_names: the feature columns to read, besides filename, length and label.
         num_rows: how many rows to read; ``None`` reads all and then counts commas and lines too.
-
-    Returns:
-        The columns read and `row`; `attrs` has "extra", the names of the columns left aside, and "sha256".
+        allocate: makes the array for features, of which a few last rows may stay unused.
 
     Raises:
         UserError: the file cannot be read or a cell breaks the contract.
@@ -62,49 +59,70 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], num_rows: int | N
     columns = _header(path)
     check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
+    scan = _scan(path) if num_rows is None else None
+    features = allocate((max(1, scan.most_rows) if scan else num_rows or 1, len(feature_names)))
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite, and is then refused
-            frame = pd.read_csv(
-                path,
-                usecols=["filename", "label", *numbers],
-                dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
-                nrows=num_rows,
-            )
+        read = _fill(features, path, numbers, num_rows)
     except (ValueError, pd.errors.ParserError) as error:
         raise _first_fault(path, columns, numbers) or UserError(f"{path} is not a readable CSV: {error}.") from None
-    if frame.empty:
-        raise UserError(f"{path} has a header but no rows: expected one row per slice.")
-    whole = frame[["filename", "label"]].notna().all(axis=None) and np.isfinite(frame[numbers].to_numpy()).all()
-    if not whole:
+    if read is None:
         raise _first_fault(path, columns, numbers) or UserError(f"{path} holds cells that are not finite numbers.")
-    row = np.arange(2, len(frame) + 2)
-    if num_rows is None:
-        scan = _scan(path)
-        frame.attrs["sha256"] = scan.sha256
-        if scan.num_commas != (len(columns) - 1) * (len(frame) + 1):
+    keys, length_samples = read
+    if keys.empty:
+        raise UserError(f"{path} has a header but no rows: expected one row per slice.")
+    row = np.arange(2, len(keys) + 2)
+    if scan:
+        if scan.num_commas != (len(columns) - 1) * (len(keys) + 1):
             # pandas drops what stands behind the last column without a word; commas in quotes are no fault
             fault = _first_fault(path, columns, numbers)
             if fault is not None:
                 raise fault
-        if scan.num_lines != len(frame) + 1:  # blank lines, or lines broken within quotes
+        if scan.num_lines != len(keys) + 1:  # blank lines, or lines broken within quotes
             row = _row_numbers(path)
-    frame.attrs["extra"] = [n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS}]
-    return frame.copy().assign(row=row)  # the copy joins hundreds of columns, which pandas reads one by one
+    extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
+    sha256 = scan.sha256 if scan else ""
+    return SliceRows(keys.assign(row=row), features[: len(keys)], length_samples, sha256, extra)
+
+
+def _fill(
+    features: NDArray[np.float32], path: Path, numbers: list[str], num_rows: int | None
+) -> tuple[pd.DataFrame, NDArray[np.float32]] | None:
+    """Read a file's features into an array; its keys and lengths, or ``None`` if some cell is missing or not finite."""
+    keys, lengths = [], []
+    start = 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite, and is then refused
+        with pd.read_csv(
+            path,
+            usecols=["filename", "label", *numbers],
+            dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
+            nrows=num_rows,
+            chunksize=BLOCK_ROWS,
+        ) as blocks:
+            for block in blocks:
+                values = block[numbers].to_numpy(np.float32)
+                if not (block[["filename", "label"]].notna().all(axis=None) and np.isfinite(values).all()):
+                    return None
+                features[start : start + len(block)] = values[:, :-1]
+                lengths.append(values[:, -1].copy())
+                keys.append(name_keys(block["filename"], block["label"]))
+                start += len(block)
+    return stacked(keys), np.concatenate(lengths)
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """A file's SHA-256, its commas and its lines, read in one pass."""
+    """A file's SHA-256, its commas and its lines, read in one pass; a lone carriage return may end a line too."""
 
     sha256: str
     num_commas: int
     num_lines: int
+    most_rows: int
 
 
 def _scan(path: Path) -> _Scan:
     digest = hashlib.sha256()
-    num_commas = num_lines = 0
+    num_commas = num_lines = num_returns = 0
     block = b""
     with path.open("rb") as file:
         while more := file.read(1 << 20):
@@ -112,13 +130,15 @@ def _scan(path: Path) -> _Scan:
             digest.update(block)
             num_commas += block.count(b",")
             num_lines += block.count(b"\n")
-    return _Scan(digest.hexdigest(), num_commas, num_lines + (not block.endswith(b"\n")))
+            num_returns += block.count(b"\r")
+    last = not block.endswith(b"\n")
+    return _Scan(digest.hexdigest(), num_commas, num_lines + last, num_lines + num_returns)
 
 
 def _row_numbers(path: Path) -> NDArray[np.int64]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
-        return np.array([reader.line_num for cells in reader if cells][1:])
+        return np.fromiter((reader.line_num for cells in reader if cells), np.int64)[1:]
 
 
 def _header(path: Path) -> list[str]:

@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, in_memory
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 
 
-def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
+def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_memory) -> FeatureTable:
     """Pool consecutive slices into slices of `slice_seconds`; the remainder of a track is dropped and counted.
 
     Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
@@ -25,6 +26,7 @@ def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
     Args:
         table: slices of the length `table.slice_seconds`.
         slice_seconds: the wanted length in seconds, a multiple of the table's.
+        allocate: makes the array for features.
 
     Raises:
         UserError: the table cannot make slices of that length.
@@ -34,13 +36,16 @@ def reslice(table: FeatureTable, slice_seconds: float) -> FeatureTable:
         return table
     num_slices = table.num_slices
     kept = table.slice_index < (num_slices // pooled * pooled)[table.track]
-    # (row, feature) -> (slice, pooled, feature): rows are sorted, so every track is a run of whole groups
-    features = table.features[kept].astype(np.float64).reshape(-1, pooled, len(table.feature_names))
+    rows = np.flatnonzero(kept).reshape(-1, pooled)  # rows are sorted, so every track is a run of whole groups
+    features = allocate((len(rows), len(table.feature_names)))
+    for start in range(0, len(rows), BLOCK_ROWS // pooled + 1):
+        block = slice(start, start + BLOCK_ROWS // pooled + 1)
+        features[block] = _pool(table.features[rows[block]].astype(np.float64), table.feature_names)
     track = table.track[kept][::pooled]
     still_there, new_track = np.unique(track, return_inverse=True)
     return replace(
         table,
-        features=_pool(features, table.feature_names).astype(np.float32),
+        features=features,
         length_samples=table.length_samples[kept].reshape(-1, pooled).sum(axis=1),
         tracks=tuple(table.tracks[index] for index in still_there),
         track=new_track.astype(np.int64),

@@ -14,14 +14,12 @@ Six protocols, three of them honest:
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 
@@ -110,7 +108,7 @@ def split_table(
     else:
         track_group = duplicates
         if protocol == "artist":
-            track_group = _merge(duplicates, _artist_groups(table, artists))
+            track_group = merged_groups(duplicates, _artist_groups(table, artists))
             notes.append(_artist_note(table, artists or {}))
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
     unit_key = _shuffle_key(table, unit, seed)
@@ -132,52 +130,11 @@ def split_by_name(table: FeatureTable, protocol: str, test: Collection[str] | No
     return Split(protocol, part[table.track], table.track, duplicate_groups(table))
 
 
-def track_fingerprints(table: FeatureTable) -> NDArray[np.uint64]:
-    """(track,) uint64: a hash of all features of each track, by which a track is known under another name."""
-    fingerprint = np.zeros(len(table.tracks), np.uint64)
-    np.add.at(fingerprint, table.track, _row_hashes(table))  # wraps round; slices of a track are told apart anyway
-    return fingerprint
-
-
-def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
-    """(track,) int64: tracks that share a slice to the last bit have the same number.
-
-    One shared slice is enough: excerpts of one recording overlap. Slices of digital silence say nothing and are
-    passed over.
-    """
-    row_hash = _row_hashes(table)
-    sounding = np.ones(len(row_hash), bool)
-    if "rms_mean" in table.feature_names:
-        sounding = table.features[:, table.feature_names.index("rms_mean")] > 0
-    content = np.unique(row_hash[sounding], return_inverse=True)[1]
-    return _components(table.track[sounding], content, len(table.tracks))
-
-
-def _row_hashes(table: FeatureTable) -> NDArray[np.uint64]:
-    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(pd.DataFrame(table.features), index=False).to_numpy()
-    return hashes
-
-
 def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.int64]:
     """(track,) int64: duplicate groups of `table`, as found in `source`, which has all its tracks."""
     if source is None or source is table:
         return duplicate_groups(table)
     return duplicate_groups(source)[np.searchsorted(np.array(source.tracks), np.array(table.tracks))]
-
-
-def _components(track: NDArray[np.int64], shared: NDArray[np.int64], num_tracks: int) -> NDArray[np.int64]:
-    """Connected components of tracks that have something in common; (pair,), (pair,) -> (track,)."""
-    if not len(track):
-        return np.arange(num_tracks)
-    size = num_tracks + int(shared.max()) + 1
-    graph = coo_array((np.ones(len(track)), (track, num_tracks + shared)), shape=(size, size))
-    return cast("NDArray[np.int64]", connected_components(graph, directed=False)[1][:num_tracks].astype(np.int64))
-
-
-def _merge(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The finest grouping that keeps together what either grouping keeps together; two (track,) -> (track,)."""
-    track = np.arange(len(first))
-    return _components(np.tile(track, 2), np.concatenate([first, second + first.max() + 1]), len(track))
 
 
 def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> NDArray[np.int64]:
@@ -391,7 +348,7 @@ def _split_by_lists(
     if artists is not None:
         by_artist = _artist_groups(table, artists)
         _check_parted(table, track_part, by_artist, "are of one artist")
-        group = _merge(duplicates, by_artist)
+        group = merged_groups(duplicates, by_artist)
     num_missing = len(set(lists) - set(table.tracks))
     notes = [f"{int((track_part == LEFT_OUT).sum())} of {len(table.tracks)} tracks stand in no list and were left out"]
     if num_missing:

@@ -6,10 +6,9 @@ The contract of a CSV stands in ``data/README.md``: one row per slice, columns r
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,20 @@ from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import (
     FEATURE_NAMES,
-    FILENAME_PATTERN,
     SAMPLE_RATE_HZ,
     check_columns,
     read_feature_csv,
+)
+from genregrid.data.slice_rows import (
+    Allocate,
+    SliceRows,
+    file_numbers,
+    in_memory,
+    in_order,
+    name_keys,
+    rows_at,
+    slice_number,
+    stacked,
 )
 from genregrid.errors import UserError
 
@@ -64,13 +73,12 @@ class FeatureTable:
         """Slices of each track, (track,) int64."""
         return np.bincount(self.track, minlength=len(self.tracks))
 
-    def with_length(self) -> "FeatureTable":
+    def with_length(self, allocate: Allocate = in_memory) -> "FeatureTable":
         """The table with `length`, the paper's 58th descriptor, as its last feature."""
-        return replace(
-            self,
-            features=np.column_stack([self.features, self.length_samples]),
-            feature_names=(*self.feature_names, "length"),
-        )
+        features = allocate((len(self.features), len(self.feature_names) + 1))
+        features[:, :-1] = self.features
+        features[:, -1] = self.length_samples
+        return replace(self, features=features, feature_names=(*self.feature_names, "length"))
 
 
 def read_table(
@@ -79,6 +87,7 @@ def read_table(
     genres: Sequence[str] | None = None,
     slice_seconds: float | None = None,
     feature_names: Sequence[str] = FEATURE_NAMES,
+    allocate: Allocate = in_memory,
 ) -> FeatureTable:
     """Read one corpus from one or more CSVs of the same slice length.
 
@@ -89,20 +98,22 @@ def read_table(
         genres: the genres in the order of the logits; ``None`` takes those of the files, sorted.
         slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column.
         feature_names: the feature columns to read.
+        allocate: makes the arrays for features: one for each file, and one more if rows have to be brought in order.
 
     Raises:
         UserError: a file breaks the contract, or two files contradict each other.
     """
-    frames = [read_feature_csv(path, feature_names) for path in paths]
+    sources = [read_feature_csv(path, feature_names, allocate=allocate) for path in paths]
     notes = [
-        f"{path.name}: ignored the columns {', '.join(frame.attrs['extra'])}"
-        for path, frame in zip(paths, frames, strict=True)
-        if frame.attrs["extra"]
+        f"{path.name}: ignored the columns {', '.join(rows.extra)}"
+        for path, rows in zip(paths, sources, strict=True)
+        if rows.extra
     ]
     names = [path.name if [p.name for p in paths].count(path.name) == 1 else str(path) for path in paths]
-    hashes = {name: frame.attrs["sha256"] for name, frame in zip(names, frames, strict=True)}
-    sources = [str(path) for path in paths]
-    return _assemble(frames, sources, genres, slice_seconds, tuple(feature_names), hashes, notes)
+    hashes = {name: rows.sha256 for name, rows in zip(names, sources, strict=True)}
+    return _assemble(
+        sources, [str(path) for path in paths], genres, slice_seconds, tuple(feature_names), hashes, notes, allocate
+    )
 
 
 def table_from_frame(
@@ -135,7 +146,13 @@ def table_from_frame(
         raise UserError(f"{source}, row {row + 2}, column '{name}': expected a finite number.")
     frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, where row 1 is the header
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
-    return _assemble([frame], [source], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
+    rows = SliceRows(
+        name_keys(frame["filename"], frame["label"]).assign(row=frame["row"].to_numpy()),
+        frame[[*feature_names]].to_numpy(np.float32),
+        frame["length"].to_numpy(np.float32),
+        digest,
+    )
+    return _assemble([rows], [source], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
 def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) -> float:
@@ -159,9 +176,9 @@ def peek_slice_seconds(path: Path) -> float:
     Raises:
         UserError: the file cannot be read or its `length` column tells no slice length.
     """
-    frame = read_feature_csv(path, (), num_rows=100)
-    whole_clips = bool(frame["filename"].str.extract(FILENAME_PATTERN)["slice"].isna().all())
-    return _checked_slice_seconds(frame["length"].to_numpy(np.float64), whole_clips, str(path))
+    rows = read_feature_csv(path, (), num_rows=100)
+    whole_clips = all(slice_number(ending) is None for ending in rows.keys["ending"].cat.categories)
+    return _checked_slice_seconds(rows.length_samples.astype(np.float64), whole_clips, str(path))
 
 
 def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, source: str) -> float:
@@ -175,70 +192,82 @@ def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: boo
 
 
 def _assemble(
-    frames: list[pd.DataFrame],
-    sources: list[str],
+    sources: list[SliceRows],
+    names: list[str],
     genres: Sequence[str] | None,
     slice_seconds: float | None,
     feature_names: tuple[str, ...],
     hashes: dict[str, str],
     notes: list[str],
+    allocate: Allocate = in_memory,
 ) -> FeatureTable:
-    keyed = [_keyed(frame, source) for frame, source in zip(frames, sources, strict=True)]
-    _check_kinds(keyed, sources)
-    rows, join_notes = _join(keyed, sources, feature_names)
-    rows = rows.sort_values(["track", "slice"], kind="stable", ignore_index=True)
+    keyed = [_keyed(rows.keys, name) for rows, name in zip(sources, names, strict=True)]
+    _check_kinds(keyed, names)
+    rows = stacked(
+        [keys.assign(source=pd.Categorical([name]).repeat(len(keys))) for keys, name in zip(keyed, names, strict=True)]
+    )
+    length_samples = np.concatenate([rows.length_samples for rows in sources])
+    kept, join_notes = _kept_once(rows, [rows.features for rows in sources], feature_names)
     tracks, track = _codes(rows["track"])
+    order = kept[np.lexsort((rows["slice"].to_numpy()[kept], track[kept]))]
+    rows, track, length_samples = rows.iloc[order], track[order], length_samples[order]
     _check_slices(rows, track)
     genres = _checked_genres(rows, genres)
-    length_samples = rows["length"].to_numpy(np.float32)
     first_row = np.searchsorted(track, np.arange(len(tracks)))
+    features = in_order([source.features for source in sources], order, allocate)
     return FeatureTable(
-        features=np.ascontiguousarray(rows[list(feature_names)].to_numpy(np.float32)),
+        features=features,
         feature_names=feature_names,
         length_samples=length_samples,
         tracks=tracks,
         track=track,
         slice_index=rows["slice"].to_numpy(np.int64),
-        genre=pd.Index(genres).get_indexer(rows["label"].to_numpy()[first_row]).astype(np.int64),
+        genre=pd.Index(genres).get_indexer(rows["label"].iloc[first_row]).astype(np.int64),
         genres=tuple(genres),
-        slice_seconds=slice_seconds or _common_slice_seconds(rows, sources),
+        slice_seconds=slice_seconds or _common_slice_seconds(rows, length_samples),
         hashes=hashes,
-        notes=(*notes, *join_notes, *_constant_columns(rows, feature_names)),
+        notes=(*notes, *join_notes, *_constant_columns(features, length_samples, feature_names)),
     )
 
 
-def _keyed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The frame with its keys parsed from the file names: track, slice, and row number in the file."""
-    keys = frame["filename"].str.extract(FILENAME_PATTERN)
-    row = frame["row"].to_numpy()
+def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The keys of a source with `slice`, and `whole_clip` where a row has none."""
+    track, ending, label = (keys[name].cat.codes.to_numpy() for name in ("track", "ending", "label"))
+    tracks, endings, labels = (keys[name].cat.categories for name in ("track", "ending", "label"))
 
-    def refuse(bad: "pd.Series[bool]", sentence: str) -> None:
+    def refuse(bad: NDArray[np.bool_], sentence: str) -> None:
         if bad.any():
-            index = int(np.flatnonzero(bad.to_numpy())[0])
-            values = {**frame.iloc[index][["filename", "label"]].to_dict(), **keys.iloc[index].to_dict()}
-            raise UserError(f"{source}, row {row[index]}, {sentence.format(**values)}")
+            row = keys.iloc[int(bad.argmax())]
+            prefix = row["track"].rpartition(".")[0]
+            told = sentence.format(**row, filename=row["track"] + row["ending"], prefix=prefix)
+            raise UserError(f"{source}, row {row['row']}, {told}")
 
     refuse(
-        keys["track"].isna(),
+        (endings == "")[ending],
         "column 'filename': '{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav.",
     )
-    repeated = frame["filename"].duplicated()
-    if repeated.any():
-        name = frame["filename"][repeated].iloc[0]
-        both = row[(frame["filename"] == name).to_numpy()]
-        raise UserError(f"{source}, row {both[1]}, column 'filename': '{name}' stood in row {both[0]} already.")
-    whole_clip = keys["slice"].isna()
+    again = pd.Series(file_numbers(keys)).duplicated()
+    if again.any():
+        bad = keys.iloc[int(again.argmax())]
+        first = keys.iloc[int(((track == track[again.argmax()]) & (ending == ending[again.argmax()])).argmax())]
+        raise UserError(
+            f"{source}, row {bad['row']}, column 'filename': '{bad['track']}{bad['ending']}' stood in row "
+            f"{first['row']} already."
+        )
+    numbers = [slice_number(name) for name in endings]
+    whole_clip = np.array([number is None for number in numbers])[ending]
     if 0 < whole_clip.mean() < 0.5:
         refuse(whole_clip, "column 'filename': '{filename}' is a whole clip in a file of slices; keep one kind.")
     elif whole_clip.any():
         refuse(~whole_clip, "column 'filename': '{filename}' is a slice in a file of whole clips; keep one kind.")
-    first_label = frame["label"].groupby(keys["track"]).transform("first")
-    refuse(frame["label"] != first_label, "column 'label': '{label}' is a second genre for the track {track}.")
+    first_label = label[np.unique(track, return_index=True)[1]]
+    refuse(label != first_label[track], "column 'label': '{label}' is a second genre for the track {track}.")
+    prefix = labels.get_indexer([name.rpartition(".")[0] for name in tracks])
     refuse(
-        frame["label"] != keys["prefix"],
+        label != prefix[track],
         "column 'label': '{label}' contradicts the genre '{prefix}' in the file name '{filename}'.",
     )
-    return frame.assign(track=keys["track"], slice=keys["slice"].fillna("0").astype(np.int64), whole_clip=whole_clip)
+    return keys.assign(slice=np.array([number or 0 for number in numbers])[ending], whole_clip=whole_clip)
 
 
 def _check_kinds(frames: list[pd.DataFrame], sources: list[str]) -> None:
@@ -249,39 +278,40 @@ def _check_kinds(frames: list[pd.DataFrame], sources: list[str]) -> None:
         raise UserError(f"{clips} has a row per whole clip and {slices} a row per slice; join files of one kind.")
 
 
-def _join(
-    frames: list[pd.DataFrame], sources: list[str], feature_names: Sequence[str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """One frame of all rows; a row that stands in two files is kept once, if both say the same."""
-    rows = pd.concat([f.assign(source=s) for f, s in zip(frames, sources, strict=True)], ignore_index=True)
-    again = rows["filename"].duplicated()
-    if not again.any():
-        return rows, []
-    first = rows[~again].set_index("filename")
-    repeated = rows[again]
-    features = list(feature_names)
-    spread = first[features].to_numpy(np.float64).std(axis=0)
-    mine = repeated[features].to_numpy(np.float64)
-    other = first.loc[repeated["filename"], features].to_numpy(np.float64)
+def _kept_once(
+    rows: pd.DataFrame, features: list[NDArray[np.float32]], feature_names: Sequence[str]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Positions of the rows to keep: a row that stands in two files is kept once, if both say the same."""
+    number = file_numbers(rows)
+    again = pd.Series(number).duplicated().to_numpy()
+    kept = np.flatnonzero(~again)
+    if len(kept) == len(rows):
+        return kept, []
+    repeated = np.flatnonzero(again)
+    first = kept[pd.Index(number[kept]).get_indexer(number[repeated])]
+    columns = range(len(feature_names))
+    spread = np.array([np.concatenate([f[:, c] for f in features])[kept].std(dtype=np.float64) for c in columns])
+    mine, other = (rows_at(features, at).astype(np.float64) for at in (repeated, first))
     differs = np.abs(mine - other) > _SAME_ROW_TOLERANCE * np.where(spread > 0, spread, 1.0)
     if differs.any():
         index, column = (int(axis[0]) for axis in np.nonzero(differs))
-        bad = repeated.iloc[index]
+        bad = rows.iloc[repeated[index]]
         raise UserError(
-            f"{bad['source']}, row {bad['row']}, column '{features[column]}': {bad['filename']} has "
-            f"{mine[index, column]:g} here and {other[index, column]:g} in {first.loc[bad['filename'], 'source']}; "
+            f"{bad['source']}, row {bad['row']}, column '{feature_names[column]}': {bad['track']}{bad['ending']} has "
+            f"{mine[index, column]:g} here and {other[index, column]:g} in {rows.iloc[first[index]]['source']}; "
             "files of different recipes cannot be joined."
         )
-    return rows[~again], [f"{int(again.sum())} rows stood in two files, agreed, and were kept once"]
+    return kept, [f"{len(repeated)} rows stood in two files, agreed, and were kept once"]
 
 
-def _common_slice_seconds(rows: pd.DataFrame, sources: list[str]) -> float:
+def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32]) -> float:
     """Slice length in seconds that all files tell alike."""
     known: dict[str, float] = {}
-    for source, group in rows.groupby("source", sort=False):
-        known[str(source)] = _checked_slice_seconds(
-            group["length"].to_numpy(np.float64), bool(group["whole_clip"].all()), str(source)
-        )
+    for source in rows["source"].cat.categories:
+        own = (rows["source"] == source).to_numpy()
+        if own.any():  # else its rows all stood in other files
+            whole_clips = bool(rows["whole_clip"].to_numpy()[own].all())
+            known[source] = _checked_slice_seconds(length_samples[own].astype(np.float64), whole_clips, source)
     first, seconds = next(iter(known.items()))
     for source, others in known.items():
         if others != seconds:
@@ -292,23 +322,23 @@ def _common_slice_seconds(rows: pd.DataFrame, sources: list[str]) -> float:
 
 
 def _codes(names: "pd.Series[str]") -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    codes, unique = pd.factorize(names, sort=True)
-    return tuple(str(name) for name in unique), codes.astype(np.int64)
+    """The categories of a column in order, and (row,) int64, the place of each row's."""
+    ordered = names.cat.categories.sort_values()
+    place: NDArray[np.int64] = ordered.get_indexer(names.cat.categories).astype(np.int64)
+    return tuple(str(name) for name in ordered), place[names.cat.codes]
 
 
 def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
     """Slices of a track must be numbered 0, 1, ... without a gap."""
-    again = rows.duplicated(["track", "slice"])
-    if again.any():
-        at = int(np.flatnonzero(again)[0])
-        bad, first = rows.iloc[at], rows.iloc[at - 1]  # sorted, so the two stand side by side
-        raise UserError(
-            f"{bad['source']}, row {bad['row']}, column 'filename': '{bad['filename']}' is slice {bad['slice']} of "
-            f"{bad['track']}, which row {first['row']} of {first['source']} is already."
-        )
-    first_row = np.searchsorted(track, track)
-    expected = np.arange(len(rows)) - first_row
     found = rows["slice"].to_numpy()
+    again = np.flatnonzero((track[1:] == track[:-1]) & (found[1:] == found[:-1]))
+    if len(again):
+        first, bad = rows.iloc[again[0]], rows.iloc[again[0] + 1]  # sorted, so the two stand side by side
+        raise UserError(
+            f"{bad['source']}, row {bad['row']}, column 'filename': '{bad['track']}{bad['ending']}' is slice "
+            f"{bad['slice']} of {bad['track']}, which row {first['row']} of {first['source']} is already."
+        )
+    expected = np.arange(len(rows)) - np.searchsorted(track, track)
     wrong = np.flatnonzero(found != expected)
     if len(wrong):
         bad = rows.iloc[int(wrong[0])]
@@ -319,11 +349,11 @@ def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
 
 
 def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[str]:
-    found = sorted(rows["label"].unique())
+    found = sorted(rows["label"].cat.categories)
     if genres is not None:
-        unknown = rows[~rows["label"].isin(genres)]
-        if len(unknown):
-            bad = unknown.iloc[0]
+        unknown = ~rows["label"].isin(genres).to_numpy()
+        if unknown.any():
+            bad = rows.iloc[int(unknown.argmax())]
             near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}."
             raise UserError(
@@ -336,9 +366,12 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
     return list(genres) if genres is not None else found
 
 
-def _constant_columns(rows: pd.DataFrame, feature_names: Iterable[str]) -> list[str]:
-    constant = [name for name in (*feature_names, "length") if rows[name].min() == rows[name].max()]
-    if not constant:
+def _constant_columns(
+    features: NDArray[np.float32], length_samples: NDArray[np.float32], feature_names: tuple[str, ...]
+) -> list[str]:
+    constant = np.append(features.min(axis=0) == features.max(axis=0), np.ptp(length_samples) == 0)
+    if not constant.any():
         return []
-    values = ", ".join(f"{name} = {cast(float, rows[name].iloc[0]):g}" for name in constant)
+    named = zip((*feature_names, "length"), (*features[0], length_samples[0]), strict=True)
+    values = ", ".join(f"{name} = {value:g}" for (name, value), same in zip(named, constant, strict=True) if same)
     return [f"constant, and so without information: {values}"]

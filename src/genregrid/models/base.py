@@ -94,8 +94,9 @@ class GenreClassifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
-        logits, genre, track = self._gather()
-        self.log_dict(validation_scores(logits, genre, track, len(self.genres)))
+        logits, genre, track = self._gather_from_all()
+        # `sync_dist`: they are equal already; Lightning would warn
+        self.log_dict(validation_scores(logits, genre, track, len(self.genres)), sync_dist=True)
 
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Keep a batch's logits for `on_test_epoch_end`."""
@@ -103,14 +104,14 @@ class GenreClassifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Set `scored` and log all its scores."""
-        logits, genre, track = self._gather()
+        logits, genre, track = self._gather_from_all()
         log_probs, track_genre, numbers = voted(logits, genre, track)
         values = scores(log_probs, track_genre, self.genres, "test/") | scores(
             logits, genre, self.genres, "test_slice/"
         )
         windows = confusion_matrix(logits, genre, len(self.genres))
         self.scored = Scored(values, windows, log_probs, track_genre, numbers)
-        self.log_dict(values)
+        self.log_dict(values, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the class and the provenance, as plain values that load with ``weights_only=True``."""
@@ -128,6 +129,22 @@ class GenreClassifier(pl.LightningModule):
         for batch in batches:
             self.validation_step(batch, 0)
         return self._gather()
+
+    def _gather_from_all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What all processes of the trainer have seen, in the order of one that sees it all."""
+        seen = self._gather()
+        if self.trainer.world_size == 1:
+            return seen
+        logits, genre, track = map(self._from_all, seen)
+        is_window = track >= 0  # the rest filled up the last turn
+        return logits[is_window], genre[is_window], track[is_window]
+
+    def _from_all(self, values: Tensor) -> Tensor:
+        """Windows of all processes, (window, ...), which were dealt to them by turns."""
+        own = values.to(self.device)
+        shares = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather(shares, own)
+        return torch.stack(shares, dim=1).flatten(0, 1).cpu()
 
     def _gather(self) -> tuple[Tensor, Tensor, Tensor]:
         logits, genre, track = (torch.cat(values) for values in zip(*self._seen, strict=True))

@@ -25,6 +25,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save, if it is time; Lightning calls this behind the hooks of all others."""
-        if time.monotonic() - self._saved >= self._seconds and trainer.global_step > 0:
+        is_time = time.monotonic() - self._saved >= self._seconds and trainer.global_step > 0
+        if trainer.strategy.broadcast(is_time):  # of several processes all save together, or wait for each other
             trainer.save_checkpoint(self._path)
             self._saved = time.monotonic()

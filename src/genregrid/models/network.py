@@ -157,9 +157,10 @@ class Network(GenreClassifier):
 
     def on_train_epoch_end(self) -> None:
         """Log `train/loss` and `train/accuracy` (means over batches, dropout on), and add the epoch to `curves`."""
-        loss, accuracy = (torch.stack(values).mean() for values in zip(*self._training, strict=True))
+        means = (torch.stack(values).mean() for values in zip(*self._training, strict=True))
+        loss, accuracy = (self.trainer.strategy.reduce(mean, reduce_op="mean") for mean in means)
         self._training.clear()
         values = {"train/loss": loss, "train/accuracy": accuracy}
-        self.log_dict(values)
+        self.log_dict(values, sync_dist=True)  # they are equal already; Lightning would warn
         values |= {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
         self.curves.append({"epoch": self.current_epoch + 1} | {name: float(value) for name, value in values.items()})

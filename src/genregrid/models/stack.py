@@ -46,7 +46,7 @@ def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, n
         settings: of their trainer.
         num_slices: of the corpus.
     """
-    if settings.precision != "32-true" or settings.gradient_clip_val is not None:
+    if settings.precision != "32-true" or settings.gradient_clip_val is not None or settings.devices > 1:
         return False
     if len(models) * num_slices * len(models[0].feature_names) * 4 > _MOST_BYTES:
         return False

@@ -1,6 +1,6 @@
 """What is done to descriptors before a model sees them, fitted on training slices and kept in the checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import PowerTransformer
 from torch import Tensor, nn
 
+from genregrid.data.slice_rows import BLOCK_ROWS
 from genregrid.errors import UserError
 
 TRANSFORMS = ("standardise", "log_variance", "log", "quantile", "yeo_johnson")
@@ -61,20 +62,33 @@ class FeatureTransform(nn.Module):
         # make each kind harmless before `fit`
         self.register_buffer("shape", torch.ones(rows, num))
 
-    def fit(self, features: Tensor) -> None:
-        """Set all numbers from training slices, (row, feature); a constant feature becomes 0."""
-        values = features.double().numpy()
+    def fit(self, features: NDArray[np.float32] | Tensor, rows: NDArray[np.int64] | None = None) -> None:
+        """Set all numbers from training slices; a constant feature becomes 0.
+
+        Args:
+            features: (row, feature) float32; never copied as a whole.
+            rows: the rows to learn from, (row,) int64; ``None`` takes all.
+        """
+        values = np.asarray(features)
+        rows = np.arange(len(values)) if rows is None else rows
+        columns = (values[rows, index].astype(np.float64) for index in range(values.shape[1]))
+
+        def blocks() -> Iterator[NDArray[np.float32]]:
+            return (values[rows[start : start + BLOCK_ROWS]] for start in range(0, len(rows), BLOCK_ROWS))
+
         if self.kind in ("log_variance", "log"):
-            floor = _FLOOR * np.median(values, axis=0)
-            logarithmic = self._is_variance.numpy() | ((self.kind == "log") & (values.min(axis=0) >= 0))
-            self._set_shape(np.where(logarithmic, floor, np.nan)[None])
+            median, smallest = np.array([(np.median(column), column.min()) for column in columns]).T
+            logarithmic = self._is_variance.numpy() | ((self.kind == "log") & (smallest >= 0))
+            self._set_shape(np.where(logarithmic, _FLOOR * median, np.nan)[None])
         elif self.kind == "quantile":
-            self._set_shape(np.quantile(values, np.linspace(0, 1, _NUM_QUANTILES), axis=0))
+            shares = np.linspace(0, 1, _NUM_QUANTILES)
+            self._set_shape(np.stack([np.quantile(column, shares) for column in columns], axis=1))
         elif self.kind == "yeo_johnson":
-            mean, scale = _mean_and_scale(values)  # a power of raw values, 1e7 for some, is lost in float32
-            power = PowerTransformer(standardize=False).fit((values - mean) / scale).lambdas_
-            self._set_shape(np.stack([mean, scale, power]))
-        mean, scale = _mean_and_scale(self._shaped(features).double().numpy())
+            mean, scale = _mean_and_scale(blocks)  # a power of raw values, 1e7 for some, is lost in float32
+            fitted = PowerTransformer(standardize=False)
+            standard = (((column - m) / s)[:, None] for column, m, s in zip(columns, mean, scale, strict=True))
+            self._set_shape(np.stack([mean, scale, [fitted.fit(column).lambdas_[0] for column in standard]]))
+        mean, scale = _mean_and_scale(lambda: (self._shaped(torch.from_numpy(block)).numpy() for block in blocks()))
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(scale))
 
@@ -97,10 +111,23 @@ class FeatureTransform(nn.Module):
         return features
 
 
-def _mean_and_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each column; 1 for what varies by rounding alone."""
-    mean, deviation = values.mean(axis=0), values.std(axis=0)
-    return mean, np.where(deviation <= 1e-7 * np.abs(values).max(axis=0), 1.0, deviation)
+def _mean_and_scale(
+    blocks: Callable[[], Iterable[NDArray[np.float32]]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each column of (row, feature), block by block; 1 for what varies by rounding alone."""
+    num_rows = sum(map(len, blocks()))
+    mean = _sum(block.astype(np.float64) for block in blocks()) / num_rows
+    deviation = np.sqrt(_sum(np.square(block - mean) for block in blocks()) / num_rows)
+    largest = np.max([np.abs(block).max(axis=0) for block in blocks()], axis=0).astype(np.float64)
+    return mean, np.where(deviation <= 1e-7 * largest, 1.0, deviation)
+
+
+def _sum(blocks: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Sum over rows, to the last bit that of all blocks at once: NumPy adds row by row, and so the total goes on."""
+    total = None
+    for block in blocks:
+        total = (block if total is None else np.vstack([total, block])).sum(axis=0)
+    return np.asarray(total)
 
 
 def _normal_quantile(features: Tensor, quantiles: Tensor) -> Tensor:

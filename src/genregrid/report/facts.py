@@ -17,9 +17,11 @@ _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
 _NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume"}
 # Keys that change where and how fast a run is, not what comes out.
-_NO_MATTER = {f"trainer.{name}" for name in ("accelerator", "threads", "progress_bar", "stack", "checkpoint_seconds")}
+_NO_MATTER = {
+    f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")
+}
 # Keys that say where data lie, which are known by their hashes.
-_PLACES = {"dataset.root", "dataset.path", "dataset.downloads", "dataset.hint"}
+_PLACES = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint")}
 
 
 def run_facts(model_name: str, config: Any) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def run_facts(model_name: str, config: Any) -> dict[str, Any]:
     """
     flat = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
     settings = {key: value for key, value in flat.items() if key not in _NO_MATTER}
+    if settings["trainer.devices"] == 1:  # several make larger batches; one is what runs had before there was a choice
+        del settings["trainer.devices"]
     return {
         "model": model_name,
         "seed": config["seed"],

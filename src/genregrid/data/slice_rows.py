@@ -1,0 +1,106 @@
+"""Rows of slices as they stand in a source, and how those of several sources come into one order.
+
+A million names as strings take more memory than a million rows of features, so names are categories here.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import union_categoricals
+
+#: `blues.00012` or `rock.Some Song`: a genre, and five digits or more or a word; fewer digits are a slice's.
+TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
+#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
+FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
+_FILENAME = re.compile(FILENAME_PATTERN)
+#: Rows that are read or copied at once: 1 MB of features.
+BLOCK_ROWS = 4096
+#: Makes an array of a shape, (row, feature) float32.
+Allocate = Callable[[tuple[int, int]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """Rows of one source, in its order.
+
+    Attributes:
+        keys: `row`, the line of the file (row 1 is the header); `track` and `ending`, which together are the file name,
+            the ending empty where that is not of `FILENAME_PATTERN`; and `label`.
+        features: (row, feature) float32.
+        length_samples: (row,) float32.
+        sha256: of the source; empty where it was not read whole.
+        extra: names of the columns left aside.
+    """
+
+    keys: pd.DataFrame
+    features: NDArray[np.float32]
+    length_samples: NDArray[np.float32]
+    sha256: str
+    extra: tuple[str, ...] = ()
+
+
+def in_memory(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An array whose pages are taken from memory as they are written."""
+    return np.empty(shape, np.float32)
+
+
+def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
+    """File names and labels as the categories `track`, `ending` and `label` of `SliceRows`."""
+    names = [str(name) for name in filenames]
+    found = map(_FILENAME.match, names)
+    tracks = [match["track"] if match else name for name, match in zip(names, found, strict=True)]
+    endings = [name[len(track) :] for name, track in zip(names, tracks, strict=True)]
+    categories = {"track": tracks, "ending": endings, "label": [str(label) for label in labels]}
+    return pd.DataFrame({column: pd.Categorical(values) for column, values in categories.items()})
+
+
+def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames of the same columns below each other; categories stay categories, where pandas would make them strings."""
+    columns = {name: [frame[name] for frame in frames] for name in frames[0].columns}
+    return pd.DataFrame(
+        {
+            name: union_categoricals(parts)
+            if isinstance(parts[0].dtype, pd.CategoricalDtype)
+            else np.concatenate(parts)
+            for name, parts in columns.items()
+        }
+    )
+
+
+def slice_number(ending: str) -> int | None:
+    """The slice number in the ending of a file name; ``None`` for a whole clip.
+
+    >>> slice_number(".3.wav"), slice_number(".wav")
+    (3, None)
+    """
+    return int(ending.split(".")[1]) if ending.count(".") == 2 else None
+
+
+def file_numbers(keys: pd.DataFrame) -> NDArray[np.int64]:
+    """(row,) int64: rows of one file name have the same number."""
+    track, ending = (keys[name].cat.codes.to_numpy(np.int64) for name in ("track", "ending"))
+    return np.asarray(track * len(keys["ending"].cat.categories) + ending)
+
+
+def rows_at(features: list[NDArray[np.float32]], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Rows of several arrays, (row, feature), by their positions as if these stood below each other."""
+    start = np.cumsum([0, *map(len, features)])
+    number = np.searchsorted(start, index, side="right") - 1
+    found = np.empty((len(index), features[0].shape[1]), np.float32)
+    for source in np.unique(number):
+        found[number == source] = features[source][index[number == source] - start[source]]
+    return found
+
+
+def in_order(features: list[NDArray[np.float32]], order: NDArray[np.int64], allocate: Allocate) -> NDArray[np.float32]:
+    """All rows in that order; a file that is sorted already is not copied."""
+    if len(features) == 1 and len(order) == len(features[0]) and (order[1:] > order[:-1]).all():
+        return features[0]
+    ordered = allocate((len(order), features[0].shape[1]))
+    for start in range(0, len(order), BLOCK_ROWS):
+        ordered[start : start + BLOCK_ROWS] = rows_at(features, order[start : start + BLOCK_ROWS])
+    return ordered

@@ -1,0 +1,144 @@
+"""Claims about `genregrid.data.store`: a table comes back as it was, from a file, and never from an older CSV."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genregrid.data import corpus as corpus_module
+from genregrid.data import store
+from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.slice_rows import Allocate
+from genregrid.data.split import split_table
+from genregrid.data.store import stored
+from genregrid.data.table import FeatureTable
+from genregrid.errors import UserError
+
+Tables = Callable[..., FeatureTable]
+Frames = Callable[..., pd.DataFrame]
+Writer = Callable[..., Path]
+
+
+def load(path: Path, cache: Path | None = None, slice_seconds: float = 3, include_length: bool = False) -> Corpus:
+    return load_corpus(
+        name="csv",
+        slice_seconds=slice_seconds,
+        path=str(path),
+        include_length=include_length,
+        cache=None if cache is None else str(cache),
+    )
+
+
+def assert_same_table(left: FeatureTable, right: FeatureTable) -> None:
+    for name, value in vars(right).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(left, name), value, err_msg=name)
+            assert getattr(left, name).dtype == value.dtype
+        else:
+            assert getattr(left, name) == value, name
+
+
+def is_mapped(table: FeatureTable) -> bool:
+    return isinstance(table.features, np.memmap) and not table.features.flags.writeable
+
+
+def entries(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir())
+
+
+@pytest.mark.parametrize(("slice_seconds", "include_length"), [(3, False), (3, True), (9, False), (30, True)])
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_stored_corpus_is_the_one_that_was_read(
+    make_frame: Frames,
+    write_csv: Writer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slice_seconds: float,
+    include_length: bool,
+    is_sorted: bool,
+) -> None:
+    frame = make_frame(short={"blues.00001": 9})
+    path = write_csv(frame if is_sorted else frame.sample(frac=1, random_state=0))
+    plain = load(path, None, slice_seconds, include_length)
+    first = load(path, tmp_path / "cache", slice_seconds, include_length)
+    monkeypatch.setattr(corpus_module, "read_table", None)  # whoever reads again fails
+    again = load(path, tmp_path / "cache", slice_seconds, include_length)
+    for corpus in (first, again):
+        assert_same_table(corpus.table, plain.table)
+        assert_same_table(corpus.source, plain.source)
+        assert is_mapped(corpus.table)
+        assert is_mapped(corpus.source)
+    assert len(entries(tmp_path / "cache")) == (1 if (slice_seconds, include_length) == (3, False) else 2)
+
+
+def test_batches_of_a_mapped_table_are_those_of_one_in_memory(write_csv: Writer, tmp_path: Path) -> None:
+    path = write_csv(short={"blues.00001": 9})
+    modules = [
+        GenreDataModule(corpus.table, split_table(corpus.table, "track", folds=3), batch_size=4)
+        for corpus in (load(path), load(path, tmp_path / "cache"))
+    ]
+    in_memory, mapped = (list(module.train_dataloader()) for module in modules)
+    assert len(mapped) == len(in_memory) > 1
+    for left, right in zip(mapped, in_memory, strict=True):
+        assert all(left[name].equal(right[name]) for name in right)
+
+
+def test_a_changed_file_is_read_anew(make_frame: Frames, write_csv: Writer, tmp_path: Path) -> None:
+    path = write_csv(make_frame())
+    before = load(path, tmp_path / "cache").table
+    moment = path.stat().st_mtime_ns
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes().replace(b",66149,", b",66148,"))
+    os.utime(path, ns=(moment, moment + 1))
+    assert path.stat().st_size == size
+    after = load(path, tmp_path / "cache").table
+    assert before.length_samples[0] == 66149
+    assert after.length_samples[0] == 66148
+    assert after.hashes != before.hashes
+
+
+def test_two_that_write_at_once_do_no_harm(make_table: Tables, tmp_path: Path) -> None:
+    table = make_table()
+
+    def make(allocate: Allocate) -> FeatureTable:
+        stored(str(tmp_path), {"key": 1}, lambda _: table)  # another one is faster
+        return table
+
+    assert_same_table(stored(str(tmp_path), {"key": 1}, make), table)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_failed_reading_leaves_nothing(write_csv: Writer, make_frame: Frames, tmp_path: Path) -> None:
+    path = write_csv(make_frame().assign(tempo=np.inf))
+    with pytest.raises(UserError, match="column 'tempo'"):
+        load(path, tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    write_csv: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv()
+    with pytest.raises(UserError, match=rf"dataset.cache={path} cannot be written \(.*\): name another folder"):
+        load(path, path)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        load(path, tmp_path / "cache")
+
+
+def test_a_damaged_table_is_named(write_csv: Writer, tmp_path: Path) -> None:
+    path = write_csv()
+    load(path, tmp_path / "cache")
+    (name,) = entries(tmp_path / "cache")
+    (tmp_path / "cache" / name / "features.npy").write_bytes(b"")
+    with pytest.raises(UserError, match=f"{name} is damaged; delete it"):
+        load(path, tmp_path / "cache")
+
+
+def test_the_twin_is_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the twin is drawn, not read"):
+        load_corpus(name="twin", slice_seconds=3, synthetic=True, cache=str(tmp_path))
