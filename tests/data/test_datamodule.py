@@ -268,7 +268,17 @@ def test_processes_share_shuffled_windows_without_a_repetition(table: FeatureTab
     module = GenreDataModule(table, split_table(table, "track", folds=3), window=3, batch_size=4)
     alone = windows_seen(table, module.train_dataloader())
     shares = [
-        windows_seen(table, WindowBatches(table.features, module.windows[TRAIN], 4, 0, rank=rank, num_ranks=num_ranks))
+        windows_seen(
+            table,
+            WindowBatches(
+                table.features,
+                module.windows[TRAIN],
+                4,
+                torch.Generator().manual_seed(0),
+                rank=rank,
+                num_ranks=num_ranks,
+            ),
+        )
         for rank in range(num_ranks)
     ]
     assert len(alone) % 2  # or nothing would be left out
