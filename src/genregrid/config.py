@@ -60,6 +60,20 @@ class TrainerConfig:
 
 
 @dataclass
+class SearchConfig:
+    """What sweep=optuna searches by; a job that has one is a trial, scored on validation tracks only."""
+
+    num_trials: int = 50
+    num_folds: int = 3
+    score: str = "loss"
+    prune: bool = True
+    num_jobs: int = 1
+    seed: int = 0
+    study: str | None = None  # set by the sweeper: the folder of the study
+    trial: int | None = None  # set by the sweeper: the number of the trial
+
+
+@dataclass
 class TrainConfig:
     """The whole of conf/train.yaml."""
 
@@ -73,6 +87,7 @@ class TrainConfig:
     hop_slices: int | None = None
     batch_size: int = 16
     seed: int = 0
+    search: SearchConfig | None = None
 
 
 @dataclass

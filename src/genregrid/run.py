@@ -1,12 +1,8 @@
 """Training and evaluation of one configuration: the only place where objects are built from config."""
 
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,26 +29,44 @@ from genregrid.data.split import (
 )
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
+from genregrid.fitting import Epochs, build_trainer, interruptible, quiet_lightning, trainer_basics
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.report.facts import data_facts, run_facts, split_label
 from genregrid.report.result import Result, result_of
 
-# Models far below this size gain nothing from a second thread on idle cores, and lose beside other jobs. The bound
-# itself is a guess: it lies between them and models whose matrices fill a core.
-_WEIGHTS_WORTH_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
+_DIVERGED = "no epoch had a finite validation loss, so there is no model: lower model.learning_rate."
 # What a checkpoint keeps beside the facts of run.json.
 _NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices")
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
 
 
-def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
-    """Train one model on one fold, test its best epoch, and write the run folder.
+@dataclass(frozen=True)
+class Prepared:
+    """All that a fit needs.
+
+    Attributes:
+        settings: the configuration, typed.
+        config: the same, resolved, as plain values.
+        datamodule: windows of all parts.
+        model: untrained, its transform fitted on training slices, its provenance set.
+        facts: the content of run.json.
+    """
+
+    settings: TrainConfig
+    config: dict[str, Any]
+    datamodule: GenreDataModule
+    model: GenreClassifier
+    facts: dict[str, Any]
+
+
+def prepare(cfg: DictConfig, model_name: str, read: Callable[[DatasetConfig, float], Corpus] | None = None) -> Prepared:
+    """Build what a fit needs, from seed to provenance.
 
     Args:
         cfg: a composed `TrainConfig`.
-        folder: the run folder; made if missing.
         model_name: what outputs call the model: the name of its YAML.
+        read: reads the corpus; ``None`` reads its files.
 
     Raises:
         UserError: a mistake in the configuration or in the data it names.
@@ -62,7 +75,7 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     _check(settings)
     torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
-    corpus = _corpus(settings.dataset, settings.slice)
+    corpus = (read or read_corpus)(settings.dataset, settings.slice)
     dataset = replace(settings.dataset, recipe=corpus.recipe)
     split = _split(corpus, settings.split)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -76,14 +89,54 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
     model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
     model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
     model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
-    notes = _announce(facts, datamodule)
+    return Prepared(settings, config, datamodule, model, facts)
+
+
+def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
+    """Train one model on one fold, test its best epoch, and write the run folder.
+
+    Args:
+        cfg: a composed `TrainConfig`.
+        folder: the run folder; made if missing.
+        model_name: what outputs call the model: the name of its YAML.
+
+    Raises:
+        UserError: a mistake in the configuration or in the data it names.
+    """
+    ready = prepare(cfg, model_name)
+    model, datamodule, facts = ready.model, ready.datamodule, ready.facts
+    notes = announce(facts, datamodule)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    with _logger(settings.logger, facts, folder) as logger:
-        _fit_and_test(model, datamodule, settings.trainer, folder, logger)
+    OmegaConf.save(OmegaConf.create(ready.config), folder / "config.yaml")
+    with run_logger(ready.settings.logger, facts, folder) as logger:
+        _fit_and_test(model, datamodule, ready.settings.trainer, folder, logger)
         result = result_of(model, datamodule, facts, notes)
         _keep(result, folder, logger)
     return result
+
+
+def validate(ready: Prepared, told: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
+    """Train one model on one fold as `train` does, and end there: no test track is scored, and no file written.
+
+    Args:
+        ready: what `prepare` built.
+        told: is given each epoch, from 1, and the validation scores of the best epoch so far (``val/loss``,
+            ``val/accuracy``, ``val/f1_macro``), as soon as one has a finite loss; what it raises ends the training.
+
+    Returns:
+        Validation scores of the epoch of the lowest validation loss, the one that `train` would keep.
+
+    Raises:
+        UserError: no epoch had a finite validation loss.
+    """
+    epochs = Epochs(told)
+    with quiet_lightning():
+        trainer = build_trainer(ready.model, ready.settings.trainer, None, None, [epochs])
+        with interruptible():
+            trainer.fit(ready.model, ready.datamodule)
+    if not epochs.best:
+        raise UserError(_DIVERGED)
+    return epochs.best
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> Result:
@@ -101,7 +154,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     model = load_checkpoint(Path(str(settings.checkpoint)))
     trained = model.provenance
     dataset = _dataset_for(model, settings.dataset)
-    corpus = _corpus(dataset, model.slice_seconds)
+    corpus = read_corpus(dataset, model.slice_seconds)
     dataset = replace(dataset, recipe=corpus.recipe)
     _refuse_other_recipe(dataset, trained["recipe"])
     split_config, split = _split_for(settings, trained, dataset, corpus)
@@ -112,11 +165,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     facts |= {"synthetic": dataset.synthetic or trained["synthetic"], "checkpoint": str(settings.checkpoint)}
     facts |= {"trained_on": f"{trained['dataset_label']} ({trained['split_label']})"}
     changed = dataset.name == trained["dataset"] and facts["data_hashes"] != trained["data_hashes"]
-    notes = _announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
+    notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
-    with _logger(settings.logger, facts, folder) as logger, _quiet_lightning():
-        trainer = pl.Trainer(**_trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
-        with _interruptible():
+    with run_logger(settings.logger, facts, folder) as logger, quiet_lightning():
+        trainer = pl.Trainer(**trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
+        with interruptible():
             trainer.test(model, datamodule, verbose=False)
         result = result_of(model, datamodule, facts, notes)
         _keep(result, folder, logger)
@@ -159,7 +212,8 @@ def _check(settings: TrainConfig) -> None:
         raise UserError(f"window={settings.window}: a window is a number of slices, or 'track' for all of a track.")
 
 
-def _corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
+def read_corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
+    """The corpus of a config, at one slice length in seconds."""
     arguments = asdict(dataset)
     for name in ("corpus", "label"):  # of outputs and checkpoints, not of files
         del arguments[name]
@@ -210,7 +264,7 @@ def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> G
 
 
 @contextmanager
-def _logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
+def run_logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
     """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
     logger = (
         instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None
@@ -224,46 +278,13 @@ def _logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator
             logger.experiment.finish(exit_code=int(failed))
 
 
-def _trainer_basics(folder: Path, logger: Logger | None) -> dict[str, Any]:
-    return {
-        "default_root_dir": folder,
-        "logger": logger or False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,  # Lightning warns of epochs shorter than its default of 50
-        "use_distributed_sampler": False,  # batches come from no DataLoader that it could be put into
-    }
-
-
 def _fit_and_test(
     model: GenreClassifier, datamodule: GenreDataModule, settings: TrainerConfig, folder: Path, logger: Logger | None
 ) -> None:
-    torch.set_num_threads(_num_threads(model) if settings.threads is None else settings.threads)
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
-    callbacks: list[Callback] = [checkpoint]
-    if settings.patience is not None:
-        callbacks.append(EarlyStopping("val/loss", patience=settings.patience))
-    shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
-    if shows_bar:
-        callbacks.append(TQDMProgressBar(refresh_rate=25))  # redrawn each step, it would cost more than a small model
-    with _quiet_lightning():
-        try:
-            trainer = pl.Trainer(
-                **_trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
-                max_epochs=settings.max_epochs,
-                accelerator=settings.accelerator,
-                devices=1,  # the corpus is one tensor, and its batches are not divided among devices
-                precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
-                gradient_clip_val=settings.gradient_clip_val,
-                callbacks=callbacks,
-            )
-        except (MisconfigurationException, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}: {reason}"
-            ) from error
-        with _interruptible():
+    with quiet_lightning():
+        trainer = build_trainer(model, settings, folder, logger, [checkpoint])
+        with interruptible():
             trainer.fit(model, datamodule)
         best = checkpoint.best_model_path
         if trainer.global_step == 0:  # an estimator takes no steps, and without one Lightning keeps no checkpoint
@@ -271,44 +292,9 @@ def _fit_and_test(
             trainer.save_checkpoint(best)
         # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
         elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
-            raise UserError("no epoch had a finite validation loss, so there is no model: lower model.learning_rate.")
-        with _interruptible():
+            raise UserError(_DIVERGED)
+        with interruptible():
             trainer.test(model, datamodule, ckpt_path=best, verbose=False, weights_only=True)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let ctrl-C be a KeyboardInterrupt, of which Lightning makes a SystemExit."""
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
-
-
-def _num_threads(model: GenreClassifier) -> int:
-    """One thread for a small model, every core for a large one."""
-    num_weights = sum(weight.numel() for weight in model.parameters())
-    return (os.cpu_count() or 1) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and its hints for other uses off the screen."""
-    names = ("lightning.pytorch", "lightning.fabric")
-    levels = [logging.getLogger(name).level for name in names]
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")  # it is the run folder
-            # the checkpoint's weights are the average already, and testing needs no more
-            warnings.filterwarnings("ignore", ".*WeightAveraging callback, but loading a checkpoint.*")
-            warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")  # an estimator has none
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 against torch 2.13
-            yield
-    finally:
-        for name, level in zip(names, levels, strict=True):
-            logging.getLogger(name).setLevel(level)
 
 
 # --- evaluating a checkpoint -----------------------------------------------------------------------------------------
@@ -391,7 +377,7 @@ def _tests_on_seen_tracks(
 # --- telling ------------------------------------------------------------------------------------------------------
 
 
-def _announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
+def announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
     """Print what is about to run, and every note on the data and `more`; return the notes."""
     unused = datamodule.num_unused_slices
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -22,25 +23,28 @@ _sweep_folders: list[Path] = []
 _started: list[Path] = []
 
 
-def job(task: Callable[[DictConfig, Path], None]) -> Callable[[DictConfig], None]:
+def job(task: Callable[[DictConfig, Path], Any]) -> Callable[[DictConfig], Any]:
     """Make `task(cfg, run folder)` a job for Hydra: a user's mistake is told at once, and a multirun goes on."""
 
     @wraps(task)
-    def told(cfg: DictConfig) -> None:
+    def told(cfg: DictConfig) -> Any:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _sweep_folders.append(Path(HydraConfig.get().sweep.dir))
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         _started.append(shown)
         try:
-            task(cfg, shown)
-            print(f"run: {shown}", flush=True)
+            value = task(cfg, shown)
+            if folder.is_dir():  # a trial of a search leaves none
+                print(f"run: {shown}", flush=True)
+            return value
         except (UserError, HydraException, OmegaConfBaseException) as error:
             where = f"{shown}: " if _sweep_folders else ""
             print(where + _sentence(error), file=sys.stderr, flush=True)
             _failed_jobs.append(shown)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
+            return None
 
     return told
 
