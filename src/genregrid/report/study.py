@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
@@ -28,6 +28,7 @@ _TITLES = {"loss": "cross-entropy", "accuracy": "accuracy", "f1_macro": "macro F
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _FEWEST_FOR_IMPORTANCE = 10  # finished trials; a forest on fewer says what its seed says
 _NUM_DRAWS, _SHARE_DRAWN = 10, 0.8
+_MARGIN = 0.05  # of a range, to either side, so that what lies at its end is seen
 _NUM_TREES = 64  # Optuna's own number
 _DONE: dict[str, Any] = {"marker": "o", "color": COLOURS[0], "linestyle": "none"}
 _PRUNED: dict[str, Any] = {"marker": "x", "color": COLOURS[5], "linestyle": "none"}
@@ -116,13 +117,13 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     states = trials["state"].value_counts() if len(trials) else {}
     counts = [f"{states[state]} {state}" for state in ("finished", "pruned", "failed") if state in states]
     if "finished" not in states:
-        return [f"no trial has finished yet ({', '.join(counts) or 'there is none'})."]
+        return [f"No trial has finished yet ({', '.join(counts) or 'there is none'})."]
     best = study.best_trial
     scores = mean_scores(best.user_attrs["folds"])
     num_folds = len(best.user_attrs["folds"])
     said = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
     lines = [
-        f"best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
+        f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
         f"{best.number}, {said} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
         best_command(study),
         _CAUTION,
@@ -130,7 +131,7 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     first = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == 0), None)
     if first is not None and first.state == TrialState.COMPLETE and first.number != best.number and first.value:
         own = _shown(_score(study), first.value)
-        lines.insert(1, f"trial 0, the model's own settings as far as the ranges hold them: {own}")
+        lines.insert(1, f"Trial 0, the model's own settings as far as the ranges hold them: {own}")
     return lines
 
 
@@ -198,7 +199,7 @@ def history(study: optuna.Study) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if score != "loss":
         in_percent(axes.yaxis)
-    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, where it was stopped", **_PRUNED)]
+    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, [*keys, Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
     return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note)
@@ -288,7 +289,7 @@ def _importance_figure(frame: pd.DataFrame) -> Figure:
 def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
     """Scores by the value of each setting, a panel per setting."""
     score = _score(study)
-    drawing, grid = panels(order, "", _axis_title(score), top=26)
+    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38)
     for key, axes in zip(order, grid, strict=True):
         for state, form in ((TrialState.PRUNED, _PRUNED), (TrialState.COMPLETE, _DONE)):
             trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if key in t.params]
@@ -298,7 +299,7 @@ def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
                 _scale(axes, trials[0].distributions[key])
     if score != "loss":
         in_percent(grid[0].yaxis)
-    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, where it was stopped", **_PRUNED)]
+    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, keys)
     alt = f"{_TITLES[score]} of every trial by {', '.join(order)}."
     return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:])
@@ -314,15 +315,20 @@ def _scale(axes: Axes, distribution: BaseDistribution) -> None:
     """Ticks of a setting's own kind: the names of choices, the powers of ten of a logarithmic range."""
     if isinstance(distribution, CategoricalDistribution):
         names = [word.partition("=")[2] for choice in distribution.choices for word in to_overrides({"": choice})]
-        slanted = max(map(len, names)) > 4
-        axes.xaxis.set_major_locator(FixedLocator(list(range(len(names)))))
-        axes.set_xticklabels(names, rotation=30 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_xlim(-0.5, len(names) - 0.5)
+        on_two_lines = max(map(len, names)) > 4
+        lines = ["\n" * (number % 2 if on_two_lines else 0) + name for number, name in enumerate(names)]
+        axes.set_xticks(range(len(names)), lines)
+        room = 0.9 if on_two_lines else 0.5
+        axes.set_xlim(-room, len(names) - 1 + room)
     elif isinstance(distribution, FloatDistribution | IntDistribution):
+        low, high = distribution.low, distribution.high
         if distribution.log:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(numticks=4))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            margin = (high / low) ** _MARGIN
+            axes.set_xlim(low / margin, high * margin)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=isinstance(distribution, IntDistribution)))
+            axes.set_xlim(low - _MARGIN * (high - low), high + _MARGIN * (high - low))

@@ -45,8 +45,8 @@ def read_range(key: str, given: Any) -> BaseDistribution:
     """
     if isinstance(given, list) and given and not any(isinstance(value, list | dict) for value in given):
         return CategoricalDistribution(given)
-    keys = set(given) if isinstance(given, dict) else set()
-    if {"low", "high"} <= keys <= {"low", "high", "log", "step"}:
+    keys: set[Any] = set(given) if isinstance(given, dict) else set()
+    if {"low", "high"} <= keys and not keys - {"low", "high", "log", "step"}:
         is_whole = all(isinstance(given[end], int) for end in ("low", "high"))
         try:
             return IntDistribution(**given) if is_whole else FloatDistribution(**given)
@@ -74,12 +74,10 @@ def parse_sweep(override: Override) -> BaseDistribution:
             return IntDistribution(int(values[0]), int(values[-1]), step=abs(sweep.step))
         return FloatDistribution(values[0], values[-1], step=abs(float(sweep.step)))
     if isinstance(sweep, IntervalSweep):
-        ends = {"low": sweep.start, "high": sweep.end}
-        if "int" in sweep.tags or (isinstance(sweep.start, int) and isinstance(sweep.end, int)):
-            ends = {"low": int(sweep.start or 0), "high": int(sweep.end or 0) - 1}
-        else:
-            ends = {name: float(end or 0) for name, end in ends.items()}
-        return read_range(key, {**ends, "log": "log" in sweep.tags})
+        start: Any = sweep.start  # whole numbers come of int(interval(a,b)) only
+        is_whole = "int" in sweep.tags or isinstance(start, int)
+        low, high = (int if is_whole else float)(start), sweep.end or 0.0
+        return read_range(key, {"low": low, "high": int(high) - 1 if is_whole else high, "log": "log" in sweep.tags})
     raise UserError(f"{override.input_line}: a search takes a,b, choice(a,b), range(a,b) or interval(a,b).")
 
 
