@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 STUDY_FILE = "study.db"
 _NAME = "search"  # a file holds one study
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-_FEWEST_OTHERS = 5  # finished trials before any is pruned, as Optuna's own median pruner has it
+_FEWEST_OTHERS = 5  # earlier trials before any is pruned, as Optuna's own median pruner has it
 _MOST_FAILURES = 5  # in a row
 _MUTEX = 2**40  # a byte of the lock file behind those of all trials
 # Seconds that a process waits for another one's write; SQLite's own 5 are short beside a loaded disk.
@@ -65,10 +65,12 @@ def _storage(path: Path) -> RDBStorage:
 
 
 class StepMedian(BasePruner):
-    """Prunes a trial whose running mean is worse than the median of what finished trials had at the same step.
+    """Prunes a trial whose running mean is worse than the median of what earlier trials had at the same step.
 
-    Optuna's own median pruner compares a trial's best value of all steps, which a first inner fold that is easy would
-    hold for good; successive halving judges once at each of few steps, and a small learning rate by its slow start.
+    A pruned trial stands for what it had last: were finished ones alone to count, a search that gets better would prune
+    nearly all of what it tries. Optuna's own median pruner does that, and compares a trial's best value of all steps,
+    which a first inner fold that is easy would hold for good; successive halving judges a small learning rate by its
+    slow start.
 
     Args:
         warmup_steps: steps at which no trial is pruned.
@@ -82,8 +84,8 @@ class StepMedian(BasePruner):
         step = trial.last_step
         if step is None or step <= self._warmup_steps:
             return False
-        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        others = [value for other in finished if (value := _value_at(other, step)) is not None]
+        earlier = study.get_trials(deepcopy=False, states=_COUNTED)
+        others = [value for other in earlier if (value := _value_at(other, step)) is not None]
         if len(others) < _FEWEST_OTHERS:
             return False
         gap = trial.intermediate_values[step] - median(others)
@@ -91,7 +93,7 @@ class StepMedian(BasePruner):
 
 
 def _value_at(trial: FrozenTrial, step: int) -> float | None:
-    """What a trial had at a step, or last before it: a fold may have stopped early."""
+    """What a trial had at a step, or last before it: a fold or the trial may have stopped early."""
     steps = [known for known in trial.intermediate_values if known <= step]
     return trial.intermediate_values[max(steps)] if steps else None
 

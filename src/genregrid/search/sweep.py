@@ -99,7 +99,7 @@ def _prepared(
         first=nearest(cfg, space),
         score=settings.score,
         num_steps=num_folds * num_epochs,
-        warmup_steps=num_epochs // 3,  # in which a small learning rate may still catch up
+        warmup_steps=num_epochs // 2,  # of the first fold, in which a small learning rate may still catch up
         prune=settings.prune,
         seed=settings.seed,
     )
