@@ -61,7 +61,7 @@ class TrainerConfig:
 
 @dataclass
 class SearchConfig:
-    """What sweep=optuna searches by; a job that has one is a trial, scored on validation tracks only."""
+    """What a search (conf/sweep) goes by; a job that has one is a trial, scored on validation tracks only."""
 
     num_trials: int = 50
     num_folds: int = 3

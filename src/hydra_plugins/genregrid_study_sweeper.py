@@ -48,6 +48,9 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the trials of the overrides on the command line, and write the study's report."""
+        from genregrid.search import require_optuna
+
+        require_optuna()
         from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
 
         assert self.config is not None  # set by Hydra before it asks

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from genregrid.search.study import Launch, Search
 from genregrid.validation import inner_fold, num_inner_folds, search_settings
 
 _FAMILIES = ("network", "estimator")
-Compose = Callable[[Sequence[str]], DictConfig]
+Compose = Callable[[list[str]], DictConfig]
 
 
 def sweep(
@@ -55,7 +56,7 @@ def sweep(
             raise UserError(f"{override.input_line}: a search is of one model on one corpus and varies {SEARCHABLE}.")
     fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
 
-    def compose(more: Sequence[str]) -> DictConfig:
+    def compose(more: list[str]) -> DictConfig:
         words = [*hydra_overrides, *fixed, *more]
         return loader.load_configuration(config_name, words, RunMode.RUN)
 
@@ -81,7 +82,8 @@ def _prepared(
     compose(_first_values(overrides))  # refuses a key that the model does not have, in Hydra's own words
     family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
     space, missing = build_space(sections, (family, model), cfg, overrides)
-    _check_sections(sections, missing, model, loader, compose)
+    every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
+    _check_sections(sections, missing, model, loader.get_group_options("model", ObjectType.CONFIG), every)
     settings = search_settings(cfg)
     cfg = _without_hydra(cfg)
     num_folds = num_inner_folds(cfg)
@@ -120,10 +122,9 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
 
 
 def _check_sections(
-    sections: Mapping[str, Mapping[str, Any]], missing: list[str], model: str, loader: ConfigLoader, compose: Compose
+    sections: Mapping[str, Mapping[str, Any]], missing: list[str], model: str, models: Sequence[str], compose: Compose
 ) -> None:
     """Refuse ranges of what no model has: a misspelt key would else be left out without a word."""
-    models = loader.get_group_options("model", ObjectType.CONFIG)
     unknown = sorted(set(sections) - {*_FAMILIES, *models})
     if unknown:
         raise UserError(
