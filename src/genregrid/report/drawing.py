@@ -84,8 +84,10 @@ def plot(
     return drawing, _axes(drawing, left, _BOTTOM, width - left - right, height)
 
 
-def panels(titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20) -> tuple[Drawing, list[Axes]]:
-    """A drawing with a panel per title, in rows of up to four, on one y axis.
+def panels(
+    titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20, most: int = 4
+) -> tuple[Drawing, list[Axes]]:
+    """A drawing with a panel per title, in rows, on one y axis.
 
     Args:
         titles: of the panels, at least one.
@@ -93,8 +95,9 @@ def panels(titles: Sequence[str], x: str, y: str, *, top: float = 0, below: floa
         y: title of the y axis.
         top: room above the panels.
         below: room for tick labels below each panel.
+        most: panels in a row.
     """
-    columns = len(titles) if len(titles) <= 4 else min(4, -(-len(titles) // 2))
+    columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
     width = (WIDTH - _LEFT - 12 - gap * (columns - 1)) / columns
     wrapped = [textwrap.wrap(title, int(width / LETTER), break_on_hyphens=False) for title in titles]

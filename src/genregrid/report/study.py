@@ -289,7 +289,7 @@ def _importance_figure(frame: pd.DataFrame) -> Figure:
 def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
     """Scores by the value of each setting, a panel per setting."""
     score = _score(study)
-    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38)
+    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38, most=3)  # wide enough for names of choices
     for key, axes in zip(order, grid, strict=True):
         for state, form in ((TrialState.PRUNED, _PRUNED), (TrialState.COMPLETE, _DONE)):
             trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if key in t.params]

@@ -68,9 +68,9 @@ class StepMedian(BasePruner):
     """Prunes a trial whose running mean is worse than the median of what earlier trials had at the same step.
 
     A pruned trial stands for what it had last: were finished ones alone to count, a search that gets better would prune
-    nearly all of what it tries. Optuna's own median pruner does that, and compares a trial's best value of all steps,
-    which a first inner fold that is easy would hold for good; successive halving judges a small learning rate by its
-    slow start.
+    more and more of what it tries. Optuna's own median pruner does that, and compares a trial's best value of all
+    steps, which a first inner fold that is easy would hold for good; successive halving judges a small learning rate by
+    its slow start.
 
     Args:
         warmup_steps: steps at which no trial is pruned.
@@ -242,9 +242,13 @@ class Search:
             if _lock(locks, trial.number):
                 study.tell(trial.number, state=TrialState.FAIL)
                 _unlock(locks, trial.number)
-                with suppress(OSError):  # there is none, or something was logged
-                    (self.folder / f"trial{trial.number}").rmdir()
+                self._tidy(trial.number)
                 print(f"trial {trial.number} was stopped half-way and does not count")
+
+    def _tidy(self, number: int) -> None:
+        """Remove the folder that Hydra made for a trial, unless something was logged there."""
+        with suppress(OSError):
+            (self.folder / f"trial{number}").rmdir()
 
     def _announce(self, study: optuna.Study, num_trials: int) -> None:
         counted = len(study.get_trials(deepcopy=False, states=_COUNTED))
@@ -277,6 +281,7 @@ class Search:
             study.tell(number, state=TrialState.FAIL)
             trial = study.get_trials(deepcopy=False)[number]
         _unlock(locks, number)
+        self._tidy(number)
         print(f"trial {number}: {_said(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
         return trial
 
