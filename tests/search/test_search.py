@@ -101,11 +101,9 @@ def test_another_search_in_the_same_folder_is_refused(search: Search, write_csv:
     changes = {
         "model.dropout=0.1": "range of model.dropout",
         "batch_size=8,16": "range of batch_size",
-        "trainer.max_epochs=3": "trainer.max_epochs",
         "search.score=accuracy": "search.score",
         "search.num_folds=1": "search.num_folds",
         "split.fold=1": "fold",
-        "seed=1": "split_seed",
         "model=lstm": "model",
     }
     for change, name in changes.items():
@@ -241,7 +239,7 @@ def test_a_killed_search_goes_on(project_root: Path, tmp_path: Path) -> None:
     words += ["trainer.max_epochs=200", "trainer.patience=3", "batch_size=64", "hydra.sweep.dir=my study"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
     path = tmp_path / "my study/study.db"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not _has_reported(path) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
