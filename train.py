@@ -23,15 +23,20 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @job
-def main(cfg: DictConfig, folder: Path) -> None:
-    """Train, test and print one table."""
-    from genregrid.run import finished_before, train  # these take seconds to import; --help need not wait for them
+def main(cfg: DictConfig, folder: Path) -> float | None:
+    """Train, test and print one table; as a trial of a search, return the score of validation and test nothing."""
+    # torch and Lightning take seconds to import; --help need not wait for them
+    from genregrid.run import finished_before, train
+    from genregrid.validation import score_trial
 
-    model_name = HydraConfig.get().runtime.choices["model"]
-    if cfg.resume and (finished := finished_before(cfg, folder, model_name)) is not None:
+    model = HydraConfig.get().runtime.choices["model"]
+    if cfg.search is not None:
+        return score_trial(cfg, folder, model)
+    if cfg.resume and (finished := finished_before(cfg, folder, model)) is not None:
         print(f"{finished} is finished already")
     else:
-        print(train(cfg, folder, model_name).summary())
+        print(train(cfg, folder, model).summary())
+    return None
 
 
 if __name__ == "__main__":

@@ -65,6 +65,20 @@ class TrainerConfig:
 
 
 @dataclass
+class SearchConfig:
+    """What a search (conf/sweep) goes by; a job that has one is a trial, scored on validation tracks only."""
+
+    num_trials: int = 50
+    num_folds: int = 3
+    score: str = "loss"
+    prune: bool = True
+    num_jobs: int = 1
+    seed: int = 0
+    study: str | None = None  # set by the sweeper: the folder of the study
+    trial: int | None = None  # set by the sweeper: the number of the trial
+
+
+@dataclass
 class TrainConfig:
     """The whole of conf/train.yaml."""
 
@@ -79,6 +93,7 @@ class TrainConfig:
     batch_size: int = 16
     seed: int = 0
     resume: bool = False
+    search: SearchConfig | None = None
 
 
 @dataclass

@@ -42,7 +42,7 @@ def job(task: Callable[[DictConfig, Path], Any]) -> Callable[[DictConfig], Any]:
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
         try:
             value = task(cfg, shown)
-            if any(folder.iterdir()):
+            if folder.is_dir() and any(folder.iterdir()):
                 print(f"run: {shown}", flush=True)
             return value
         except Exception as error:

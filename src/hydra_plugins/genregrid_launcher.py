@@ -138,16 +138,17 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     task: Any = getattr(sys.modules[module], name)
     for _ in range(depth):
         task = task.__wrapped__
-    from genregrid.run import fit_together, keep_corpus  # torch takes seconds to import
+    from genregrid.build import share_tables  # torch takes seconds to import
+    from genregrid.run import train_together
 
-    keep_corpus(_corpus_folder(shared.config))
+    share_tables(_corpus_folder(shared.config))
     configs = [_composed(shared, index, overrides) for index, overrides in share]
     if len(share) > 1:
         jobs = []
         for config in configs:
             with _as_current(config):
                 jobs.append((_task_config(config), _folder_of(config), config.hydra.runtime.choices.model))
-        fit_together(jobs)
+        train_together(jobs)
     return [_run(shared, task, config) for config in configs]
 
 

@@ -11,7 +11,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from genregrid import run
+from genregrid import fitting, run
+from genregrid.build import prepare
 from genregrid.config import register_schemas
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.models.stack import can_be_stacked, fit_stack
@@ -36,10 +37,10 @@ def make_cfg(write_csv: Callable[..., Path]) -> Callable[..., DictConfig]:
 
 def stacked_and_alone(cfgs: list[DictConfig], folder: Path) -> list[tuple[Result, Result]]:
     alone = [run.train(cfg, folder / f"alone{number}", "mlp") for number, cfg in enumerate(cfgs)]
-    run.fit_together([(cfg, folder / f"stacked{number}", "mlp") for number, cfg in enumerate(cfgs)])
-    assert len(run._fitted) == len(cfgs)
+    run.train_together([(cfg, folder / f"stacked{number}", "mlp") for number, cfg in enumerate(cfgs)])
+    assert len(fitting._fitted) == len(cfgs)
     stacked = [run.train(cfg, folder / f"stacked{number}", "mlp") for number, cfg in enumerate(cfgs)]
-    assert not run._fitted
+    assert not fitting._fitted
     return list(zip(stacked, alone, strict=True))
 
 
@@ -102,12 +103,12 @@ def evaluate_cfg(checkpoint: Path) -> DictConfig:
 def test_what_a_stack_cannot_do_is_left_to_one_by_one(
     overrides: tuple[str, ...], make_cfg: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    run.fit_together([(make_cfg(f"seed={seed}", *overrides), tmp_path / str(seed), "mlp") for seed in range(2)])
-    assert not run._fitted
+    run.train_together([(make_cfg(f"seed={seed}", *overrides), tmp_path / str(seed), "mlp") for seed in range(2)])
+    assert not fitting._fitted
 
 
 def test_a_stack_that_would_fill_the_memory_is_not_made(make_cfg: Callable[..., DictConfig]) -> None:
-    prepared = run._prepare(make_cfg(), "mlp")
+    prepared = prepare(make_cfg(), "mlp")
     settings = prepared.settings.trainer
     assert can_be_stacked([prepared.model] * 2, settings, num_slices=1000)
     assert not can_be_stacked([prepared.model] * 2, settings, num_slices=10**7)
@@ -117,26 +118,26 @@ def test_a_fit_without_a_finite_loss_is_told_by_its_own_run(
     make_cfg: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     cfgs = [make_cfg(f"seed={seed}", "model.learning_rate=1e30") for seed in range(2)]
-    run.fit_together([(cfg, tmp_path / str(number), "mlp") for number, cfg in enumerate(cfgs)])
+    run.train_together([(cfg, tmp_path / str(number), "mlp") for number, cfg in enumerate(cfgs)])
     with pytest.raises(run.UserError, match="no epoch had a finite validation loss"):
         run.train(cfgs[0], tmp_path / "0", "mlp")
-    run._fitted.clear()
+    fitting._fitted.clear()
 
 
 def test_a_mistake_in_one_run_of_a_stack_is_left_to_that_run(
     make_cfg: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     cfgs = [make_cfg("split.fold=0"), make_cfg("split.fold=1"), make_cfg("split.fold=9")]
-    run.fit_together([(cfg, tmp_path / str(number), "mlp") for number, cfg in enumerate(cfgs)])
-    assert len(run._fitted) == 2
+    run.train_together([(cfg, tmp_path / str(number), "mlp") for number, cfg in enumerate(cfgs)])
+    assert len(fitting._fitted) == 2
     with pytest.raises(run.UserError, match="folds are numbered"):
         run.train(cfgs[2], tmp_path / "2", "mlp")
-    run._fitted.clear()
+    fitting._fitted.clear()
 
 
 def test_adam_is_torchs(make_cfg: Callable[..., DictConfig]) -> None:
     """One step by hand: a stack's own optimiser against torch.optim's on the same gradients."""
-    prepared: Any = run._prepare(make_cfg("model.dropout=0", "batch_size=100", "trainer.max_epochs=1"), "mlp")
+    prepared: Any = prepare(make_cfg("model.dropout=0", "batch_size=100", "trainer.max_epochs=1"), "mlp")
     model, datamodule = prepared.model, prepared.datamodule
     assert isinstance(datamodule, GenreDataModule)
     before = [weight.detach().clone() for weight in model.parameters()]

@@ -84,28 +84,30 @@ def plot(
     return drawing, _axes(drawing, left, _BOTTOM, width - left - right, height)
 
 
-def panels(titles: Sequence[str], x: str, y: str, *, top: float = 0) -> tuple[Drawing, list[Axes]]:
-    """A drawing with a panel per title, in rows of up to four, on one y axis.
+def panels(
+    titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20, most: int = 4
+) -> tuple[Drawing, list[Axes]]:
+    """A drawing with a panel per title, in rows, on one y axis.
 
     Args:
         titles: of the panels, at least one.
         x: title of the x axes.
         y: title of the y axis.
         top: room above the panels.
+        below: room for tick labels below each panel.
+        most: panels in a row.
     """
-    columns = len(titles) if len(titles) <= 4 else min(4, -(-len(titles) // 2))
+    columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
     width = (WIDTH - _LEFT - 12 - gap * (columns - 1)) / columns
     wrapped = [textwrap.wrap(title, int(width / LETTER), break_on_hyphens=False) for title in titles]
     head = 8 + 16.0 * max(map(len, wrapped))
     height = min(0.85 * width, 260)
-    drawing = Drawing(
-        figsize=(WIDTH / 72, (top + rows * (head + height) + (rows - 1) * 20 + _BOTTOM) / 72), frameon=False
-    )
+    drawing = Drawing(figsize=(WIDTH / 72, (top + rows * (head + height + below) - 20 + _BOTTOM) / 72), frameon=False)
     grid: list[Axes] = []
     for number, lines in enumerate(wrapped):
         row, column = divmod(number, columns)
-        bottom = _BOTTOM + (rows - 1 - row) * (head + height + 20)
+        bottom = _BOTTOM + below - 20 + (rows - 1 - row) * (head + height + below)
         share = {"sharey": grid[0]} if grid else {}
         axes = _axes(drawing, _LEFT + column * (width + gap), bottom, width, height, **share)
         axes.set_title("\n".join(lines))

@@ -15,7 +15,7 @@ from genregrid.data.split import PROTOCOLS
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
-_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume"}
+_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume", "search"}
 # Keys that change where and how fast a run is, not what comes out.
 _NO_MATTER = {
     f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")

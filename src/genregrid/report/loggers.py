@@ -42,14 +42,14 @@ def wandb_logger(
 
     cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
     tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
-    evaluates = "checkpoint" in facts
+    kind = "evaluate" if "checkpoint" in facts else "search" if "search" in facts else "train"
     run = start_run(
         folder,
         mode,
         project=project,
-        name=f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("-evaluate" if evaluates else ""),
+        name=f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("" if kind == "train" else f"-{kind}"),
         group=group or cell,
-        job_type="evaluate" if evaluates else "train",
+        job_type=kind,
         tags=tags + marks(leaks=facts["leaks"], synthetic=facts["synthetic"]),
         config=facts,
     )

@@ -1,0 +1,336 @@
+"""A study in a SQLite file: opened, continued, refused if it is another one's; trials asked for, judged and told."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.pruners import BasePruner
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from genregrid.errors import UserError
+from genregrid.search.space import Space, described, to_overrides
+from genregrid.validation import SCORES, mean_scores
+
+if sys.platform != "win32":
+    import fcntl
+
+Folds = list[dict[str, float]]  # scores of each inner fold
+Told = Callable[[int, dict[str, float]], None]
+Launch = Callable[[list[list[str]], int], Sequence[Any]]  # jobs' overrides, number of the first -> what they return
+Value = TypeVar("Value")
+
+STUDY_FILE = "study.db"
+_NAME = "search"  # a file holds one study
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+_FEWEST_OTHERS = 5  # earlier trials before any is pruned, as Optuna's own median pruner has it
+_MOST_FAILURES = 5  # in a row
+_MUTEX = 2**40  # a byte of the lock file behind those of all trials
+# Seconds that a process waits for another one's write; SQLite's own 5 are short beside a loaded disk.
+_TIMEOUT_SECONDS = 60
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def load_study(folder: Path) -> optuna.Study:
+    """The study that a folder holds.
+
+    Args:
+        folder: of the study, or its file.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder / STUDY_FILE if folder.is_dir() else folder
+    if not path.is_file():
+        raise UserError(f"{folder} holds no study: give a folder with a {STUDY_FILE}, as sweep=optuna makes it.")
+    try:
+        # a sampler that looks at no other trial: this study judges, and never asks
+        return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
+    except Exception as error:  # SQLAlchemy and Optuna raise a dozen kinds for files that are no studies
+        raise UserError(f"{path} is no study of genregrid ({type(error).__name__}).") from error
+
+
+def _storage(path: Path) -> RDBStorage:
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": _TIMEOUT_SECONDS}})
+
+
+class StepMedian(BasePruner):
+    """Prunes a trial whose running mean is worse than the median of what earlier trials had at the same step.
+
+    A pruned trial stands for what it had last: were finished ones alone to count, a search that gets better would prune
+    more and more of what it tries. Optuna's own median pruner does that, and compares a trial's best value of all
+    steps, which a first inner fold that is easy would hold for good; successive halving judges a small learning rate by
+    its slow start.
+
+    Args:
+        warmup_steps: steps at which no trial is pruned.
+    """
+
+    def __init__(self, warmup_steps: int) -> None:
+        self._warmup_steps = warmup_steps
+        self._earlier: list[FrozenTrial] | None = None
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to stop a trial after its last reported step."""
+        step = trial.last_step
+        if step is None or step <= self._warmup_steps:
+            return False
+        if self._earlier is None:  # read once in a trial: reading takes a tenth of a small model's epoch
+            self._earlier = study.get_trials(deepcopy=False, states=_COUNTED)
+        others = [value for other in self._earlier if (value := _value_at(other, step)) is not None]
+        if len(others) < _FEWEST_OTHERS:
+            return False
+        gap = trial.intermediate_values[step] - median(others)
+        return gap > 0 if study.direction == optuna.study.StudyDirection.MINIMIZE else gap < 0
+
+
+def _value_at(trial: FrozenTrial, step: int) -> float | None:
+    """What a trial had at a step, or last before it: a fold or the trial may have stopped early."""
+    steps = [known for known in trial.intermediate_values if known <= step]
+    return trial.intermediate_values[max(steps)] if steps else None
+
+
+class StudyTrial:
+    """A trial as its job sees it, in whatever process that runs.
+
+    Args:
+        folder: of the study.
+        number: of the trial.
+        score: what is reported, one of `SCORES`.
+    """
+
+    def __init__(self, folder: Path, number: int, score: str) -> None:
+        self._study = load_study(folder)
+        self._score = score
+        self._number = number
+        (trial_id,) = (trial._trial_id for trial in self._study.get_trials(deepcopy=False) if trial.number == number)
+        self._trial = Trial(self._study, trial_id)
+        about = self._study.user_attrs
+        self._last_step = int(about["num_steps"])
+        if about["prune"]:
+            self._study.pruner = StepMedian(int(about["warmup_steps"]))
+        else:
+            self._study.pruner = optuna.pruners.NopPruner()
+
+    def run(self, validate: Callable[[Told], Folds]) -> Folds | None:
+        """Score the trial and tell the study.
+
+        Args:
+            validate: takes what is told of each step, and returns the scores of each inner fold.
+
+        Returns:
+            What it returns, or ``None`` if the trial was pruned.
+        """
+        try:
+            folds = validate(self._report)
+        except optuna.TrialPruned:
+            self._study.tell(self._number, state=TrialState.PRUNED)
+            return None
+        self._trial.set_user_attr("folds", folds)
+        self._study.tell(self._number, mean_scores(folds)[self._score])
+        return folds
+
+    def _report(self, step: int, mean: dict[str, float]) -> None:
+        self._trial.report(mean[self._score], step)
+        if step < self._last_step and self._trial.should_prune():  # at the last step nothing is left to save
+            raise optuna.TrialPruned
+
+
+@dataclass
+class Search:
+    """A search that asks for trials and lets a launcher run them.
+
+    Attributes:
+        folder: of the study; made if missing.
+        space: what is searched.
+        fixed: overrides that every trial has.
+        fingerprint: what must be the same when a study goes on, as plain values by name.
+        first: values of the first trial, or of some of its keys.
+        score: one of `SCORES`.
+        num_steps: of a trial that is not pruned: inner folds times epochs.
+        warmup_steps: before which none is pruned.
+        prune: whether any is.
+        seed: of the sampler.
+    """
+
+    folder: Path
+    space: Space
+    fixed: list[str]
+    fingerprint: dict[str, Any]
+    first: dict[str, Any]
+    score: str
+    num_steps: int
+    warmup_steps: int
+    prune: bool = True
+    seed: int = 0
+
+    def run(self, num_trials: int, num_jobs: int, launch: Launch) -> None:
+        """Run trials until the study has as many finished and pruned ones.
+
+        A trial that fails does not count. One that was running when its process was killed is marked as failed at the
+        next start. Several processes may work on one study.
+
+        Args:
+            num_trials: in the study, those of earlier commands among them.
+            num_jobs: trials that are handed to the launcher at once.
+            launch: runs jobs and returns what Hydra's launchers return.
+
+        Raises:
+            UserError: the study is another one's, or trial after trial fails.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "study.lock").open("a+b") as locks:
+            with _locked(locks):
+                study = self._opened()
+                self._fail_dead(study, locks)
+            self._announce(study, num_trials)
+            failures = 0
+            while batch := self._asked(study, num_trials, num_jobs, locks):
+                numbers = [trial.number for trial in batch]
+                try:
+                    for job in launch([self._overrides(trial) for trial in batch], numbers[0]):
+                        _ = job.return_value  # raises what was no user's mistake
+                finally:
+                    finished = [self._finished(study, number, locks) for number in numbers]
+                failed = sum(trial.state == TrialState.FAIL for trial in finished)
+                failures = failures + failed if failed == len(finished) else 0
+                if failures >= _MOST_FAILURES:
+                    raise UserError(f"{failures} trials failed one after the other: see what each of them said above.")
+
+    def _opened(self) -> optuna.Study:
+        path = self.folder / STUDY_FILE
+        study = optuna.create_study(
+            study_name=_NAME,
+            storage=_storage(path),
+            load_if_exists=True,
+            direction="maximize" if SCORES[self.score] else "minimize",
+        )
+        own = self.fingerprint | {
+            f"range of {key}": json.loads(distribution_to_json(range_)) for key, range_ in self.space.items()
+        }
+        own = json.loads(json.dumps(own))  # as the study gives it back
+        known = study.user_attrs.get("fingerprint")
+        if known is None:
+            study.set_user_attr("fixed", self.fixed)
+            study.set_user_attr("num_steps", self.num_steps)
+            study.set_user_attr("warmup_steps", self.warmup_steps)
+            study.set_user_attr("prune", self.prune)
+            study.set_user_attr("score", self.score)
+            study.set_user_attr("fingerprint", own)  # last: a study with it is whole
+            study.enqueue_trial(self.first)
+        elif known != own:
+            name = next(name for name in {**known, **own} if known.get(name, _NOTHING) != own.get(name, _NOTHING))
+            raise UserError(
+                f"{path} was searched with another {name} ({_short(known, name)}, now {_short(own, name)}): give the "
+                "same again, or hydra.sweep.dir=FOLDER for a study of its own."
+            )
+        return study
+
+    def _fail_dead(self, study: optuna.Study, locks: BinaryIO) -> None:
+        """Mark trials as failed whose process is gone."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if _lock(locks, trial.number):
+                study.tell(trial.number, state=TrialState.FAIL)
+                _unlock(locks, trial.number)
+                self._tidy(trial.number)
+                print(f"trial {trial.number} was stopped half-way and does not count")
+
+    def _tidy(self, number: int) -> None:
+        """Remove the folder that Hydra made for a trial, unless something was logged there."""
+        with suppress(OSError):
+            (self.folder / f"trial{number}").rmdir()
+
+    def _announce(self, study: optuna.Study, num_trials: int) -> None:
+        counted = len(study.get_trials(deepcopy=False, states=_COUNTED))
+        print(f"search: {self.folder}, {counted} of {num_trials} trials are there")
+        for key, range_ in self.space.items():
+            print(f"  {key}: {described(range_)}", flush=True)
+
+    def _asked(self, study: optuna.Study, num_trials: int, num_jobs: int, locks: BinaryIO) -> list[Trial]:
+        """The next trials, locked: no more than are wanting."""
+        batch: list[Trial] = []
+        with _locked(locks):
+            trials = study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.RUNNING))
+            for _ in range(min(num_jobs, num_trials - len(trials))):
+                # a seed of each trial's own, so that a study that goes on does not draw the same values again
+                number = len(study.get_trials(deepcopy=False))
+                seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+                study.sampler = TPESampler(seed=seed)
+                batch.append(study.ask(self.space))
+                _lock(locks, batch[-1].number)
+        return batch
+
+    def _overrides(self, trial: Trial) -> list[str]:
+        folder = str(self.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+        return [*self.fixed, *to_overrides(trial.params), f"search.study='{folder}'", f"search.trial={trial.number}"]
+
+    def _finished(self, study: optuna.Study, number: int, locks: BinaryIO) -> FrozenTrial:
+        """The trial as its job left it; one that its job did not tell of has failed."""
+        trial = study.get_trials(deepcopy=False)[number]
+        if not trial.state.is_finished():
+            study.tell(number, state=TrialState.FAIL)
+            trial = study.get_trials(deepcopy=False)[number]
+        _unlock(locks, number)
+        self._tidy(number)
+        print(f"trial {number}: {_said(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
+        return trial
+
+
+def _said(study: optuna.Study, trial: FrozenTrial) -> str:
+    score = study.user_attrs["score"]
+    if trial.state == TrialState.COMPLETE:
+        return f"{score} {trial.value:.4f}, best {study.best_value:.4f}"
+    if trial.state == TrialState.PRUNED:
+        return f"pruned at {score} {trial.value:.4f}, {trial.last_step} of {study.user_attrs['num_steps']} epochs"
+    return "failed"
+
+
+_NOTHING = object()
+
+
+def _short(values: Mapping[str, Any], name: str) -> str:
+    if name not in values:
+        return "none"
+    value = values[name]
+    if isinstance(value, dict) and value.keys() == {"name", "attributes"}:
+        value = {key: given for key, given in value["attributes"].items() if given is not None and given is not False}
+    text = json.dumps(value).replace('"', "")
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# --- who runs what: a byte of a file is locked for each running trial, and the system lets go of it when a process dies
+
+
+def _lock(locks: BinaryIO, byte: int) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError:
+            return False
+    return True
+
+
+def _unlock(locks: BinaryIO, byte: int) -> None:
+    if sys.platform != "win32":
+        fcntl.lockf(locks, fcntl.LOCK_UN, 1, byte)
+
+
+@contextmanager
+def _locked(locks: BinaryIO) -> Iterator[None]:
+    """Keep other processes from asking at the same time."""
+    if sys.platform != "win32":
+        fcntl.lockf(locks, fcntl.LOCK_EX, 1, _MUTEX)
+    try:
+        yield
+    finally:
+        _unlock(locks, _MUTEX)

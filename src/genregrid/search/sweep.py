@@ -1,0 +1,149 @@
+"""A search from the command line: config, space and fingerprint, the trials, the report."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from genregrid.errors import UserError
+from genregrid.models.network import Network
+from genregrid.report.study import write_study_report
+from genregrid.run import announce
+from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
+from genregrid.search.study import Launch, Search
+from genregrid.validation import inner_fold, num_inner_folds, search_settings
+
+_FAMILIES = ("network", "estimator")
+Compose = Callable[[list[str]], DictConfig]
+
+
+def sweep(
+    loader: ConfigLoader,
+    config_name: str | None,
+    hydra_overrides: Sequence[str],
+    arguments: Sequence[str],
+    folder: Path,
+    sections: Mapping[str, Mapping[str, Any]],
+    launch: Launch,
+) -> None:
+    """Search the settings of one model, or go on with a search, and write its report.
+
+    Args:
+        loader: composes configs.
+        config_name: of the primary config.
+        hydra_overrides: overrides of Hydra's own config.
+        arguments: all others of the command line; sweeps among them take the place of ranges.
+        folder: of the study.
+        sections: ranges by key, of each family of models and of single models.
+        launch: runs jobs.
+
+    Raises:
+        UserError: a mistake in the command line, the ranges or the data, or the folder has another study.
+    """
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    for override in overrides:
+        if override.is_sweep_override() and not is_searchable(override.get_key_element()):
+            raise UserError(f"{override.input_line}: a search is of one model on one corpus and varies {SEARCHABLE}.")
+    fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+
+    def compose(more: list[str]) -> DictConfig:
+        words = [*hydra_overrides, *fixed, *more]
+        return loader.load_configuration(config_name, words, RunMode.RUN)
+
+    search, cfg = _prepared(compose, overrides, fixed, folder, sections, loader)
+    try:
+        search.run(cfg.search.num_trials, cfg.search.num_jobs, launch)
+    except KeyboardInterrupt:
+        print(f"interrupted; the study is kept in {folder}, and the same command goes on.", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(write_study_report(folder))
+
+
+def _prepared(
+    compose: Compose,
+    overrides: Sequence[Override],
+    fixed: list[str],
+    folder: Path,
+    sections: Mapping[str, Mapping[str, Any]],
+    loader: ConfigLoader,
+) -> tuple[Search, DictConfig]:
+    cfg = compose([])
+    model = str(cfg.hydra.runtime.choices["model"])
+    compose(_first_values(overrides))  # refuses a key that the model does not have, in Hydra's own words
+    family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
+    space, missing = build_space(sections, (family, model), cfg, overrides)
+    every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
+    _check_sections(sections, missing, model, loader.get_group_options("model", ObjectType.CONFIG), every)
+    settings = search_settings(cfg)
+    cfg = _without_hydra(cfg)
+    num_folds = num_inner_folds(cfg)
+    # the last of the inner folds, and the first trial's values: a mistake is told before any trial
+    ready = inner_fold(cfg, model, num_folds - 1)
+    announce(ready.facts, ready.datamodule)
+    if num_folds < settings.num_folds:
+        print(f"split={cfg.split.protocol} has one validation part: a trial is one fit")
+    num_epochs = int(cfg.trainer.max_epochs)
+    search = Search(
+        folder=folder,
+        space=space,
+        fixed=fixed,
+        fingerprint=_fingerprint(ready.facts, cfg, space, num_folds),
+        first=nearest(cfg, space),
+        score=settings.score,
+        num_steps=num_folds * num_epochs,
+        warmup_steps=num_epochs // 2,  # of the first fold, in which a small learning rate may still catch up
+        prune=settings.prune,
+        seed=settings.seed,
+    )
+    return search, cfg
+
+
+def _first_values(overrides: Sequence[Override]) -> list[str]:
+    """A plain override for each sweep, to see whether its key is there."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    return [f"{override.get_key_element()}=1" for override in swept]
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    cfg = deepcopy(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def _check_sections(
+    sections: Mapping[str, Mapping[str, Any]], missing: list[str], model: str, models: Sequence[str], compose: Compose
+) -> None:
+    """Refuse ranges of what no model has: a misspelt key would else be left out without a word."""
+    unknown = sorted(set(sections) - {*_FAMILIES, *models})
+    if unknown:
+        raise UserError(
+            f"hydra.sweeper.space.{unknown[0]} is no model: ranges stand under {', '.join(_FAMILIES)} or one's name."
+        )
+    wrong = [key for key in missing if key in sections.get(model, {})]
+    left, nothing = list(missing), object()
+    for name in models:
+        if left and not wrong:  # a config takes a tenth of a second to compose
+            cfg = compose([f"model={name}"])
+            left = [key for key in left if OmegaConf.select(cfg, key, default=nothing) is nothing]
+    wrong += left
+    if wrong:
+        raise UserError(f"the space has a range of {wrong[0]}, a key that no such model has: mend or remove it.")
+
+
+def _fingerprint(facts: Mapping[str, Any], cfg: DictConfig, space: Space, num_folds: int) -> dict[str, Any]:
+    """What must stay the same as long as a study goes on; data by hash."""
+    names = ("model", "dataset_label", "slice_seconds", "protocol", "folds", "fold", "val_folds", "split_seed", "seed")
+    own = {name: facts[name] for name in (*names, "data_hashes")}
+    own |= {f"search.{name}": cfg.search[name] for name in ("score", "prune")} | {"search.num_folds": num_folds}
+    return own | {key: value for key, value in facts["settings"].items() if key not in space}
