@@ -60,8 +60,7 @@ def connected(address: str, asked: str) -> Iterator[None]:
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
         raise UserError(
-            f"{asked}: no Ray cluster that this machine is part of ({reason}); docs/clusters.md says how to "
-            "start one."
+            f"{asked}: no Ray cluster that this machine is part of ({reason}); docs/clusters.md says how to start one."
         ) from None
     try:
         yield

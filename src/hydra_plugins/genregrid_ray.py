@@ -52,7 +52,7 @@ class RayLauncher(Launcher):
 
     def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:
         self._address = address
-        self._resources = {"cpus": cpus, "gpus": gpus, "memory_gb": memory_gb}
+        self._resources: dict[str, Any] = {"cpus": cpus, "gpus": gpus, "memory_gb": memory_gb}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands over."""

@@ -1,4 +1,4 @@
-"""Hydra's launcher for a SLURM cluster, as ``launcher=slurm``: submitit's, which here tells a user's mistakes in a sentence.
+"""Hydra's launcher for a SLURM cluster, as ``launcher=slurm``: submitit's, with a sentence for each mistake.
 
 Hydra looks for launchers in the namespace `hydra_plugins` only, hence this module's place.
 """
@@ -39,10 +39,6 @@ class SlurmLauncher(SubmititLauncher):  # type: ignore[misc]  # untyped
             raise UserError('launcher=slurm needs submitit: `pip install -e ".[slurm]"`.')
         super().__init__(**settings)
 
-    def setup(self, **given: Any) -> None:
-        """Take what Hydra hands over."""
-        super().setup(**given)
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs, and return when all are done.
 
@@ -53,7 +49,7 @@ class SlurmLauncher(SubmititLauncher):  # type: ignore[misc]  # untyped
 
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
             raise UserError(
-                "launcher=slurm: no sbatch and srun on this machine: run where the cluster's jobs are submitted, or run the "
+                "launcher=slurm: no sbatch and srun on this machine: run where jobs are submitted, or run the "
                 "same jobs in processes of this machine by hydra/launcher=submitit_local beside it."
             )
         try:
