@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
 
 from genregrid.errors import UserError
 
@@ -18,7 +18,7 @@ try:
     from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 except ModuleNotFoundError:  # an extra
-    SlurmQueueConf, SubmititLauncher = object, Launcher
+    SlurmQueueConf, SubmititLauncher = object, BasicLauncher
     _IS_INSTALLED = False
 else:
     _IS_INSTALLED = True

@@ -181,12 +181,13 @@ def _write_features(
         path.unlink(missing_ok=True)
         note_path(path).unlink(missing_ok=True)
         return written
+    is_sliced = max(num_slices) > 1
     with _replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "length", *recipe.feature_names, "label"])
         for described in journal.entries(tracks):
             for index, (length, *features) in enumerate(described.rows[seconds_key(seconds)]):
-                place = "" if max(num_slices) == 1 else f".{index}"
+                place = f".{index}" if is_sliced else ""
                 writer.writerow([f"{described.track}{place}.wav", int(length), *features, described.genre])
     with path.open("rb") as whole:
         note = RecipeNote(recipe.name, seconds, hashlib.file_digest(whole, "sha256").hexdigest())
