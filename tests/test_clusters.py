@@ -32,12 +32,12 @@ LOOPBACK = {
 
 @pytest.fixture
 def run(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run("train.py", *arguments)` runs a script from an empty folder, `run("-m", MODULE, ...)` a module."""
+    """`run("train.py", *arguments)` runs a script, `run("-m", MODULE, ...)` a module, from an empty folder."""
     for name, value in {**LOOPBACK, "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
 
     def start(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, str(project_root / name) if name.endswith(".py") else name, *arguments]
+        words = [sys.executable, str(project_root / name) if name == "train.py" else name, *arguments]
         return subprocess.run(words, capture_output=True, text=True, timeout=240, cwd=tmp_path)
 
     return start
@@ -252,7 +252,6 @@ def test_a_node_that_dies_costs_a_retry_and_a_deadly_recording_is_skipped(
     run: Run, cluster: Any, music: Path, tmp_path: Path
 ) -> None:
     (music / "rock/deadly.wav").write_bytes((music / "rock/0.wav").read_bytes())
-    (tmp_path / "deadly.py").write_text(DEADLY)
     doomed = cluster.add_node(**NODE)
     try:
         done = run("-c", DEADLY, cluster.address, doomed.node_id)
@@ -266,6 +265,36 @@ def test_a_node_that_dies_costs_a_retry_and_a_deadly_recording_is_skipped(
     assert tracks.pop("rock.deadly").startswith("reading it ended the process")
     assert "pop.00007" in tracks.index
     assert [track for track, reason in tracks.items() if reason] == ["pop.00007"]
+
+
+DEADLY_JOB = """
+import os
+import hydra
+from genregrid.config import register_schemas
+
+register_schemas()
+
+@hydra.main(version_base="1.3", config_path={conf!r}, config_name="train")
+def main(cfg):
+    if cfg.seed == 1:
+        os._exit(3)
+    print("seed", cfg.seed)
+
+main()
+"""
+
+
+def test_a_job_that_ends_its_process_is_told_in_its_folder_and_the_others_run(
+    run: Run, cluster: Any, tmp_path: Path, project_root: Path
+) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY_JOB.format(conf=str(project_root / "conf")))
+    done = run("deadly.py", "launcher=ray", f"hydra.launcher.address={cluster.address}", "seed=0,1,2")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^seed \d$", done.stdout, re.MULTILINE) == ["seed 0", "seed 2"]
+    (told,) = tmp_path.glob("outputs/multirun/*/*/*/error.txt")
+    assert told.parent.name == "lstm-slice3-track-fold0-seed1-job1"
+    assert told.read_text().startswith("its process ended at every attempt")
+    assert f"{told.parent.name}: its process ended" in done.stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere"])

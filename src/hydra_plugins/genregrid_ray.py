@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -94,8 +95,11 @@ class RayLauncher(Launcher):
     def _told(self, number: int, overrides: list[str], died: Died) -> JobReturn:
         """Leave the reason where a job that fails by itself leaves its own."""
         sentence = f"its process ended at every attempt: out of memory, or a machine that fails ({died.reason})."
-        sweep = self._job_config(number, overrides).hydra.sweep
-        folder = Path(sweep.dir, sweep.subdir)
+        hydra_config = HydraConfig.instance()
+        config, before = self._job_config(number, overrides), hydra_config.cfg
+        hydra_config.set_config(config)  # a folder's name is made of choices
+        folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
+        hydra_config.cfg = before
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(sentence + "\n")
         print(f"{folder}: {sentence}", file=sys.stderr, flush=True)
