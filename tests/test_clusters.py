@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,7 +137,10 @@ def test_without_slurm_the_way_out_is_told(run: Run, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A Ray cluster of two nodes with a CPU each, on loopback."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as short:
+        patch.setenv(
+            "RAY_TMPDIR", short
+        )  # logs, and the note of what `auto` means; pytest's paths are too long for sockets
         for name, value in LOOPBACK.items():
             patch.setenv(name, value)
         pytest.importorskip("ray")

@@ -104,7 +104,8 @@ def each_done(
     most, counted = 0, -_SECONDS_BETWEEN_COUNTS
     while True:
         if time.monotonic() - counted > _SECONDS_BETWEEN_COUNTS:
-            most, counted = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0) / max(cpus, 1))), time.monotonic()
+            num_at_once = int(ray.cluster_resources().get("CPU", 0) / (cpus or 1))
+            most, counted = _AHEAD * max(1, num_at_once), time.monotonic()
         while len(given) < most and (entry := again.popleft() if again else _first(todo)) is not None:
             given[call.remote(place, function, entry[0], *shared)] = entry
         if not given:
@@ -112,7 +113,7 @@ def each_done(
         for ref in _finished(given):
             item, attempt = given.pop(ref)
             try:
-                yield item, ray.get(ref)
+                result = ray.get(ref)
             except ray.exceptions.RayTaskError as error:
                 raise UserError(
                     f"a task failed on the cluster ({_last_line(error)}): every machine needs the same environment, "
@@ -121,8 +122,9 @@ def each_done(
             except ray.exceptions.RayError as error:
                 if attempt < _MOST_ATTEMPTS:
                     again.append((item, attempt + 1))
-                else:
-                    yield item, Died(str(error).splitlines()[0])
+                    continue
+                result = Died(str(error).splitlines()[0])
+            yield item, result
 
 
 def _first(todo: Iterator[Item]) -> tuple[Item, int] | None:
