@@ -5,26 +5,25 @@ Hydra looks for launchers in the namespace `hydra_plugins` only, hence this modu
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from genregrid.errors import UserError
-from genregrid.multirun import ERROR_FILE, cell_of
+from genregrid.job import compose_job, folder_of, run_quietly, told_lost
+from genregrid.multirun import cell_of
 from genregrid.pool import Pool, num_cores
 
-_OUTPUT_FILE = "output.txt"  # what a job prints
 Job = tuple[int, list[str]]
 
 
@@ -76,8 +75,8 @@ class ProcessLauncher(Launcher):
         try:
             with closing(pool.run(self._shares(jobs, num_workers))) as work:
                 for share, returned in work:
-                    for number, (index, overrides) in enumerate(share):
-                        found[index] = self._lost(index, overrides) if returned is None else returned[number]
+                    for number, job in enumerate(share):
+                        found[job[0]] = self._lost(job) if returned is None else returned[number]
         finally:
             shutil.rmtree(_corpus_folder(self._config), ignore_errors=True)
         return [found[index] for index, _ in jobs]
@@ -95,14 +94,9 @@ class ProcessLauncher(Launcher):
             shares += [cell[start : start + size] for start in range(0, len(cell), size)]
         return sorted(shares, key=len, reverse=True)
 
-    def _lost(self, index: int, overrides: list[str]) -> JobReturn:
-        """A job whose process ended."""
-        config = _composed(_Shared(self._context, self._config, None, None), index, overrides)
-        with _as_current(config):
-            folder = _folder_of(config)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ERROR_FILE).write_text("its process ended: out of memory, or killed\n", encoding="utf-8")
-        return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
+    def _lost(self, job: Job) -> JobReturn:
+        config = compose_job(self._context, self._config, *job)
+        return told_lost(config, job[1], "its process ended: out of memory, or killed")
 
 
 @dataclass(frozen=True)
@@ -142,58 +136,10 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     from genregrid.run import train_together
 
     share_tables(_corpus_folder(shared.config))
-    configs = [_composed(shared, index, overrides) for index, overrides in share]
+    configs = [compose_job(shared.context, shared.config, *job) for job in share]
     if len(share) > 1:
-        jobs = []
-        for config in configs:
-            with _as_current(config):
-                jobs.append((_task_config(config), _folder_of(config), config.hydra.runtime.choices.model))
-        train_together(jobs)
-    return [_run(shared, task, config) for config in configs]
-
-
-def _run(shared: _Shared, task: Callable[..., Any], config: DictConfig) -> JobReturn:
-    with _as_current(config):
-        folder = _folder_of(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / _OUTPUT_FILE).open("a", encoding="utf-8") as output,
-        redirect_stdout(output),
-        redirect_stderr(output),
-    ):
-        returned = run_job(
-            hydra_context=shared.context,
-            task_function=task,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-    if [path.name for path in folder.iterdir()] == [_OUTPUT_FILE]:  # it was finished before, elsewhere
-        shutil.rmtree(folder)
-    # without its configs, which the other process would have to know the classes of
-    return JobReturn(overrides=returned.overrides, status=returned.status, _return_value=returned._return_value)
-
-
-def _composed(shared: _Shared, index: int, overrides: list[str]) -> DictConfig:
-    config = shared.context.config_loader.load_sweep_config(shared.config, overrides)
-    with open_dict(config):
-        config.hydra.job.id = config.hydra.job.num = index
-    return config
-
-
-@contextmanager
-def _as_current(config: DictConfig) -> Iterator[None]:
-    """Let ``${hydra:...}`` stand for what it will in the job."""
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
-    try:
-        yield
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def _folder_of(config: DictConfig) -> Path:
-    return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        train_together([(_task_config(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs])
+    return [run_quietly(shared.context, task, config) for config in configs]
 
 
 def _corpus_folder(config: DictConfig) -> Path:

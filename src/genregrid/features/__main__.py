@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
                 outputs,
                 recipe,
                 num_workers=options.workers,
+                ray_address=options.ray,
                 overwrite=options.overwrite,
                 tell=tqdm.write,
                 show_bar=None,
@@ -95,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         default="reflect",
         help="reflect as Kaggle's files, constant as librosa's now",
     )
-    parser.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
+    where.add_argument("--ray", metavar="ADDRESS", help="describe on a Ray cluster: auto, or HOST:PORT of its head")
     parser.add_argument("--overwrite", action="store_true", help="replace CSVs that are there already")
     return parser
 

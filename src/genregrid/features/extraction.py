@@ -1,9 +1,9 @@
-"""A corpus of recordings becomes feature CSVs: all cores, restartable, each file whole or not there at all."""
+"""A corpus of recordings becomes feature CSVs: all cores, or a cluster; restartable; each file whole or not there."""
 
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.errors import UserError
+from genregrid.features.cluster import describe_on_cluster
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, seconds_key
 from genregrid.features.recipe import Recipe
@@ -78,6 +79,7 @@ def extract(
     recipe: Recipe,
     *,
     num_workers: int = 1,
+    ray_address: str | None = None,
     overwrite: bool = False,
     tell: Callable[[str], None] = print,
     show_bar: bool | None = False,
@@ -91,12 +93,14 @@ def extract(
         outputs: path of the CSV of each slice length in seconds.
         recipe: how to describe them.
         num_workers: processes, at least 1.
+        ray_address: of a Ray cluster that describes in their place, ``auto`` or ``HOST:PORT`` of its head.
         overwrite: whether CSVs that are there already are replaced.
         tell: is given one line for every recording that is skipped or odd.
         show_bar: whether to show a progress bar; ``None`` shows one on a terminal.
 
     Raises:
-        UserError: an output is there already or cannot be written, or no recording could be described.
+        UserError: an output is there already or cannot be written, no recording could be described, or there is no such
+            cluster.
     """
     paths = OutputPaths(dict(outputs))
     there = [path for path in (*outputs.values(), paths.tracks) if path.exists()]
@@ -111,7 +115,12 @@ def extract(
     try:
         if there and not overwrite and not journal.is_being_written_out:
             raise _there_already(there[0])
-        skipped = _describe_all(found, journal, recipe, list(outputs), num_workers, tell, show_bar)
+        todo = [track for track in found.tracks if not journal.has(track)]
+        if ray_address is None or not todo:
+            work = describe_files(todo, recipe, list(outputs), min(num_workers, max(len(todo), 1)))
+        else:
+            work = describe_on_cluster(todo, recipe, list(outputs), ray_address)
+        skipped = _keep_all(work, found, len(todo), journal, tell, show_bar)
         kept = [track for track in found.tracks if track.track not in skipped]
         if not kept:
             journal.finish()
@@ -129,18 +138,16 @@ def _there_already(path: Path) -> UserError:
     return UserError(f"{path} is there already: say --overwrite to replace it, or another --out.")
 
 
-def _describe_all(
+def _keep_all(
+    work: Generator[Described],
     found: Found,
+    num_todo: int,
     journal: Journal,
-    recipe: Recipe,
-    slice_seconds: Sequence[float],
-    num_workers: int,
     tell: Callable[[str], None],
     show_bar: bool | None,
 ) -> set[str]:
-    """Describe what the journal lacks; the names of all tracks that were skipped."""
-    todo = [track for track in found.tracks if not journal.has(track)]
-    num_done = len(found.tracks) - len(todo)
+    """Write what the journal lacks into it, as it is described; the names of all tracks that were skipped."""
+    num_done = len(found.tracks) - num_todo
     if num_done:
         tell(f"going on: {num_done} of {len(found.tracks)} recordings are in {journal.path} already")
     for path, reason in found.skipped:
@@ -149,7 +156,6 @@ def _describe_all(
     disable = None if show_bar is None else not show_bar
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable))
-        work = describe_files(todo, recipe, slice_seconds, min(num_workers, max(len(todo), 1)))
         for described in stack.enter_context(closing(work)):
             journal.add(described)
             if described.skipped:
@@ -175,12 +181,13 @@ def _write_features(
         path.unlink(missing_ok=True)
         note_path(path).unlink(missing_ok=True)
         return written
+    is_sliced = max(num_slices) > 1
     with _replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "length", *recipe.feature_names, "label"])
         for described in journal.entries(tracks):
             for index, (length, *features) in enumerate(described.rows[seconds_key(seconds)]):
-                place = "" if max(num_slices) == 1 else f".{index}"
+                place = f".{index}" if is_sliced else ""
                 writer.writerow([f"{described.track}{place}.wav", int(length), *features, described.genre])
     with path.open("rb") as whole:
         note = RecipeNote(recipe.name, seconds, hashlib.file_digest(whole, "sha256").hexdigest())

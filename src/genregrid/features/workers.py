@@ -72,20 +72,23 @@ def describe_files(
     describe = partial(describe_file, recipe=recipe, slice_seconds=tuple(slice_seconds))
     if num_workers == 1:
         with threadpool_limits(1):
-            _keep_freed_memory()
+            keep_freed_memory()
             for track in tracks:
                 yield describe(track)
         return
     way_out = 'say --workers 1, or in a script of your own, call extract below `if __name__ == "__main__":`.'
-    pool = Pool(describe, num_workers, begin=_keep_freed_memory, way_out=way_out)
+    pool = Pool(describe, num_workers, begin=keep_freed_memory, way_out=way_out)
     with closing(pool.run(tracks)) as work:
         for track, described in work:
-            yield described or _begun(track).told(
-                skipped="reading it ended the process: out of memory, or a fault of the decoder"
-            )
+            yield described or ended_its_process(track)
 
 
-def _keep_freed_memory() -> None:
+def ended_its_process(track: TrackFile) -> Described:
+    """What is told of a recording whose process ended while it was described."""
+    return _begun(track).told(skipped="reading it ended the process: out of memory, or a fault of the decoder")
+
+
+def keep_freed_memory() -> None:
     """Have glibc keep freed megabytes for the next slices; elsewhere nothing happens.
 
     By default it returns them to the system, and asking for them again, page by page, costs as much as the arithmetic.

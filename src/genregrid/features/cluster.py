@@ -1,0 +1,45 @@
+"""Recordings described on a Ray cluster: the same rows as on one machine, from as many as there are."""
+
+from collections.abc import Generator, Sequence
+from functools import cache
+
+from threadpoolctl import threadpool_limits
+
+from genregrid.cluster import Died, connected, each_done
+from genregrid.features.folder import TrackFile
+from genregrid.features.journal import Described
+from genregrid.features.recipe import Recipe
+from genregrid.features.workers import describe_file, ended_its_process, keep_freed_memory
+
+
+def describe_on_cluster(
+    tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], address: str
+) -> Generator[Described]:
+    """Describe recordings, each as soon as it is done; one that ends its process is told as skipped.
+
+    Every machine of the cluster reads the recordings by the paths that they have here.
+
+    Args:
+        tracks: the recordings.
+        recipe: how.
+        slice_seconds: slice lengths in seconds.
+        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
+
+    Raises:
+        UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
+    """
+    with connected(address, f"--ray {address}"):
+        for track, described in each_done(_describe, tracks, recipe, tuple(slice_seconds)):
+            yield ended_its_process(track) if isinstance(described, Died) else described
+
+
+def _describe(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
+    """What a worker runs."""
+    _begin_work()
+    return describe_file(track, recipe, slice_seconds)
+
+
+@cache  # once per process
+def _begin_work() -> None:
+    threadpool_limits(1)
+    keep_freed_memory()

@@ -1,0 +1,89 @@
+"""Hydra's launcher for a Ray cluster, as ``launcher=ray``: each job of a grid is a task of Ray.
+
+hydra-ray-launcher is not used: it takes cloudpickle from 3 back to 2, brings boto3 and Ray's dashboard along, and a
+process that dies ends its whole grid. Hydra looks for launchers in the namespace `hydra_plugins` only, hence this
+module's place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from genregrid.cluster import Died, connected, each_done
+from genregrid.job import compose_job, run_quietly, told_lost
+
+
+@dataclass
+class RayLauncherConf:
+    """Settings of `RayLauncher`, as ``hydra/launcher: ray``."""
+
+    _target_: str = "hydra_plugins.genregrid_ray.RayLauncher"
+    address: str = "auto"
+    cpus: float = 1
+    gpus: float = 0
+    memory_gb: float | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="genregrid")
+
+
+class RayLauncher(Launcher):
+    """Runs each job as a task of a Ray cluster; its workers import torch once, and run job after job.
+
+    What a job prints goes into output.txt of its folder. A job whose machine dies is run again; one whose process ends
+    at every attempt is told in error.txt there.
+
+    Args:
+        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
+        cpus: cores of a job.
+        gpus: GPUs of a job, or a part of one.
+        memory_gb: memory in GB that a machine must have unclaimed for a job to start there; ``None``: not asked.
+    """
+
+    def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:
+        self._address = address
+        self._resources: dict[str, Any] = {"cpus": cpus, "gpus": gpus, "memory_gb": memory_gb}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra hands over."""
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs, and return when all are done, in the order of the overrides."""
+        setup_globals()
+        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
+        returned: dict[int, JobReturn] = {}
+        with connected(self._address, f"hydra.launcher.address={self._address}"):
+            shared = (self, Singleton.get_state())
+            for (number, overrides), done in each_done(_run, jobs, *shared, **self._resources):
+                returned[number] = self._lost(number, overrides, done) if isinstance(done, Died) else done
+        return [returned[number] for number, _ in jobs]
+
+    def run(self, number: int, overrides: list[str], place: str) -> JobReturn:
+        """Run one job in this process, which is on the machine `place`."""
+        return run_quietly(
+            self._context, self._task, compose_job(self._context, self._config, number, overrides), place
+        )
+
+    def _lost(self, number: int, overrides: list[str], died: Died) -> JobReturn:
+        sentence = f"its process ended at every attempt: out of memory, or a machine that fails ({died.reason})"
+        return told_lost(compose_job(self._context, self._config, number, overrides), overrides, sentence)
+
+
+def _run(job: tuple[int, list[str]], launcher: RayLauncher, state: Any) -> JobReturn:
+    """What a worker runs."""
+    import ray
+
+    Singleton.set_state(state)
+    setup_globals()
+    place = f"{ray.util.get_node_ip_address()} (node {ray.get_runtime_context().get_node_id()[:8]})"
+    return launcher.run(*job, place)
