@@ -202,7 +202,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_grid_killed_and_gone_on_with_is_the_grid_that_was_not(project_root: Path, tmp_path: Path) -> None:
     """``kill -9`` in the middle, then ``resume=true``: every job once, and every byte of its predictions."""
-    words = ("model=lstm,set_mlp", "seed=0,1", "trainer.max_epochs=40", "trainer.checkpoint_seconds=0")
+    words = ("model=lstm,set_mlp,mlp", "seed=0,1", "trainer.max_epochs=40", "trainer.checkpoint_seconds=0")
     with subprocess.Popen(
         command(project_root, *words), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -215,7 +215,7 @@ def test_a_grid_killed_and_gone_on_with_is_the_grid_that_was_not(project_root: P
         process.communicate()
     (grid,) = (tmp_path / "outputs/multirun").iterdir()
     finished = {path.parent: path.stat().st_mtime_ns for path in grid.rglob("run.json")}
-    assert 0 < len(finished) < 4
+    assert 0 < len(finished) < 6
     again = subprocess.run(
         command(project_root, *words, "resume=true"), cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
@@ -228,7 +228,7 @@ def test_a_grid_killed_and_gone_on_with_is_the_grid_that_was_not(project_root: P
         command(project_root, *words, "hydra.sweep.dir=whole"), cwd=tmp_path, capture_output=True, timeout=300
     )
     assert whole.returncode == 0
-    assert len(results_of(grid)) == 4
+    assert len(results_of(grid)) == 6
     assert results_of(grid) == results_of(tmp_path / "whole")
 
 

@@ -22,7 +22,7 @@ from genregrid.errors import UserError
 from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier
 from genregrid.models.last_checkpoint import LastCheckpoint
 from genregrid.models.network import Network
-from genregrid.models.stack import Fitted, can_be_stacked, fit_stack
+from genregrid.models.stack import Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
 # Models far below this size gain nothing from a second thread on idle cores, and lose beside other jobs. The bound
 # itself is a guess: it lies between them and models whose matrices fill a core.
@@ -30,6 +30,8 @@ _WEIGHTS_WORTH_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
 #: What a run that is stopped goes on from, while it is not finished.
 LAST_CHECKPOINT = "last.ckpt"
+#: The same of runs that are trained together, in the folder of the first.
+STACK_CHECKPOINT = "stack.ckpt"
 DIVERGED = "no epoch had a finite validation loss, so there is no model: lower model.learning_rate."
 # What was trained together with others and waits for its test, by identity.
 _fitted: dict[str, Fitted] = {}
@@ -147,19 +149,23 @@ def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
     return path if content[CHECKPOINT_KEY].get("identity") == ready.facts["identity"] else None
 
 
-def fit_together(runs: Sequence[Prepared], chances: Sequence[torch.Tensor]) -> None:
+def fit_together(runs: Sequence[Prepared], chances: Sequence[torch.Tensor], folder: Path) -> None:
     """Train runs of one cell as one computation, where their model can; `fit_and_test` then finds each of them fitted.
 
     Args:
         runs: what `genregrid.build.prepare` built for each.
         chances: the state of torch's random numbers behind each of these calls.
+        folder: where a checkpoint of all of them is kept meanwhile, and gone on from with `resume`.
     """
     if len(runs) < 2:
         return
-    models, settings = [run.model for run in runs], runs[0].settings.trainer
-    if can_be_stacked(models, settings, len(runs[0].datamodule.table.track)):
-        fitted = fit_stack(models, [run.datamodule for run in runs], chances, settings)
-        _fitted.update({run.facts["identity"]: result for run, result in zip(runs, fitted, strict=True)})
+    models, settings = [run.model for run in runs], runs[0].settings
+    if can_be_stacked(models, settings.trainer, len(runs[0].datamodule.table.track)):
+        names = [run.facts["identity"] for run in runs]
+        seconds = settings.trainer.checkpoint_seconds
+        checkpoint = StackCheckpoint(folder / STACK_CHECKPOINT, names, seconds, settings.resume)
+        fitted = fit_stack(models, [run.datamodule for run in runs], chances, settings.trainer, checkpoint)
+        _fitted.update(zip(names, fitted, strict=True))
 
 
 class Epochs(Callback):

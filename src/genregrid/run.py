@@ -89,7 +89,8 @@ def finished_before(cfg: DictConfig, folder: Path, model_name: str) -> Path | No
 def train_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
     """Fit runs of one cell as one computation, where their model can; `train` of each then has it tested and written.
 
-    What goes wrong with one of them `train` will say.
+    What goes wrong with one of them `train` will say. stack.ckpt in the first one's folder is what they go on from,
+    until the caller, when all are written, deletes it.
 
     Args:
         jobs: the arguments of `train`, for each run.
@@ -100,7 +101,7 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
             if not (cfg.resume and finished_before(cfg, folder, model_name)):
                 runs.append(prepare(cfg, model_name))
                 chances.append(torch.get_rng_state())
-    fit_together(runs, chances)
+    fit_together(runs, chances, jobs[0][1])
 
 
 def validate(ready: Prepared, told: Callable[[int, dict[str, float]], None]) -> dict[str, float]:

@@ -133,13 +133,16 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     for _ in range(depth):
         task = task.__wrapped__
     from genregrid.build import share_tables  # torch takes seconds to import
+    from genregrid.fitting import STACK_CHECKPOINT
     from genregrid.run import train_together
 
     share_tables(_corpus_folder(shared.config))
     configs = [compose_job(shared.context, shared.config, *job) for job in share]
     if len(share) > 1:
         train_together([(_task_config(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs])
-    return [run_quietly(shared.context, task, config) for config in configs]
+    returned = [run_quietly(shared.context, task, config) for config in configs]
+    (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
+    return returned
 
 
 def _corpus_folder(config: DictConfig) -> Path:

@@ -15,7 +15,7 @@ from genregrid import fitting, run
 from genregrid.build import prepare
 from genregrid.config import register_schemas
 from genregrid.data.datamodule import GenreDataModule
-from genregrid.models.stack import can_be_stacked, fit_stack
+from genregrid.models.stack import StackCheckpoint, _Stack, can_be_stacked, fit_stack
 from genregrid.report.result import Result
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -135,16 +135,54 @@ def test_a_mistake_in_one_run_of_a_stack_is_left_to_that_run(
     fitting._fitted.clear()
 
 
-def test_adam_is_torchs(make_cfg: Callable[..., DictConfig]) -> None:
+def test_adam_is_torchs(make_cfg: Callable[..., DictConfig], tmp_path: Path) -> None:
     """One step by hand: a stack's own optimiser against torch.optim's on the same gradients."""
     prepared: Any = prepare(make_cfg("model.dropout=0", "batch_size=100", "trainer.max_epochs=1"), "mlp")
     model, datamodule = prepared.model, prepared.datamodule
     assert isinstance(datamodule, GenreDataModule)
     before = [weight.detach().clone() for weight in model.parameters()]
-    (fitted, _) = fit_stack([model] * 2, [datamodule] * 2, [torch.get_rng_state()] * 2, prepared.settings.trainer)
+    kept = StackCheckpoint(tmp_path / "stack.ckpt", ["a", "b"], seconds=30, resume=False)
+    chances = [torch.get_rng_state()] * 2
+    (fitted, _) = fit_stack([model] * 2, [datamodule] * 2, chances, prepared.settings.trainer, kept)
     (batch,) = datamodule.train_dataloader()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     torch.nn.functional.cross_entropy(model.logits(batch), batch["genre"]).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     for weight, old, name in zip(model.parameters(), before, fitted.weights, strict=True):
         np.testing.assert_allclose((fitted.weights[name] - old).numpy(), (weight - old).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("patience", ["null", "1"])
+def test_a_stack_that_was_stopped_comes_to_the_same_bytes(
+    patience: str, make_cfg: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("trainer.max_epochs=5", f"trainer.patience={patience}", "trainer.checkpoint_seconds=0")
+
+    def fitted(place: str, *more: str, numbers: range = range(3)) -> dict[str, Any]:
+        jobs = [
+            (make_cfg(f"seed={number}", *words, *more), tmp_path / place / str(number), "mlp") for number in numbers
+        ]
+        run.train_together(jobs)
+        found = {name: (result.curves, result.weights) for name, result in fitting._fitted.items()}
+        fitting._fitted.clear()
+        return found
+
+    whole = fitted("whole")
+    train_epoch, epochs = _Stack.train_epoch, []
+
+    def stopped(self: _Stack, train: Any) -> torch.Tensor:
+        if len(epochs) == 3:
+            raise RuntimeError("stopped")
+        epochs.append(1)
+        return train_epoch(self, train)
+
+    monkeypatch.setattr(_Stack, "train_epoch", stopped)
+    with pytest.raises(RuntimeError, match="stopped"):
+        fitted("grid")
+    epochs.append(1)  # from here on nothing stops it
+    again = fitted("grid", "resume=true")
+    assert len(epochs) == 6 if patience == "null" else len(epochs) <= 6
+    assert again.keys() == whole.keys()
+    for name, (curves, weights) in whole.items():
+        assert again[name][0] == curves
+        assert all(torch.equal(again[name][1][key], value) for key, value in weights.items())

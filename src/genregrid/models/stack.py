@@ -6,8 +6,12 @@ by. No `Trainer` stands around it: Lightning's part of a step would be half of i
 """
 
 import math
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +23,7 @@ from genregrid.models.base import GenreClassifier, validation_scores
 from genregrid.models.mlp import MLP
 
 _MOST_BYTES = 2**30  # of transformed descriptors, which every fit has its own of
+_STATE = ("weights", "momentum", "square", "num_steps")
 _BETAS, _EPS = (0.9, 0.999), 1e-8  # of Adam, as torch.optim has them
 
 
@@ -30,12 +35,52 @@ class Fitted:
         weights: parameters by name, of the epoch of the lowest validation loss.
         loss: that loss; infinite if there was none that is a number.
         curves: one row per epoch, as `Network.curves`.
+        num_worse: epochs since that of the lowest loss.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     loss: float = math.inf
     curves: list[dict[str, float]] = field(default_factory=list)
     num_worse: int = 0
+
+    def is_over(self, patience: int | None) -> bool:
+        """Whether training would have stopped early."""
+        has_diverged = bool(self.curves) and not math.isfinite(self.curves[-1]["val/loss"])
+        return patience is not None and (self.num_worse >= patience or has_diverged)
+
+
+class StackCheckpoint:
+    """What a stack that is stopped goes on from: where each of its fits stands at the end of an epoch, by identity.
+
+    Args:
+        path: of the checkpoint.
+        identities: of the fits, in their order.
+        seconds: from one checkpoint to the next, 0 or more.
+        resume: whether to go on from what is there.
+    """
+
+    def __init__(self, path: Path, identities: Sequence[str], seconds: float, resume: bool) -> None:
+        self._path = path
+        self._identities = identities
+        self._seconds = seconds
+        self._resume = resume
+        self._saved = time.monotonic()
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Where each fit stood; ``None`` if the checkpoint is missing or lacks one of them."""
+        if not (self._resume and self._path.is_file()):
+            return None
+        fits = torch.load(self._path, weights_only=True)
+        return [fits[name] for name in self._identities] if set(self._identities) <= set(fits) else None
+
+    def save(self, fits: Callable[[], list[dict[str, Any]]]) -> None:
+        """Keep where each fit stands, if it is time."""
+        if time.monotonic() - self._saved >= self._seconds:
+            part = self._path.with_name(f"{self._path.name}.writing")
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(dict(zip(self._identities, fits(), strict=True)), part)
+            os.replace(part, self._path)
+            self._saved = time.monotonic()
 
 
 def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, num_slices: int) -> bool:
@@ -64,6 +109,7 @@ def fit_stack(
     datamodules: Sequence[GenreDataModule],
     chances: Sequence[Tensor],
     settings: TrainerConfig,
+    checkpoint: StackCheckpoint,
 ) -> list[Fitted]:
     """Train models of one cell side by side.
 
@@ -72,35 +118,41 @@ def fit_stack(
         datamodules: the windows of each.
         chances: the state of torch's random numbers in which each would begin to train.
         settings: of the trainer of all of them.
+        checkpoint: saved as training goes, and gone on from.
     """
     networks = [model for model in models if isinstance(model, MLP)]
     uses_gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     stack = _Stack(networks, chances, torch.device("cuda" if uses_gpu else "cpu"))
+    results = [Fitted() for _ in networks]
+    if (before := checkpoint.read()) is not None:
+        results = [Fitted(**fit["fitted"]) for fit in before]
+        stack.load([fit["stack"] for fit in before])
+        for module, fit in zip(datamodules, before, strict=True):
+            module.load_state_dict(fit["order"])
     train = _Inputs(networks, [module.train_dataloader() for module in datamodules], stack.device)
     val = [_pooled(model, module.val_dataloader()) for model, module in zip(networks, datamodules, strict=True)]
     held_out = nn.utils.rnn.pad_sequence([inputs for inputs, _, _ in val], batch_first=True).to(stack.device)
-    results = [Fitted() for _ in networks]
-    going = set(range(len(networks)))
-    for epoch in range(1, settings.max_epochs + 1):
-        means = stack.train_epoch(train)
-        logits = stack.logits(held_out).cpu()
-        for number in sorted(going):
-            _, genre, track = val[number]
-            scores = validation_scores(logits[number, : len(genre)], genre, track, len(networks[0].genres))
-            result = results[number]
-            row = {"train/loss": means[0, number], "train/accuracy": means[1, number]} | scores
-            result.curves.append({"epoch": epoch} | {name: float(value) for name, value in row.items()})
-            loss = result.curves[-1]["val/loss"]
-            result.num_worse += 1
-            if loss < result.loss:
-                result.loss, result.weights, result.num_worse = loss, stack.weights(number), 0
-            is_over = settings.patience is not None and (
-                result.num_worse >= settings.patience or not math.isfinite(loss)
-            )
-            if is_over:
-                going.remove(number)
+
+    def standing() -> list[dict[str, Any]]:
+        parts = zip(results, stack.state(), datamodules, strict=True)
+        return [{"fitted": vars(one), "stack": state, "order": module.state_dict()} for one, state, module in parts]
+
+    for epoch in range(1 + max(len(result.curves) for result in results), settings.max_epochs + 1):
+        going = [number for number, result in enumerate(results) if not result.is_over(settings.patience)]
         if not going:
             break
+        means = stack.train_epoch(train)
+        logits = stack.logits(held_out).cpu()
+        for number in going:
+            _, genre, track = val[number]
+            scores = validation_scores(logits[number, : len(genre)], genre, track, len(networks[0].genres))
+            row = {"train/loss": means[0, number], "train/accuracy": means[1, number]} | scores
+            result = results[number]
+            result.curves.append({"epoch": epoch} | {name: float(value) for name, value in row.items()})
+            result.num_worse += 1
+            if result.curves[-1]["val/loss"] < result.loss:
+                result.loss, result.weights, result.num_worse = result.curves[-1]["val/loss"], stack.weights(number), 0
+        checkpoint.save(standing)
     return results
 
 
@@ -167,6 +219,23 @@ class _Stack:
         self._generators = [torch.Generator() for _ in models]
         for generator, chance in zip(self._generators, chances, strict=True):
             generator.set_state(chance)
+
+    def state(self) -> list[dict[str, Tensor]]:
+        """Where each fit stands: weights, Adam's moments and steps, and its random numbers."""
+        rows = zip(self._flat.detach(), self._momentum, self._square, self._num_steps, self._generators, strict=True)
+        return [
+            {name: value.cpu().clone() for name, value in zip(_STATE, values, strict=True)}
+            | {"chance": generator.get_state()}
+            for *values, generator in rows
+        ]
+
+    def load(self, state: Sequence[dict[str, Tensor]]) -> None:
+        """Stand there again."""
+        values = [torch.stack([fit[name] for fit in state]).to(self.device) for name in _STATE]
+        self._flat = values[0].requires_grad_()
+        self._momentum, self._square, self._num_steps = values[1:]
+        for generator, fit in zip(self._generators, state, strict=True):
+            generator.set_state(fit["chance"])
 
     def weights(self, number: int) -> dict[str, Tensor]:
         """A copy of the parameters of one fit, by name."""
