@@ -328,6 +328,8 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes |
         ("trainer.devices=2", "trainer.devices=2: processes are started by train.py only"),
         ("trainer.strategy=fsdp", "trainer.strategy=fsdp: choose auto or ddp"),
         ("trainer.patience=-1", "1 epoch or more"),
+        ("trainer.stack=0", "1 fit at a time, or more"),
+        ("trainer.checkpoint_seconds=-1", "0 seconds or more"),
         ("hop_slices=2 window=track", "no meaning with window=track"),
         ("dataset.path=nowhere.csv", "dataset.path=nowhere.csv does not exist"),
         ("trainer.accelerator=abacus", "abacus"),

@@ -170,6 +170,10 @@ def _check(settings: TrainConfig) -> None:
         raise UserError(f"trainer.threads={settings.trainer.threads}: 1 thread or more, or null to choose.")
     if settings.trainer.patience is not None and settings.trainer.patience < 1:
         raise UserError(f"trainer.patience={settings.trainer.patience}: 1 epoch or more, or null for no early stop.")
+    if settings.trainer.stack < 1:
+        raise UserError(f"trainer.stack={settings.trainer.stack}: 1 fit at a time, or more.")
+    if not settings.trainer.checkpoint_seconds >= 0:
+        raise UserError(f"trainer.checkpoint_seconds={settings.trainer.checkpoint_seconds:g}: 0 seconds or more.")
     if settings.trainer.precision in ("16-true", "bf16-true"):
         raise UserError(
             f"trainer.precision={settings.trainer.precision}: descriptors from 1e-9 to 1e7 need 32 bits; take "

@@ -53,7 +53,7 @@ class Progress:
     current: "Progress | None" = None
 
     def __init__(self, folder: Path, num_jobs: int, watch: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._num_jobs = num_jobs
         self._watch = watch
         self._read: dict[Path, tuple[str, float | None]] = {}
@@ -76,7 +76,7 @@ class Progress:
     def standing(self) -> Standing:
         """Read the folder; a finished run is read once."""
         done, failed, accuracy = [], {}, dict[str, list[float]]()
-        for run, names in sorted(run_folders(self._folder)):
+        for run, names in sorted(run_folders(self.folder)):
             if "run.json" in names:
                 if run not in self._read:
                     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ class Progress:
             print(f"{len(failed)} of {self._num_jobs} jobs failed:", file=sys.stderr)
             for run, sentence in sorted(failed.items()):
                 print(f"  {run}: {sentence}", file=sys.stderr)
-        print(f"run: {self._folder}")
+        print(f"run: {self.folder}")
         return bool(failed)
 
     def _best(self, standing: Standing) -> list[str]:

@@ -94,8 +94,10 @@ def run_script(main: Callable[[], None]) -> None:
         _complain(f"{error.filename or 'output'}: {error.strerror}; hydra.run.dir=PATH writes elsewhere.")
         sys.exit(2)
     except KeyboardInterrupt:
-        where = f"; what was written so far is in {_started[-1]}" if _started else ""
-        _complain(f"interrupted{where}.")
+        if Progress.current is not None:
+            _complain(f"interrupted; {Progress.current.folder} has what is done, and resume=true goes on from there.")
+        else:
+            _complain(f"interrupted; what was written so far is in {_started[-1]}." if _started else "interrupted.")
         sys.exit(130)
     sys.exit(2 if has_failed or _failed else 0)
 
