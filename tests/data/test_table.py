@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genregrid.data.reslice import reslice
 from genregrid.data.table import FEATURE_NAMES, FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
 
@@ -511,3 +512,13 @@ def test_real_csv_of_another_form_is_refused(real_file: Finder, name: str) -> No
     path = real_file(f"fma/{name}")
     with refused(path, "row 1", "lacks the columns", "data/README.md"):
         read_table([path])
+
+
+def test_rows_lie_together_wherever_they_come_from(make_frame: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    """A batch takes rows: of a table that lies by columns each would cost a copy of the whole."""
+    frame = make_frame()
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.sample(frac=1, random_state=0).to_csv(tmp_path / "b.csv", index=False)
+    tables = [table_from_frame(frame, source="drawn"), *(read_table([tmp_path / f"{name}.csv"]) for name in "ab")]
+    tables += [reslice(table, 6) for table in tables] + [table.with_length() for table in tables]
+    assert all(table.features.flags.c_contiguous for table in tables)

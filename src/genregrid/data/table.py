@@ -148,7 +148,7 @@ def table_from_frame(
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
     rows = SliceRows(
         name_keys(frame["filename"], frame["label"]).assign(row=frame["row"].to_numpy()),
-        frame[[*feature_names]].to_numpy(np.float32),
+        np.ascontiguousarray(frame[[*feature_names]].to_numpy(np.float32)),  # a batch takes rows
         frame["length"].to_numpy(np.float32),
         digest,
     )
