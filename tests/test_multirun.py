@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.config import register_schemas
+from genregrid.errors import UserError
 from genregrid.models.network import Network
 from genregrid.multirun import ERROR_FILE, Progress, cell_of, earlier_folder, finished_run, forget_failures
 from genregrid.report.facts import identity
@@ -64,6 +65,7 @@ def test_a_grids_standing_is_read_from_its_folder(tmp_path: Path, capsys: pytest
     progress.tell()
     line = capsys.readouterr().out
     assert line.startswith("grid: 3 of 6 jobs done, 1 failed, ")
+    assert ", 1 begun, " in line
     assert " left, best mlp-slice3-track 65.0 % of validation" in line
     assert progress.conclude()
     told = capsys.readouterr()
@@ -173,6 +175,14 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
     assert len(result.curves) == 2
 
 
+def test_what_is_finished_is_not_replaced_by_going_on(make_cfg: Callable[..., DictConfig], tmp_path: Path) -> None:
+    train(make_cfg("model=lda"), tmp_path / "run", "lda")
+    before = (tmp_path / "run/predictions.csv").read_bytes()
+    with pytest.raises(UserError, match="holds a finished run of other settings or data"):
+        train(make_cfg("model=lda", "model.transform=standardise", "resume=true"), tmp_path / "run", "lda")
+    assert (tmp_path / "run/predictions.csv").read_bytes() == before
+
+
 def test_a_report_of_a_grid_that_is_running_passes_over_what_is_not_finished(
     make_cfg: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
@@ -250,8 +260,8 @@ def test_a_failing_job_and_one_that_ends_its_process_leave_the_others(project_ro
     assert done.returncode == 2, done.stderr
     lines = done.stderr.splitlines()
     assert "6 of 8 jobs failed:" in lines
-    assert sum("slice=4: this table can make slices" in line for line in lines) == 4
-    assert sum("its process ended: out of memory, or killed" in line for line in lines) == 2
+    assert sum(" and 3 more: slice=4: this table can make slices" in line for line in lines) == 1
+    assert sum(" and 1 more: its process ended: out of memory, or killed" in line for line in lines) == 1
     assert len(list((tmp_path / "grid").rglob("run.json"))) == 2
     assert "Traceback" not in done.stderr
     assert "grid: 2 of 8 jobs done, 6 failed" in done.stdout

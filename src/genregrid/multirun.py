@@ -6,13 +6,15 @@ config.yaml and ends with run.json or, where it failed, with error.txt.
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 from tqdm import tqdm
@@ -24,6 +26,7 @@ _IN_CELL = ("seed", "split.seed", "split.fold", "split.val_fold")
 # What may be said differently when a grid goes on: nothing of what comes out depends on it.
 _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=", "trainer.threads=")
 _SECONDS_BETWEEN_LOOKS = 1.0
+_BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{postfix}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Standing:
 
     Attributes:
         done: finished run folders.
+        begun: run folders that are not finished.
         failed: sentence by run folder.
         accuracy: mean accuracy on validation tracks by cell, such as ``lstm-slice3-track``; the best first.
     """
 
     done: list[Path] = field(default_factory=list)
+    begun: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
 
@@ -72,10 +77,12 @@ class Progress:
         self._ended.set()
         if self._watch:
             self._thread.join()
+            if not sys.stderr.isatty():
+                self.tell()
 
     def standing(self) -> Standing:
         """Read the folder; a finished run is read once."""
-        done, failed, accuracy = [], {}, dict[str, list[float]]()
+        done, begun, failed, accuracy = [], [], {}, dict[str, list[float]]()
         for run, names in sorted(run_folders(self.folder)):
             if "run.json" in names:
                 if run not in self._read:
@@ -88,8 +95,10 @@ class Progress:
                     accuracy.setdefault(cell, []).append(score)
             elif ERROR_FILE in names:
                 failed[run] = (run / ERROR_FILE).read_text(encoding="utf-8").splitlines()[0]
+            else:
+                begun.append(run)
         means = {cell: sum(values) / len(values) for cell, values in accuracy.items()}
-        return Standing(done, failed, dict(sorted(means.items(), key=lambda item: -item[1])))
+        return Standing(done, begun, failed, dict(sorted(means.items(), key=lambda item: -item[1])))
 
     def tell(self) -> None:
         """Print a line: cells done and failed, time left, best so far."""
@@ -97,6 +106,8 @@ class Progress:
         num_done, num_failed = len(standing.done), len(standing.failed)
         num_left = max(self._num_jobs - num_done - num_failed, 0)
         words = [f"{num_done} of {self._num_jobs} jobs done", f"{num_failed} failed", *self._best(standing)]
+        if standing.begun:
+            words.insert(2, f"{len(standing.begun)} begun")
         num_new = num_done - self._num_before
         if num_new > 0 and num_left > 0:
             seconds = (time.monotonic() - self._begun) / num_new * num_left
@@ -113,8 +124,12 @@ class Progress:
         failed = self.standing().failed
         if failed:
             print(f"{len(failed)} of {self._num_jobs} jobs failed:", file=sys.stderr)
+            runs_by_sentence: dict[str, list[Path]] = {}
             for run, sentence in sorted(failed.items()):
-                print(f"  {run}: {sentence}", file=sys.stderr)
+                runs_by_sentence.setdefault(sentence, []).append(run)
+            for sentence, runs in runs_by_sentence.items():
+                more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+                print(f"  {runs[0]}{more}: {sentence}", file=sys.stderr)
         print(f"run: {self.folder}")
         return bool(failed)
 
@@ -123,20 +138,37 @@ class Progress:
 
     def _look_on(self) -> None:
         if not sys.stderr.isatty():
-            told = -1
+            told = (-1, -1)
             while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
                 standing = self.standing()
-                if (now := len(standing.done) + len(standing.failed)) != told > -1:
+                if (now := (len(standing.done) + len(standing.failed), len(standing.begun) > 0)) != told:
                     self.tell()
                 told = now
             return
-        with tqdm(total=self._num_jobs, initial=self._num_before, unit="job", desc="grid") as bar:
+        with tqdm(total=self._num_jobs, initial=self._num_before, bar_format=_BAR_FORMAT) as bar:
             ended = False
             while not ended:
                 ended = self._ended.wait(_SECONDS_BETWEEN_LOOKS)
                 standing = self.standing()
                 bar.n = len(standing.done) + len(standing.failed)
                 bar.set_postfix_str(", ".join([f"{len(standing.failed)} failed", *self._best(standing)]))
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which `timeout` and schedulers send, end a grid as ctrl-C does."""
+
+    def answer(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may answer
+        return
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def cell_of(overrides: Iterable[str]) -> frozenset[str]:

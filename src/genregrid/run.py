@@ -54,13 +54,19 @@ def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
         model_name: what outputs call the model: the name of its YAML.
 
     Raises:
-        UserError: a mistake in the configuration or in the data it names.
+        UserError: a mistake in the configuration or in the data it names, or with `resume` another run in the folder.
     """
     ready = prepare(cfg, model_name)
+    if ready.settings.resume and (folder / "run.json").is_file():  # of this run, `finished_before` would have found it
+        raise UserError(
+            f"resume=true: {folder} holds a finished run of other settings or data: go on in another folder, or leave "
+            "out resume=true to begin anew."
+        )
     notes = announce(ready.facts, ready.datamodule)
     check_shares(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), _has_estimator(ready.model))
     folder.mkdir(parents=True, exist_ok=True)
     if is_first_process():
+        (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; this one is not finished
         OmegaConf.save(OmegaConf.create(ready.config), folder / "config.yaml")
         if ready.settings.resume:
             shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged anew, and counted once
@@ -101,6 +107,8 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
             if not (cfg.resume and finished_before(cfg, folder, model_name)):
                 runs.append(prepare(cfg, model_name))
                 chances.append(torch.get_rng_state())
+                folder.mkdir(parents=True, exist_ok=True)
+                OmegaConf.save(OmegaConf.create(runs[-1].config), folder / "config.yaml")  # who looks sees it has begun
     fit_together(runs, chances, jobs[0][1])
 
 

@@ -129,6 +129,8 @@ def _sentence(error: BaseException) -> str:
         cause = cause.__cause__
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return f"{error.__cause__} ({' '.join(str(error).split()).split(':')[0]}.)"
+    if "StudySweeperConf" in str(error) and "experiment/" in str(error):
+        return "sweep=optuna searches the settings of one model, and an experiment is a grid: leave out one of them."
     # what follows these words is Hydra's search path, or advice that the schema does not let one follow
     text = str(error).split("Config search path")[0].split("To append to your config use")[0]
     if error.__cause__ is not None and isinstance(error, HydraException):

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
-from genregrid.multirun import Progress, cell_of, earlier_folder, forget_failures
+from genregrid.multirun import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
 
 
 @dataclass
@@ -66,7 +66,7 @@ class GridSweeper(BasicSweeper):
             forget_failures(Path(config.hydra.sweep.dir))
         with_bar = not isinstance(self.launcher, BasicLauncher)
         jobs = self.split_arguments(self._parsed(arguments), None)[0]
-        with Progress(Path(config.hydra.sweep.dir), len(jobs), with_bar):
+        with terminated_as_interrupted(), Progress(Path(config.hydra.sweep.dir), len(jobs), with_bar):
             return super().sweep(arguments)
 
     def _go_on(self, config: DictConfig) -> None:

@@ -177,8 +177,8 @@ class Search:
     def run(self, num_trials: int, num_jobs: int, launch: Launch) -> None:
         """Run trials until the study has as many finished and pruned ones.
 
-        A trial that fails does not count. One that was running when its process was killed is marked as failed at the
-        next start. Several processes may work on one study.
+        A trial that fails does not count. One that was running when its process was killed is made again at the next
+        start. Several processes may work on one study.
 
         Args:
             num_trials: in the study, those of earlier commands among them.
@@ -197,11 +197,13 @@ class Search:
             failures = 0
             while batch := self._asked(study, num_trials, num_jobs, locks):
                 numbers = [trial.number for trial in batch]
+                is_stopped = True
                 try:
                     for job in launch([self._overrides(trial) for trial in batch], numbers[0]):
                         _ = job.return_value  # raises what was no user's mistake
+                    is_stopped = False
                 finally:
-                    finished = [self._finished(study, number, locks) for number in numbers]
+                    finished = [self._finished(study, number, locks, is_stopped) for number in numbers]
                 failed = sum(trial.state == TrialState.FAIL for trial in finished)
                 failures = failures + failed if failed == len(finished) else 0
                 if failures >= _MOST_FAILURES:
@@ -240,10 +242,16 @@ class Search:
         """Mark trials as failed whose process is gone."""
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _lock(locks, trial.number):
-                study.tell(trial.number, state=TrialState.FAIL)
+                self._stop(study, trial)
                 _unlock(locks, trial.number)
                 self._tidy(trial.number)
-                print(f"trial {trial.number} was stopped half-way and does not count")
+                print(f"trial {trial.number} was stopped half-way and is made again")
+
+    def _stop(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Have a trial that was stopped made again, under another number."""
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.set_user_attr("stopped", [*study.user_attrs.get("stopped", []), trial.number])
+        study.enqueue_trial(trial.params)
 
     def _tidy(self, number: int) -> None:
         """Remove the folder that Hydra made for a trial, unless something was logged there."""
@@ -263,7 +271,7 @@ class Search:
             trials = study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.RUNNING))
             for _ in range(min(num_jobs, num_trials - len(trials))):
                 # a seed of each trial's own, so that a study that goes on does not draw the same values again
-                number = len(study.get_trials(deepcopy=False))
+                number = len(study.get_trials(deepcopy=False)) - len(study.user_attrs.get("stopped", []))
                 seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
                 study.sampler = TPESampler(seed=seed)
                 batch.append(study.ask(self.space))
@@ -274,15 +282,20 @@ class Search:
         folder = str(self.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
         return [*self.fixed, *to_overrides(trial.params), f"search.study='{folder}'", f"search.trial={trial.number}"]
 
-    def _finished(self, study: optuna.Study, number: int, locks: BinaryIO) -> FrozenTrial:
-        """The trial as its job left it; one that its job did not tell of has failed."""
+    def _finished(self, study: optuna.Study, number: int, locks: BinaryIO, is_stopped: bool) -> FrozenTrial:
+        """The trial as its job left it; one that its job did not tell of has failed, or was stopped with all others."""
         trial = study.get_trials(deepcopy=False)[number]
+        said = ""
         if not trial.state.is_finished():
-            study.tell(number, state=TrialState.FAIL)
+            if is_stopped:
+                self._stop(study, trial)
+                said = "stopped, and made again when the search goes on"
+            else:
+                study.tell(number, state=TrialState.FAIL)
             trial = study.get_trials(deepcopy=False)[number]
         _unlock(locks, number)
         self._tidy(number)
-        print(f"trial {number}: {_said(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
+        print(f"trial {number}: {said or _said(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
         return trial
 
 
