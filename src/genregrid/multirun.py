@@ -106,12 +106,12 @@ class Progress:
         num_done, num_failed = len(standing.done), len(standing.failed)
         num_left = max(self._num_jobs - num_done - num_failed, 0)
         words = [f"{num_done} of {self._num_jobs} jobs done", f"{num_failed} failed", *self._best(standing)]
-        if standing.begun:
-            words.insert(2, f"{len(standing.begun)} begun")
         num_new = num_done - self._num_before
         if num_new > 0 and num_left > 0:
             seconds = (time.monotonic() - self._begun) / num_new * num_left
             words.insert(2, f"{tqdm.format_interval(seconds)} left")
+        if standing.begun:
+            words.insert(2, f"{len(standing.begun)} begun")
         print(f"grid: {', '.join(words)}", flush=True)
 
     def job_ended(self) -> None:

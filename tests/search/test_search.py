@@ -248,10 +248,13 @@ def test_a_killed_search_goes_on(project_root: Path, tmp_path: Path) -> None:
     assert before.count("RUNNING") == 1
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "was stopped half-way and does not count" in done.stdout
+    assert "was stopped half-way and is made again" in done.stdout
     assert done.stdout.splitlines()[-1] == "run: my study"
-    after = states(load_study(path.parent))
+    study = load_study(path.parent)
+    after = states(study)
     assert after.count("FAIL") == 1
+    stopped = after.index("FAIL")
+    assert study.trials[stopped].params == study.trials[stopped + 1].params  # the model's own settings are not lost
     assert after.count("COMPLETE") + after.count("PRUNED") == 2
     assert (path.parent / "report.html").is_file()
     assert not list(path.parent.glob("trial[0-9]*"))
