@@ -75,6 +75,18 @@ def test_a_grids_standing_is_read_from_its_folder(tmp_path: Path, capsys: pytest
     assert not progress.conclude()
 
 
+def test_cells_of_one_model_are_told_apart_by_their_settings(tmp_path: Path) -> None:
+    for number, (size, score) in enumerate([(32, 0.5), (32, 0.6), (64, 0.7)]):
+        settings = {"model.hidden_size": size, "batch_size": 16}
+        fake_run(tmp_path / str(number), val_accuracy=score, settings=settings, dataset_label="twin")
+    (tmp_path / "3").mkdir()
+    (tmp_path / f"3/{ERROR_FILE}").touch()  # being written
+    standing = Progress(tmp_path, num_jobs=4, watch=False).standing()
+    means = {"lstm-slice3-track model.hidden_size=64": 0.7, "lstm-slice3-track model.hidden_size=32": 0.55}
+    assert standing.accuracy == pytest.approx(means)
+    assert standing.failed == {tmp_path / "3": "failed"}
+
+
 def test_the_newest_grid_of_the_same_words_is_gone_on_with(tmp_path: Path) -> None:
     def begun(name: str, *words: str, age: int) -> None:
         (tmp_path / name).mkdir()

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +26,7 @@ _IN_CELL = ("seed", "split.seed", "split.fold", "split.val_fold")
 # What may be said differently when a grid goes on: nothing of what comes out depends on it.
 _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=", "trainer.threads=")
 _SECONDS_BETWEEN_LOOKS = 1.0
+_Cell = tuple[str, frozenset[tuple[str, str]]]  # name and settings
 _BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{postfix}"
 
 
@@ -61,7 +62,7 @@ class Progress:
         self.folder = folder
         self._num_jobs = num_jobs
         self._watch = watch
-        self._read: dict[Path, tuple[str, float | None]] = {}
+        self._read: dict[Path, tuple[_Cell, float | None]] = {}
         self._ended = threading.Event()
         self._begun = time.monotonic()
         self._num_before = len(self.standing().done)
@@ -82,22 +83,21 @@ class Progress:
 
     def standing(self) -> Standing:
         """Read the folder; a finished run is read once."""
-        done, begun, failed, accuracy = [], [], {}, dict[str, list[float]]()
+        done, begun, failed, scores = [], [], {}, dict[_Cell, list[float]]()
         for run, names in sorted(run_folders(self.folder)):
-            if "run.json" in names:
-                if run not in self._read:
-                    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-                    cell = f"{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
-                    self._read[run] = cell, facts.get("val_accuracy")
-                done.append(run)
-                cell, score = self._read[run]
-                if score is not None:
-                    accuracy.setdefault(cell, []).append(score)
-            elif ERROR_FILE in names:
-                failed[run] = (run / ERROR_FILE).read_text(encoding="utf-8").splitlines()[0]
-            else:
-                begun.append(run)
-        means = {cell: sum(values) / len(values) for cell, values in accuracy.items()}
+            with suppress(FileNotFoundError):  # a job began again just now
+                if "run.json" in names:
+                    if run not in self._read:
+                        self._read[run] = _cell_and_score(run / "run.json")
+                    done.append(run)
+                    cell, score = self._read[run]
+                    if score is not None:
+                        scores.setdefault(cell, []).append(score)
+                elif ERROR_FILE in names:
+                    failed[run] = ((run / ERROR_FILE).read_text(encoding="utf-8").splitlines() or ["failed"])[0]
+                else:
+                    begun.append(run)
+        means = {_told(cell, scores): sum(values) / len(values) for cell, values in scores.items()}
         return Standing(done, begun, failed, dict(sorted(means.items(), key=lambda item: -item[1])))
 
     def tell(self) -> None:
@@ -152,6 +152,21 @@ class Progress:
                 standing = self.standing()
                 bar.n = len(standing.done) + len(standing.failed)
                 bar.set_postfix_str(", ".join([f"{len(standing.failed)} failed", *self._best(standing)]))
+
+
+def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
+    """The cell of a finished run, and its accuracy on validation tracks."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    name = f"{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
+    settings = facts.get("settings", {}) | {"dataset": facts.get("dataset_label", "")}
+    return (name, frozenset((key, str(value)) for key, value in settings.items())), facts.get("val_accuracy")
+
+
+def _told(cell: _Cell, cells: Iterable[_Cell]) -> str:
+    """A cell's name, and the settings that tell it apart from others of that name."""
+    name, settings = cell
+    common = frozenset.intersection(*(others for other, others in cells if other == name))
+    return " ".join([name, *(f"{key}={value}" for key, value in sorted(settings - common))])
 
 
 @contextmanager
