@@ -55,4 +55,4 @@ class DeepFeatureLSTM(LSTM):
     def on_validation_epoch_start(self) -> None:
         """Fit the estimator on the LSTM as it is, where this validation stands at the end of a training epoch."""
         if is_fitting(self):
-            self.estimator.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]
+            self.estimator.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]  # Lightning leaves the type open

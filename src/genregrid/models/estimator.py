@@ -195,7 +195,7 @@ class EstimatorClassifier(GenreClassifier):
     def on_validation_epoch_start(self) -> None:
         """Fit the estimator, where this validation stands at the end of a training epoch."""
         if is_fitting(self):
-            self.head.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]
+            self.head.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]  # Lightning leaves the type open
 
     def on_validation_epoch_end(self) -> None:
         """Log scores, and keep what was said of validation tracks before the estimator learns from them."""
@@ -207,7 +207,7 @@ class EstimatorClassifier(GenreClassifier):
     def on_train_end(self) -> None:
         """Fit the estimator once more, on all that is not test, where it is asked for."""
         if self.refit:
-            batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]
+            batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]  # Lightning leaves the type open
             self.eval()
             self.head.fit(batches, self.vectors, self.fit_estimator)
 
