@@ -2,7 +2,7 @@
 
 A step of a small network is nearly all overhead; of thirty stacked ones it costs little more than of one. The same
 batches, dropout masks and initial weights as one by one make the same models, within what sums in another order differ
-by. No `Trainer` stands around it: Lightning's part of a step would be half of it.
+by (docs/results.md). No `Trainer` stands around it: Lightning's part of a step would be half of it.
 """
 
 import math
