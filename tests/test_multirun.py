@@ -208,6 +208,8 @@ def test_a_report_of_a_grid_that_is_running_passes_over_what_is_not_finished(
     assert [len(cell.runs) for cell in cells] == [1]
     assert any("lda-job1 has no result yet" in note for note in notes)
     assert any("lda-job2 failed and was passed over: slice=4: too short." in note for note in notes)
+    (tmp_path / f"grid/lda-job2/{ERROR_FILE}").write_text("")  # as it may be found while it is written
+    assert any("lda-job2 failed and was passed over: failed" in note for note in read_grid(tmp_path / "grid")[1])
 
 
 # --- jobs in processes ----------------------------------------------------------------------------------------------

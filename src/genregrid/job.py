@@ -37,6 +37,14 @@ def folder_of(job: DictConfig) -> Path:
         return Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)
 
 
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A copy of a composed configuration as the task is given it, without Hydra's own part."""
+    own = config.copy()
+    with open_dict(own):
+        del own["hydra"]
+    return own
+
+
 def run_quietly(context: HydraContext, task: Callable[..., Any], job: DictConfig, place: str = "") -> JobReturn:
     """Run a job in this process; what it prints goes into output.txt of its folder.
 

@@ -94,7 +94,7 @@ class Progress:
                     if score is not None:
                         scores.setdefault(cell, []).append(score)
                 elif ERROR_FILE in names:
-                    failed[run] = ((run / ERROR_FILE).read_text(encoding="utf-8").splitlines() or ["failed"])[0]
+                    failed[run] = why_failed(run)
                 else:
                     begun.append(run)
         means = {_told(cell, scores): sum(values) / len(values) for cell, values in scores.items()}
@@ -202,6 +202,11 @@ def run_folders(folder: Path) -> Iterator[tuple[Path, set[str]]]:
         if names & {"config.yaml", "run.json", ERROR_FILE}:
             inner.clear()  # W&B's files lie deeper and are many
             yield Path(path), names
+
+
+def why_failed(run: Path) -> str:
+    """The sentence in a failed run's error.txt, which may be being written just now."""
+    return ((run / ERROR_FILE).read_text(encoding="utf-8").splitlines() or ["failed"])[0]
 
 
 def earlier_folder(folder: Path, words: Iterable[str]) -> Path | None:

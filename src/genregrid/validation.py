@@ -87,7 +87,8 @@ def cross_validate(
     """
     num_epochs = int(cfg.trainer.max_epochs)
     done: list[dict[str, float]] = []
-    facts = inner_fold(cfg, model_name, 0).facts | {"search": dict(cfg.search)}
+    ready = inner_fold(cfg, model_name, 0)
+    facts = ready.facts | {"search": dict(cfg.search)}
     with run_logger(cfg.logger, facts, folder) as logger:
         for number in range(num_inner_folds(cfg)):
 
@@ -98,7 +99,9 @@ def cross_validate(
                     logger.log_metrics({f"search/{name}": value for name, value in mean.items()}, step)
                 told(step, mean)
 
-            done.append(_bare(validate(inner_fold(cfg, model_name, number), tell)))
+            if number > 0:  # each is seeded where it is prepared, and so not before the one before it is trained
+                ready = inner_fold(cfg, model_name, number)
+            done.append(_bare(validate(ready, tell)))
         if isinstance(logger, CSVLogger):
             logger.save()
     return done

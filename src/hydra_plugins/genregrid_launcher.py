@@ -17,10 +17,10 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from genregrid.errors import UserError
-from genregrid.job import compose_job, folder_of, run_quietly, told_lost
+from genregrid.job import compose_job, folder_of, run_quietly, told_lost, without_hydra
 from genregrid.multirun import cell_of
 from genregrid.pool import Pool, num_cores
 
@@ -105,7 +105,7 @@ class _Shared:
 
     context: HydraContext
     config: DictConfig
-    task: tuple[str, str, int] | None
+    task: tuple[str, str, int]
     instances: Any
 
 
@@ -127,7 +127,6 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     """Run a share of the jobs, in a worker process."""
     setup_globals()
     Singleton.set_state(Singleton.get_state() | {"instances": shared.instances})  # resolvers do not travel
-    assert shared.task is not None
     module, name, depth = shared.task
     task: Any = getattr(sys.modules[module], name)
     for _ in range(depth):
@@ -139,7 +138,7 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     share_tables(_corpus_folder(shared.config))
     configs = [compose_job(shared.context, shared.config, *job) for job in share]
     if len(share) > 1:
-        train_together([(_task_config(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs])
+        train_together([(without_hydra(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs])
     returned = [run_quietly(shared.context, task, config) for config in configs]
     (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
     return returned
@@ -148,10 +147,3 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
 def _corpus_folder(config: DictConfig) -> Path:
     """Where processes share the tables that they read, while the grid runs."""
     return Path(str(config.hydra.sweep.dir)) / "corpus"
-
-
-def _task_config(config: DictConfig) -> DictConfig:
-    own = config.copy()
-    with open_dict(own):
-        del own["hydra"]
-    return own

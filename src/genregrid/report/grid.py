@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from genregrid.errors import UserError
 from genregrid.metrics.interval import ClusterBootstrap
-from genregrid.multirun import ERROR_FILE
+from genregrid.multirun import ERROR_FILE, why_failed
 
 #: What tells two cells apart.
 KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
@@ -205,9 +205,8 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
 
 
 def _why_passed_over(folder: Path) -> str:
-    error = folder / ERROR_FILE
-    if error.is_file():
-        return f"{folder} failed and was passed over: {error.read_text(encoding='utf-8').splitlines()[0]}"
+    if (folder / ERROR_FILE).is_file():
+        return f"{folder} failed and was passed over: {why_failed(folder)}"
     return f"{folder} has no result yet and was passed over"
 
 

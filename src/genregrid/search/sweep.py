@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from genregrid.errors import UserError
+from genregrid.job import without_hydra
 from genregrid.models.network import Network
 from genregrid.report.study import write_study_report
 from genregrid.run import announce
@@ -85,7 +85,7 @@ def _prepared(
     every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
     _check_sections(sections, missing, model, loader.get_group_options("model", ObjectType.CONFIG), every)
     settings = search_settings(cfg)
-    cfg = _without_hydra(cfg)
+    cfg = without_hydra(cfg)
     num_folds = num_inner_folds(cfg)
     # the last of the inner folds, and the first trial's values: a mistake is told before any trial
     ready = inner_fold(cfg, model, num_folds - 1)
@@ -112,13 +112,6 @@ def _first_values(overrides: Sequence[Override]) -> list[str]:
     """A plain override for each sweep, to see whether its key is there."""
     swept = [override for override in overrides if override.is_sweep_override()]
     return [f"{override.get_key_element()}=1" for override in swept]
-
-
-def _without_hydra(cfg: DictConfig) -> DictConfig:
-    cfg = deepcopy(cfg)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
 
 
 def _check_sections(
