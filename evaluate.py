@@ -7,9 +7,9 @@ try:
     import hydra
     from omegaconf import DictConfig
 
+    from genregrid.cli.script import job, run_script
     from genregrid.config import register_schemas
     from genregrid.errors import UserError
-    from genregrid.script import job, run_script
 except ModuleNotFoundError as error:
     print(
         f"{error.name} is not installed in this Python: run `. .venv/bin/activate`, or set up once with "
@@ -50,15 +50,17 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
         print(ensemble(cfg.ensemble, folder))
     elif cfg.runs is not None:
-        from genregrid.gather import gather
+        from genregrid.cli.report import gather
 
         print(gather(cfg, folder))
     elif cfg.audio is not None:
-        from genregrid.listen import listen
+        from genregrid.listening.listen import listen
 
         print(listen(Path(cfg.checkpoint), Path(cfg.audio), folder))
     else:
-        from genregrid.run import evaluate  # torch and Lightning take seconds to import; a report needs neither
+        from genregrid.training.run import (
+            evaluate,  # torch and Lightning take seconds to import; a report needs neither
+        )
 
         print(evaluate(cfg, folder).summary())
 

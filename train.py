@@ -8,8 +8,8 @@ try:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
+    from genregrid.cli.script import job, run_script
     from genregrid.config import register_schemas
-    from genregrid.script import job, run_script
 except ModuleNotFoundError as error:
     print(
         f"{error.name} is not installed in this Python: run `. .venv/bin/activate`, or set up once with "
@@ -26,8 +26,8 @@ register_schemas()
 def main(cfg: DictConfig, folder: Path) -> float | None:
     """Train, test and print one table; as a trial of a search, return the score of validation and test nothing."""
     # torch and Lightning take seconds to import; --help need not wait for them
-    from genregrid.run import finished_before, train
-    from genregrid.validation import score_trial
+    from genregrid.search.trial import score_trial
+    from genregrid.training.run import finished_before, train
 
     model = HydraConfig.get().runtime.choices["model"]
     if cfg.search is not None:

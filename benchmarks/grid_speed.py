@@ -22,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 
 from genregrid.data.reslice import reslice
-from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import table_from_frame
+from genregrid.twin.draw import draw_twin
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = (("mlp", 30), ("mlp", 3), ("lstm", 3), ("lstm", 6), ("lstm", 9))

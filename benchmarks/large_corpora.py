@@ -30,7 +30,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from genregrid.report.drawing import DASHED, INK, WIDTH, draw_key, finished, key_height, look, looks, plot, styled
+from genregrid.exhibit.drawing import DASHED, INK, WIDTH, draw_key, finished, key_height, look, looks, plot, styled
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_TRACKS = (1_000, 10_000, 100_000)
@@ -47,7 +47,7 @@ MIB = 2**20
 
 def write_twin(num_tracks: int, folder: Path) -> None:
     """Write the twin's slices and its artist index."""
-    from genregrid.data.synthetic import draw_twin
+    from genregrid.twin.draw import draw_twin
 
     twin = draw_twin(num_tracks=num_tracks)
     twin.frame.to_csv(folder / "features.csv", index=False, float_format="%.9g")
@@ -103,7 +103,7 @@ def measure(folder: Path, what: str) -> None:
     from genregrid.data.split import split_table
     from genregrid.data.table import read_table
     from genregrid.models.lstm import LSTM
-    from genregrid.run import train
+    from genregrid.training.run import train
 
     register_schemas()
     imported = resident("VmRSS")

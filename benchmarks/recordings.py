@@ -37,7 +37,7 @@ from genregrid.features.folder import find_tracks
 from genregrid.features.recipe import Recipe
 from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.vote import track_vote
-from genregrid.run import train
+from genregrid.training.run import train
 
 LENGTHS = (0.5, 1.0, 2.0, 3.0, 5.0, 6.0, 9.0, 10.0, 15.0, 30.0)
 RICH_LENGTHS = (3.0, 6.0, 10.0, 30.0)

@@ -20,8 +20,8 @@ from hydra import compose, initialize_config_dir
 
 from genregrid.config import register_schemas
 from genregrid.models.mlp import MLP
-from genregrid.report.result import Result
-from genregrid.run import train, train_together
+from genregrid.record.result import Result
+from genregrid.training.run import train, train_together
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -66,7 +66,7 @@ def _configs(model: str, num_fits: int, num_epochs: int) -> list[Any]:
 def _lightning_step(model: str) -> float:
     """Seconds of a step of a run, from the start of the second epoch to the start of the last."""
     from genregrid.models.network import Network
-    from genregrid.run import train
+    from genregrid.training.run import train
 
     starts: list[float] = []
     steps: list[int] = []
@@ -84,8 +84,8 @@ def _lightning_step(model: str) -> float:
 
 def _stacked_mlp_step(num_fits: int) -> float:
     """Seconds of a step of the stack, by the difference of a long and a short training."""
-    from genregrid.build import prepare
-    from genregrid.models.stack import StackCheckpoint, fit_stack
+    from genregrid.training.build import prepare
+    from genregrid.training.stack import StackCheckpoint, fit_stack
 
     seconds, steps = [], []
     for num_epochs in (1, 3):

@@ -4,9 +4,10 @@
 
 The work is that of the paper's LSTM: 800 sequences of ten slices of 58 features, batches of 16, Adam, and 100
 sequences for validation after every epoch. The hand-written loop keeps its tensors in memory, runs on one thread and
-logs nothing. genregrid's epoch is a real run by `genregrid.run.train`: validation with metrics, best checkpoint, W&B
-offline. Rounds alternate between the peers, and the figures are medians, as machines are noisy. Keras is measured where
-it is installed (`pip install keras` with a backend such as tensorflow-cpu); it is no dependency of genregrid.
+logs nothing. genregrid's epoch is a real run by `genregrid.training.run.train`: validation with metrics, best
+checkpoint, W&B offline. Rounds alternate between the peers, and the figures are medians, as machines are noisy. Keras
+is measured where it is installed (`pip install keras` with a backend such as tensorflow-cpu); it is no dependency of
+genregrid.
 
 The last lines are the figures: ``name: value``.
 """
@@ -148,8 +149,8 @@ def _hand_written(epochs: int) -> list[float]:
 
 def _genregrid(csv: Path, folder: Path, epochs: int) -> list[float]:
     """Seconds of each epoch of a real run: from the start of one training epoch to the start of the next."""
-    from genregrid import run
     from genregrid.models.base import GenreClassifier
+    from genregrid.training import run
 
     starts: list[float] = []
     # a hook put on from outside, so that the timed run is the shipped code and nothing besides

@@ -23,9 +23,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from tools.estimate_twin import Ints, load, track_of
 
-from genregrid.data.synthetic import draw_twin
-from genregrid.data.synthetic_estimate import Ints, load, track_of
+from genregrid.twin.draw import draw_twin
 
 SLOW = ("logistic", "SVM RBF, C 10", "ExtraTrees 100")
 

@@ -17,7 +17,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from genregrid.config import register_schemas
-from genregrid.run import train
+from genregrid.training.run import train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SEED = 100

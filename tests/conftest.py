@@ -6,16 +6,21 @@ Corpora are drawn, never committed. Tests of real files ask for the fixture `rea
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import settings
+from omegaconf import DictConfig
 
+from genregrid.config import register_schemas
 from genregrid.data.table import FEATURE_NAMES, SAMPLE_RATE_HZ, FeatureTable, table_from_frame
+from genregrid.errors import UserError
 
 # One seed, so that a red run is about the change that it tests; `--hypothesis-profile=search` looks further.
 settings.register_profile("genregrid", deadline=None, database=None, derandomize=True, max_examples=40)
@@ -113,6 +118,40 @@ def real_file(real_data: Path) -> Callable[[str], Path]:
 def project_root() -> Path:
     """The folder that holds conf/, src/ and tests/."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def composed(project_root: Path) -> Callable[..., DictConfig]:
+    """`composed("model=mlp", "slice=3")` is conf/train.yaml with these overrides; `config="evaluate"` the other one."""
+    register_schemas()
+
+    def make(*overrides: str, config: str = "train") -> DictConfig:
+        with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
+            return compose(config, list(overrides))
+
+    return make
+
+
+@pytest.fixture
+def user_error() -> Callable[..., AbstractContextManager[None]]:
+    """`with user_error("split.fold", 9): ...` expects a `UserError` about this key, and this value if one is given.
+
+    `problem` and `hint` are parts of those fields; only tests that are about them give them.
+    """
+
+    @contextmanager
+    def expected(
+        key: object = None, value: object = ..., *, problem: str = "", hint: str | None = None
+    ) -> Iterator[None]:
+        with pytest.raises(UserError) as caught:
+            yield
+        error = caught.value
+        assert error.key == (None if key is None else str(key)), str(error)
+        assert value is ... or error.value == value, str(error)
+        assert problem in error.problem, str(error)
+        assert hint is None or hint in (error.hint or ""), str(error)
+
+    return expected
 
 
 def draw_frame(

@@ -13,8 +13,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from genregrid.config import register_schemas
-from genregrid.report.result import Result
-from genregrid.run import train
+from genregrid.record.result import Result
+from genregrid.training.run import train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 Fit = Callable[..., Result]

@@ -20,9 +20,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.errors import UserError
-from genregrid.job import compose_job, folder_of, run_quietly, told_lost, without_hydra
-from genregrid.multirun import cell_of
-from genregrid.pool import Pool, num_cores
+from genregrid.grid.job import compose_job, folder_of, run_quietly, told_lost, without_hydra
+from genregrid.grid.progress import cell_of
+from genregrid.parallel.pool import Pool, num_cores
 
 Job = tuple[int, list[str]]
 
@@ -131,9 +131,9 @@ def _run_together(shared: _Shared, share: list[Job]) -> list[JobReturn]:
     task: Any = getattr(sys.modules[module], name)
     for _ in range(depth):
         task = task.__wrapped__
-    from genregrid.build import share_tables  # torch takes seconds to import
-    from genregrid.fitting import STACK_CHECKPOINT
-    from genregrid.run import train_together
+    from genregrid.training.build import share_tables  # torch takes seconds to import
+    from genregrid.training.fit import STACK_CHECKPOINT
+    from genregrid.training.run import train_together
 
     share_tables(_corpus_folder(shared.config))
     configs = [compose_job(shared.context, shared.config, *job) for job in share]

@@ -17,8 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from genregrid.cluster import Died, connected, each_done
-from genregrid.job import compose_job, run_quietly, told_lost
+from genregrid.grid.job import compose_job, run_quietly, told_lost
+from genregrid.parallel.ray_cluster import Died, connected, each_done
 
 
 @dataclass

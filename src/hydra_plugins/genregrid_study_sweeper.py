@@ -15,7 +15,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.multirun import Progress, forget_failures
+from genregrid.grid.progress import Progress, forget_failures
 
 
 @dataclass

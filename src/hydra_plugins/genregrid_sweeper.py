@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
-from genregrid.multirun import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
+from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
 
 
 @dataclass

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from omegaconf import OmegaConf
 
 from genregrid.config import DatasetConfig
 from genregrid.data import corpus as corpus_module
-from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.corpus import Corpus
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
+from genregrid.features.recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES
 
+load_corpus = partial(corpus_module.load_corpus, columns_of=columns_of)
 Writer = Callable[..., Path]
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "conf" / "dataset").glob("*.yaml"))
@@ -53,14 +56,17 @@ def test_dataset_configs_are_found() -> None:
 @each_config
 def test_config_keys_are_arguments_of_load_corpus(config: Path) -> None:
     keys = set(OmegaConf.to_container(OmegaConf.load(config), resolve=False) or {})
-    assert keys <= set(inspect.signature(load_corpus).parameters) - {"slice_seconds"} | NO_ARGUMENTS
+    assert (
+        keys
+        <= set(inspect.signature(corpus_module.load_corpus).parameters) - {"slice_seconds", "columns_of"} | NO_ARGUMENTS
+    )
     assert {"name", "label", "recipe"} <= keys
 
 
 def test_schema_has_the_arguments_of_load_corpus_and_their_defaults() -> None:
     fields = {field.name: field for field in dataclasses.fields(DatasetConfig)}
-    parameters = inspect.signature(load_corpus).parameters
-    assert set(fields) == set(parameters) - {"slice_seconds"} | NO_ARGUMENTS
+    parameters = inspect.signature(corpus_module.load_corpus).parameters
+    assert set(fields) == set(parameters) - {"slice_seconds", "columns_of"} | NO_ARGUMENTS
     for name, parameter in parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             field = fields[name]

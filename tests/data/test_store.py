@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ import pytest
 
 from genregrid.data import corpus as corpus_module
 from genregrid.data import store
-from genregrid.data.corpus import Corpus, load_corpus
+from genregrid.data.corpus import Corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.slice_rows import Allocate
 from genregrid.data.split import split_table
 from genregrid.data.store import stored
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
+from genregrid.features.recipe import columns_of
 
+load_corpus = partial(corpus_module.load_corpus, columns_of=columns_of)
 Tables = Callable[..., FeatureTable]
 Frames = Callable[..., pd.DataFrame]
 Writer = Callable[..., Path]

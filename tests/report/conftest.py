@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from genregrid.report.result import said_columns
+from genregrid.record.result import said_columns
 
 GENRES = ["blues", "jazz", "rock"]
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from genregrid.published.reference import read_reference
 from genregrid.report.ambiguity import agreement, agreement_table, confusion, extremes_table, named_table
+from genregrid.report.cell import Cell, read_grid
 from genregrid.report.doubt import doubts_of
-from genregrid.report.grid import Cell, read_grid
-from genregrid.report.reference import read_reference
 
 
 def rewritten(folder: Path, verdicts: dict[str, str]) -> None:

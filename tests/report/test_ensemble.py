@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from genregrid.errors import UserError
+from genregrid.report.cell import read_grid
 from genregrid.report.ensemble import ensemble
-from genregrid.report.grid import read_grid
 
 Make = Callable[..., Path]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from genregrid.metrics.comparison import corrected_t_test
-from genregrid.report.grid import Cell, read_grid
+from genregrid.report.cell import Cell, read_grid
 from genregrid.report.leaderboard import comparison, honest_cells, leaderboard, paired
 
 

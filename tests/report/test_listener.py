@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from genregrid.errors import UserError
-from genregrid.report.grid import Cell, read_grid
+from genregrid.report.cell import Cell, read_grid
 from genregrid.report.listener import listening_items, people_table, read_answers
 from genregrid.report.recording import Recordings, recording_urls
 from genregrid.report.writer import write_report

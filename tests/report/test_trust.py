@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from genregrid.metrics.calibration import fit_temperature
-from genregrid.report.grid import Cell, genre_numbers, log_probs_of, read_grid
+from genregrid.published.reference import read_reference
+from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid
 from genregrid.report.paper import certainty_table, correlation_table, table1
-from genregrid.report.reference import read_reference
 from genregrid.report.trust import calibration_table, conformal_table, tempered
 
 GENRES = ["blues", "classical", "country", "disco", "hiphop"]

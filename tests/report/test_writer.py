@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from genregrid.errors import UserError
-from genregrid.report.exhibit import Figure, Table
+from genregrid.exhibit.table import Figure, Table
 from genregrid.report.writer import Report, write_report
 
 MLP = {"model": "mlp", "window": 1, "skill": 1.0}

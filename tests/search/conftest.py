@@ -9,29 +9,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from genregrid.config import register_schemas
 from genregrid.errors import UserError
 from genregrid.search.study import load_study
 from genregrid.search.sweep import sweep
-from genregrid.validation import score_trial
+from genregrid.search.trial import score_trial
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GENRES = ("blues", "classical", "metal")
 QUICK = ("trainer.max_epochs=2", "trainer.accelerator=cpu", "split.folds=3", "split.val_folds=3", "search.num_folds=2")
-
-
-@pytest.fixture
-def composed() -> Callable[..., DictConfig]:
-    """`composed(*overrides)` is conf/train.yaml."""
-
-    def make(*overrides: str) -> DictConfig:
-        register_schemas()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", list(overrides))
-
-    return make
 
 
 @pytest.fixture(scope="session")

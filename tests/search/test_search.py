@@ -18,9 +18,9 @@ from optuna.trial import TrialState, create_trial
 
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
-from genregrid.run import train
 from genregrid.search.study import StepMedian, load_study
-from genregrid.validation import score_trial
+from genregrid.search.trial import score_trial
+from genregrid.training.run import train
 
 Search = Callable[..., Any]
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
@@ -13,10 +13,9 @@ from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.slice_rows import Allocate
 from genregrid.data.store import files_key, stored
-from genregrid.data.synthetic import draw_twin
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
-from genregrid.features.recipe import DescriptorSet, recipe_named
+from genregrid.twin.draw import draw_twin
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ def load_corpus(
     *,
     name: str,
     slice_seconds: float,
+    columns_of: Callable[[str], Sequence[str] | None] = lambda _: None,
     recipe: str = UNKNOWN_RECIPE,
     root: str = ".",
     path: str | None = None,
@@ -62,6 +62,8 @@ def load_corpus(
     Args:
         name: of the corpus, for messages.
         slice_seconds: wanted slice length in seconds.
+        columns_of: names of the descriptors of a recipe, in the order of its CSVs; ``None`` for a recipe that is not
+            known here, which has Kaggle's.
         recipe: name of the recipe of the descriptors; "unknown" takes it from the note beside a CSV, if there is one.
         root: folder that relative paths start from.
         path: one feature CSV in place of `tables`, relative to the working directory.
@@ -104,11 +106,10 @@ def load_corpus(
         chosen = _choose_tables(files, names, slice_seconds, table_slice_seconds)
         notes = {path: read_note(path) for path in chosen}
         recipe = _agreed_recipe(recipe, notes)
-        known = recipe_named(recipe)
         arguments: dict[str, Any] = {
             "genres": genres and list(genres),
             "slice_seconds": table_slice_seconds or next((note.slice_seconds for note in notes.values() if note), None),
-            "feature_names": known.feature_names if known else FEATURE_NAMES,
+            "feature_names": columns_of(recipe) or FEATURE_NAMES,
         }
         key = files_key(chosen) | {"arguments": arguments}
         table = stored(cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
@@ -164,8 +165,6 @@ class _Files:
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
     """The recipe that the dataset and the notes beside its tables name."""
-    if recipe in get_args(DescriptorSet):
-        raise UserError(f"dataset.recipe={recipe}: a recipe's name has its padding too, such as {recipe}-reflect.")
     unnoted = [path for path, note in notes.items() if note is None]
     if recipe == UNKNOWN_RECIPE and unnoted and len(unnoted) < len(notes):
         raise UserError(f"{unnoted[0]} has no note of its recipe, and other tables have: set dataset.recipe.")

@@ -18,7 +18,7 @@ try:
     from genregrid.features.folder import Found, find_tracks
     from genregrid.features.recipe import MIN_SLICE_SECONDS, DescriptorSet, Recipe
     from genregrid.features.spectrum import Padding
-    from genregrid.pool import num_cores
+    from genregrid.parallel.pool import num_cores
 except ModuleNotFoundError as error:
     print(f'{error.name} is not installed: set up once with `pip install -e ".[audio]"`.', file=sys.stderr)
     sys.exit(2)

@@ -5,11 +5,11 @@ from functools import cache
 
 from threadpoolctl import threadpool_limits
 
-from genregrid.cluster import Died, connected, each_done
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_file, ended_its_process, keep_freed_memory
+from genregrid.parallel.ray_cluster import Died, connected, each_done
 
 
 def describe_on_cluster(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.errors import UserError
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors
@@ -107,3 +108,15 @@ def recipe_named(name: str) -> Recipe | None:
     """The recipe of that name; ``None`` for names of other people's extractions."""
     known = {Recipe(d, p).name: Recipe(d, p) for d in get_args(DescriptorSet) for p in get_args(Padding)}
     return known.get(name)
+
+
+def columns_of(name: str) -> tuple[str, ...] | None:
+    """Names of the descriptors of a recipe, in the order of its CSVs; ``None`` for other people's extractions.
+
+    Raises:
+        UserError: the name lacks its padding.
+    """
+    if name in get_args(DescriptorSet):
+        raise UserError(f"dataset.recipe={name}: a recipe's name has its padding too, such as {name}-reflect.")
+    recipe = recipe_named(name)
+    return recipe.feature_names if recipe else None

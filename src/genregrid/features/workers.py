@@ -12,7 +12,7 @@ from genregrid.features.audio import AudioError, read_audio
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, file_state, seconds_key
 from genregrid.features.recipe import Recipe
-from genregrid.pool import Pool
+from genregrid.parallel.pool import Pool
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.exhibit.figure import genre_tree, timeline
+from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
+from genregrid.published.reference import Reference
+from genregrid.report.cell import Cell
 from genregrid.report.doubt import doubts_of
-from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
-from genregrid.report.figure import genre_tree, timeline
-from genregrid.report.grid import Cell
 from genregrid.report.leaderboard import PLACE, best_cells, honest_cells, place
 from genregrid.report.recording import Recordings
-from genregrid.report.reference import Reference
 
 #: Confusion matrices and timelines are shown of so many cells, the best of each corpus and protocol first.
 _MOST_CELLS = 12

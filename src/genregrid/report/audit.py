@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from genregrid.exhibit.figure import accuracies, protocols
+from genregrid.exhibit.table import Column, Exhibit, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
-from genregrid.report.exhibit import Column, Exhibit, Section, Table
-from genregrid.report.figure import accuracies, protocols
-from genregrid.report.grid import Cell
-from genregrid.report.leaderboard import datasets, paired
-from genregrid.report.reference import Reference, caveat
+from genregrid.published.reference import Reference
+from genregrid.report.cell import Cell
+from genregrid.report.leaderboard import caveat, datasets, paired
 
 #: From what leaks most to what asks most.
 _ORDER = ("row", "mixed", "misaligned", "track", "artist", "filtered")

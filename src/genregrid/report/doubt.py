@@ -12,9 +12,8 @@ import pandas as pd
 
 from genregrid.data.catalogue import read_lists
 from genregrid.errors import UserError
-from genregrid.report.grid import Cell
-
-_NAMED = Path(__file__).parent / "reference" / "doubts.csv"
+from genregrid.published.reference import DOUBTS_FILE
+from genregrid.report.cell import Cell
 
 
 def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
@@ -52,6 +51,6 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, str]]:
 
 
 def _named(cell: Cell) -> Iterator[tuple[str, str]]:
-    named = pd.read_csv(_NAMED)
+    named = pd.read_csv(DOUBTS_FILE)
     own = named[named["corpus"] == cell.corpus]
     yield from ((track, doubt) for track, doubt in zip(own["track"], own["doubt"], strict=True) if track in cell.tracks)

@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from scipy.special import logsumexp
 
 from genregrid.errors import UserError
+from genregrid.exhibit.table import Column, Table
 from genregrid.metrics.calibration import fit_temperature, rescale
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.soft_vote import mixture_weights
-from genregrid.report.exhibit import Column, Table
-from genregrid.report.facts import origin
-from genregrid.report.grid import Cell, genre_numbers, log_probs_of, read_grid, read_run_csv
-from genregrid.report.result import Result, said_columns
+from genregrid.record.facts import origin
+from genregrid.record.result import Result, said_columns
+from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid, read_run_csv
 
 #: Validation rows, imagined, that favour no member.
 _PRIOR_ROWS = 20.0

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.exhibit.table import Column, Table, written
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
-from genregrid.report.exhibit import Column, Table, written
-from genregrid.report.grid import Cell, among_three
+from genregrid.published.reference import Reference
+from genregrid.report.cell import Cell, among_three
 
 #: Two models differ where chance would give a difference as large in fewer than one of twenty cases.
 _SIGNIFICANT = 0.05
@@ -224,3 +225,13 @@ def comparison_matrix(table: Table) -> list[Table]:
         name = f"comparison_matrix_{number}" if number else "comparison_matrix"
         matrices.append(Table(name, title, frame.rename_axis("model").reset_index(), columns, note))
     return matrices
+
+
+def caveat(cells: Sequence[Cell], reference: Reference | None) -> str:
+    """What to say beside published figures that stand by cells of another corpus, or by leaking ones."""
+    if reference is None or all(cell.corpus == reference.corpus and not cell.leaks for cell in cells):
+        return ""
+    return (
+        f"The {reference.name}'s figures are of {reference.corpus}, whatever corpus and protocol stand beside them; "
+        "how its tracks were divided is not told."
+    )

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from genregrid.errors import UserError
+from genregrid.exhibit.table import Column, Section, Table
 from genregrid.metrics.comparison import mcnemar
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.report.ambiguity import counts_table
-from genregrid.report.exhibit import Column, Section, Table
-from genregrid.report.grid import Cell
+from genregrid.report.cell import Cell
 from genregrid.report.recording import Recordings
 
 _MOST_PER_GENRE = 10

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from genregrid.exhibit.figure import certainty_against_recall, learning_curves
+from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
-from genregrid.report.exhibit import Column, Exhibit, Figure, Section, Table
-from genregrid.report.figure import certainty_against_recall, learning_curves
-from genregrid.report.grid import Cell, among_three
-from genregrid.report.leaderboard import PLACE, groups, honest_cells, one_hot, place
-from genregrid.report.reference import Reference, caveat
+from genregrid.published.reference import Reference
+from genregrid.report.cell import Cell, among_three
+from genregrid.report.leaderboard import PLACE, caveat, groups, honest_cells, one_hot, place
 
 #: Models side by side in one table; more are no longer read.
 MOST_COLUMNS = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from genregrid.errors import UserError
-from genregrid.report.grid import Cell
+from genregrid.report.cell import Cell
 
 #: URLs of recordings by corpus (`Cell.dataset`) and track name: two corpora may call their tracks alike.
 Recordings = Mapping[str, Mapping[str, str]]

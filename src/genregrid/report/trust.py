@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.exhibit import figure
+from genregrid.exhibit.table import Column, Exhibit, Section, Table
 from genregrid.metrics.calibration import (
     brier,
     calibrated_ece,
@@ -19,9 +21,7 @@ from genregrid.metrics.calibration import (
 from genregrid.metrics.conformal import conformal_sets
 from genregrid.metrics.interval import Statistic
 from genregrid.metrics.selective import accuracy_at_coverage, augrc, auroc, confidences, risk_coverage
-from genregrid.report import figure
-from genregrid.report.exhibit import Column, Exhibit, Section, Table
-from genregrid.report.grid import Cell, genre_numbers, log_probs_of
+from genregrid.report.cell import Cell, genre_numbers, log_probs_of
 from genregrid.report.leaderboard import PLACE, best_cells, place
 
 _COVERAGES = (0.5, 0.8, 0.9)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from genregrid.exhibit.page import render_page
+from genregrid.exhibit.table import Column, Exhibit, Section, Table
+from genregrid.published.reference import read_reference
 from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
-from genregrid.report.exhibit import Column, Exhibit, Section, Table
-from genregrid.report.grid import Cell, read_grid
+from genregrid.report.cell import Cell, read_grid
 from genregrid.report.leaderboard import comparison, comparison_matrix, leaderboard
 from genregrid.report.listener import listener_section, listening_genres, listening_items, people_table, read_answers
-from genregrid.report.page import render_page
 from genregrid.report.paper import paper_section
 from genregrid.report.recording import recording_urls
-from genregrid.report.reference import read_reference
 from genregrid.report.trust import trust_section
 
 

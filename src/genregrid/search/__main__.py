@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).study
     try:
         require_optuna()
-        from genregrid.report.study import write_study_report
+        from genregrid.search.report import write_study_report
 
         print(write_study_report(folder))
     except UserError as error:

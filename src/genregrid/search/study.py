@@ -18,8 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from genregrid.errors import UserError
+from genregrid.search.score import SCORES, mean_scores
 from genregrid.search.space import Space, described, to_overrides
-from genregrid.validation import SCORES, mean_scores
 
 if sys.platform != "win32":
     import fcntl

@@ -15,13 +15,13 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.errors import UserError
-from genregrid.job import without_hydra
+from genregrid.grid.job import without_hydra
 from genregrid.models.network import Network
-from genregrid.report.study import write_study_report
-from genregrid.run import announce
+from genregrid.search.report import write_study_report
 from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
 from genregrid.search.study import Launch, Search
-from genregrid.validation import inner_fold, num_inner_folds, search_settings
+from genregrid.search.trial import inner_fold, num_inner_folds, search_settings
+from genregrid.training.run import announce
 
 _FAMILIES = ("network", "estimator")
 Compose = Callable[[list[str]], DictConfig]

@@ -1,0 +1,313 @@
+"""What drawings share: style, places, keys, and how they become SVG that takes the page's text colour and font.
+
+What is drawn in `INK` becomes ``currentColor`` and text stays text, so that one drawing serves light and dark pages.
+Colour never stands alone: models differ in marker and dash too. Lengths are in CSS pixels.
+"""
+
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+from xml.sax.saxutils import escape
+
+import matplotlib
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from genregrid.exhibit.table import Figure
+
+INK = "#010203"  # a colour that no data have
+# Okabe and Ito's palette without yellow and black, its blue lighter and its orange darker, so that each stands out from
+# white and from black; vermilion is kept for what leaks
+COLOURS = ("#1a80bd", "#d98f00", "#009e73", "#cc79a7", "#56b4e9", "#8a8a8a")
+LEAK = "#d55e00"
+DASHED = (0, (4, 2))
+_DASHES: tuple[Any, ...] = ("-", DASHED, (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+_MARKERS = "os^DvPXp"
+WIDTH = 720.0
+SIZE = 12.0  # of text
+LETTER = 6.6  # width of an average letter; the page's font is not known here
+_LEFT, _BOTTOM = 58.0, 44.0  # room for tick labels and a title
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a dollar sign in a name is no formula
+    "font.size": SIZE,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": SIZE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "figure.dpi": 72,  # a point is a pixel
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 6,
+    "hatch.linewidth": 0.8,
+}
+styled = matplotlib.rc_context(cast(Any, _STYLE))
+
+
+def plot(
+    height: float, *, top: float = 10, left: float = _LEFT, right: float = 12, width: float = WIDTH
+) -> tuple[Drawing, Axes]:
+    """A drawing with one pair of axes.
+
+    Args:
+        height: of the axes.
+        top: room above them.
+        left: room to their left.
+        right: room to their right.
+        width: of the drawing.
+    """
+    drawing = Drawing(figsize=(width / 72, (top + height + _BOTTOM) / 72), frameon=False)
+    return drawing, _axes(drawing, left, _BOTTOM, width - left - right, height)
+
+
+def panels(
+    titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20, most: int = 4
+) -> tuple[Drawing, list[Axes]]:
+    """A drawing with a panel per title, in rows, on one y axis.
+
+    Args:
+        titles: of the panels, at least one.
+        x: title of the x axes.
+        y: title of the y axis.
+        top: room above the panels.
+        below: room for tick labels below each panel.
+        most: panels in a row.
+    """
+    columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
+    rows, gap = -(-len(titles) // columns), 16.0
+    width = (WIDTH - _LEFT - 12 - gap * (columns - 1)) / columns
+    wrapped = [textwrap.wrap(title, int(width / LETTER), break_on_hyphens=False) for title in titles]
+    head = 8 + 16.0 * max(map(len, wrapped))
+    height = min(0.85 * width, 260)
+    drawing = Drawing(figsize=(WIDTH / 72, (top + rows * (head + height + below) - 20 + _BOTTOM) / 72), frameon=False)
+    grid: list[Axes] = []
+    for number, lines in enumerate(wrapped):
+        row, column = divmod(number, columns)
+        bottom = _BOTTOM + below - 20 + (rows - 1 - row) * (head + height + below)
+        share = {"sharey": grid[0]} if grid else {}
+        axes = _axes(drawing, _LEFT + column * (width + gap), bottom, width, height, **share)
+        axes.set_title("\n".join(lines))
+        axes.set(xlabel=x if number + columns >= len(titles) else "", ylabel="" if column else y)
+        axes.tick_params(labelleft=not column)
+        grid.append(axes)
+    return drawing, grid
+
+
+def _axes(drawing: Drawing, left: float, bottom: float, width: float, height: float, **given: Any) -> Axes:
+    across, up = drawing.get_size_inches() * 72
+    axes = drawing.add_axes((left / across, bottom / up, width / across, height / up), **given)
+    axes.patch.set_visible(False)
+    return axes
+
+
+def in_percent(*axes: Axis) -> None:
+    """Write fractions in per cent, at ticks that are few."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and dash of the model of that number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+    }
+
+
+def looks(labels: Sequence[str]) -> list[Line2D]:
+    """Keys of models in the order of their numbers."""
+    return [Line2D([], [], label=label, **look(number)) for number, label in enumerate(labels)]
+
+
+def _key_columns(labels: Sequence[str]) -> int:
+    return max(1, int((WIDTH - _LEFT) / (60 + LETTER * max(map(len, labels)))))
+
+
+def key_height(labels: Sequence[str]) -> float:
+    """Room that the keys of these labels take above a plot."""
+    return 17.0 * -(-len(labels) // _key_columns(labels)) + 10
+
+
+def draw_key(drawing: Drawing, keys: Sequence[Line2D]) -> None:
+    """Set keys above a plot."""
+    labels = [str(key.get_label()) for key in keys]
+    up = 1 - 4 / (72 * drawing.get_figheight())
+    corner = (_LEFT / (72 * drawing.get_figwidth()), up)
+    drawing.legend(handles=keys, loc="upper left", bbox_to_anchor=corner, ncols=_key_columns(labels))
+
+
+def hatch(area: Patch) -> None:
+    """Mark an area as one that leaks."""
+    area.set(facecolor="none", edgecolor=LEAK, linewidth=0, alpha=0.55, hatch="//", zorder=0)
+
+
+def stack(
+    axes: Axes, edges: ArrayLike, probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
+) -> None:
+    """Draw the probability of each genre along a recording as areas on top of each other.
+
+    Args:
+        axes: to draw on.
+        edges: (slice + 1,) seconds where slices start, and where the last one stops.
+        probs: (slice, genre), rows sum to 1.
+        genres: names in the order of the genre axis, which also fixes their colours.
+        order: numbers of genres from bottom to top.
+    """
+    colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
+    levels = np.concatenate([np.zeros((len(probs), 1)), probs[:, order].cumsum(axis=1)], axis=1)
+    for place, number in enumerate(order):
+        colour, low, high = colours(number % colours.N), levels[:, place], levels[:, place + 1]
+        axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=genres[number])
+    axes.set(xlim=(np.min(edges), np.max(edges)), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+
+
+def name_areas(
+    axes: Axes, edges: NDArray[np.float64], probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
+) -> None:
+    """Write each genre's name where its area has most room, if it has enough; arguments as in `stack`."""
+    box = axes.get_window_extent()
+    levels = np.concatenate([np.zeros((len(probs), 1)), probs[:, order].cumsum(axis=1)], axis=1)
+    for place, number in enumerate(order):
+        seconds = LETTER * len(genres[number]) * (edges[-1] - edges[0]) / box.width
+        span = int(np.ceil(seconds / np.diff(edges).min()))
+        if span > len(probs):
+            continue
+        low = sliding_window_view(levels[:, place], span).max(axis=1)
+        high = sliding_window_view(levels[:, place + 1], span).min(axis=1)
+        best = int(np.argmax(high - low))
+        if (high - low)[best] * box.height > 16:
+            middle = (edges[best] + edges[best + span]) / 2
+            axes.text(middle, (low + high)[best] / 2, genres[number], ha="center", va="center", color="#111111")
+
+
+def thinned(num: int, most: int) -> NDArray[np.int64]:
+    """Which of a line's points are drawn: at most so many, evenly, the first and the last among them.
+
+    >>> thinned(9, 5).tolist(), thinned(2, 5).tolist()
+    ([0, 2, 4, 6, 8], [0, 1])
+    """
+    return np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(np.int64))
+
+
+_AROUND = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)])
+_ALIGNED: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
+
+
+def write_beside(axes: Axes, points: NDArray[np.float64], labels: Sequence[str]) -> None:
+    """Write each label beside its point and, where there is room, on no other point or label.
+
+    Args:
+        axes: where all points are drawn already.
+        points: (point, 2) in the units of the axes. The first ones have labels; the others are only kept clear.
+        labels: as many as there are, or fewer.
+    """
+    axes.autoscale_view()
+    within = axes.bbox.get_points()
+    places = axes.transData.transform(points)
+    taken = [np.stack([place - 5, place + 5]) for place in places]
+    for place, label in zip(places, labels, strict=False):
+        half = np.array([LETTER * len(label) / 2, SIZE / 2])
+        steps = [(step, gap) for gap in (7, 11, 16, 26) for step in _AROUND]
+        middles = [place + step * (half + gap) for step, gap in steps]
+        boxes = [np.stack([middle - half, middle + half]) for middle in middles]
+        shared = np.array([sum(overlap(box, other) for other in taken) - overlap(box, within) for box in boxes])
+        best = int(shared.round(3).argmin())  # the nearest of equals
+        taken.append(boxes[best])
+        side = int(steps[best][0][0])  # text is set from the side of its point, as its width is not known here
+        x, y = middles[best] - (side * half[0], 0)
+        axes.text(x, y, label, transform=None, ha=_ALIGNED[side], va="center")
+
+
+def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The area that two boxes share, each (2, 2): lower left and upper right corner.
+
+    >>> overlap(np.array([[0, 0], [2, 2]]), np.array([[1, 1], [5, 3]]))
+    1.0
+    """
+    sides = np.minimum(one[1], other[1]) - np.maximum(one[0], other[0])
+    return float(sides.clip(0).prod())
+
+
+def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "") -> Figure:
+    """A drawing as a figure of a report."""
+    sheet = io.StringIO()
+    # the name is in the salt, as ids must differ between the figures of a page
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font may well have it
+        drawing.savefig(sheet, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    width, height = drawing.get_size_inches() * 72
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="100%" '
+        f'style="max-width:{width:.0f}px;height:auto;font-size:{SIZE:g}px" fill="currentColor" '
+        f'stroke-linejoin="round" role="img" aria-label="{escape(alt, {chr(34): "&quot;"})}">'
+        "<style>svg:root{font-family:sans-serif}</style>"  # holds where the drawing is a file of its own
+    )
+    return Figure(name, title, opening + _slim(sheet.getvalue()), alt, note)
+
+
+def _slim(svg: str) -> str:
+    """What an SVG file of matplotlib draws, in a third of its bytes; ends with the closing tag of its root.
+
+    >>> _slim('<svg><defs> <style>*{}</style> </defs> <g id="a_1"><text x="123.456" id="b">0.725</text></g></svg>')
+    '<text x="123.5" id="b">0.725</text></svg>'
+    """
+    svg = re.sub(r"^.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # its style would reach the whole page
+    svg = re.sub(r">\s+<", "><", svg.strip())
+    kept: list[bool] = []  # of each open group: whether it says anything
+
+    def slim(match: re.Match[str]) -> str:
+        tag = match[0]
+        if re.match(r"<g\b.*/>", tag):
+            return ""
+        if tag.startswith("<g"):
+            tag = re.sub(r' id="[^"]*"', "", tag)
+            kept.append(tag != "<g>")
+            return tag if kept[-1] else ""
+        if tag == "</g>":
+            return tag if kept.pop() else ""
+        return _slim_tag(tag)
+
+    return re.sub(r"<[^>]+>", slim, svg)
+
+
+def _slim_tag(tag: str) -> str:
+    tag = re.sub(r"\s+", " ", tag).replace("xlink:href", "href").replace(INK, "currentColor")
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    tag = re.sub(rf"(font-family: [^;\"]*|font-size: {SIZE:g}px|text-anchor: start)(; )?", "", tag)
+    if tag.startswith("<text"):
+        tag = re.sub(r"(; )?fill: currentColor", "", tag)  # the root says so
+    if tag.startswith("<use"):
+        tag = re.sub(r"fill: currentColor; stroke: currentColor[^\"]*", "", tag)  # a tick, and its path says so
+    tag = re.sub(r"-?\d+\.\d\d+", lambda number: _rounded(float(number[0])), tag)
+    return re.sub(r" ?\b([MLCQz])\b ?|([:;]) | style=\"\"", r"\1\2", tag)
+
+
+def _rounded(value: float) -> str:
+    """A coordinate to a tenth of a pixel; what is small, as an opacity or a marker's outline, to a hundredth."""
+    return f"{value:.{1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(".")

@@ -1,0 +1,1 @@
+"""Recordings scored with a trained model."""

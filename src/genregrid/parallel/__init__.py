@@ -1,0 +1,1 @@
+"""Tasks on many cores and on many machines."""

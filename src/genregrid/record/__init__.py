@@ -1,0 +1,1 @@
+"""One run as data: what was run, its result and its folder."""

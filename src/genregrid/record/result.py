@@ -1,0 +1,245 @@
+"""The result of a run, as the files of its folder.
+
+A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what was run, on what, by which versions),
+``per_genre.csv``, ``predictions.csv``, ``timeline.csv``, ``confusion.csv``, ``confusion_slice.csv`` and ``split.csv``,
+and where a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.split import PARTS
+from genregrid.data.table import FeatureTable
+from genregrid.metrics.interval import cluster_interval
+from genregrid.metrics.score import confusion_matrix
+from genregrid.models.base import GenreClassifier, voted
+
+_PER_GENRE = ("precision", "recall", "f1", "certainty")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one run and where they come from.
+
+    Attributes:
+        facts: the content of run.json.
+        scores: every score by name.
+        predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
+            (``p_<genre>``), and the second and third genre.
+        validation: the same of validation tracks, on which temperatures and conformal thresholds are fitted; empty
+            where nothing was trained.
+        timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and what the model
+            says once it has heard that slice, in the columns of `predictions`; empty for an ensemble.
+        confusion: counts of test tracks, true genre by predicted genre.
+        window_confusion: the same of test windows; ``None`` for an ensemble, whose members may hear different ones.
+        split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
+        group: (test track,) int64, the group of each row of `predictions`.
+        curves: one row per epoch; empty where nothing was trained.
+        notes: what was left out, merged or ignored, one sentence each.
+    """
+
+    facts: dict[str, Any]
+    scores: dict[str, float]
+    predictions: pd.DataFrame
+    validation: pd.DataFrame
+    timeline: pd.DataFrame
+    confusion: pd.DataFrame
+    window_confusion: pd.DataFrame | None
+    split: pd.DataFrame
+    group: NDArray[np.int64]
+    curves: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def genres(self) -> list[str]:
+        """Genre names in the order of the logits."""
+        return list(self.confusion.index)
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the track accuracy, from a bootstrap over groups of tracks."""
+        return cluster_interval(self.predictions["genre"] == self.predictions["predicted"], self.group)
+
+    @property
+    def title(self) -> str:
+        """What was run, in words that say where it leaks or is synthetic."""
+        facts = self.facts
+        trained_on = f", trained on {facts['trained_on']}" if "trained_on" in facts else ""
+        return (
+            f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, "
+            f"split {facts['split_label']}, fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}{trained_on}"
+        )
+
+    def per_genre(self, level: str = "test") -> pd.DataFrame:
+        """Precision, recall, F1 and certainty of each genre, at the level ``test`` (tracks) or ``test_slice``."""
+        columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
+        confusion = self.confusion if level == "test" or self.window_confusion is None else self.window_confusion
+        return pd.DataFrame({"genre": self.genres, "num": confusion.sum(axis=1).to_numpy(), **columns})
+
+    def write(self, folder: Path) -> None:
+        """Write all files into a folder that exists."""
+        # NaN is no JSON: the certainty of a genre without test tracks is null
+        metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
+        _write_json(folder / "metrics.json", metrics)
+        levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
+        per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
+        per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
+        per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
+        self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
+        if len(self.timeline):
+            self.timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+        if len(self.validation):
+            self.validation.to_csv(folder / "predictions_val.csv", index=False, float_format="%.6g")
+        self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
+        if self.window_confusion is not None:
+            self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
+        self.split.to_csv(folder / "split.csv", index=False)
+        if len(self.curves):
+            self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
+        low, high = self.interval
+        told: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
+        if len(self.validation):
+            right = self.validation["genre"] == self.validation["predicted"]
+            told["val_accuracy"] = round(float(right.mean()), 6)
+        _write_json(folder / "run.json", self.facts | told)  # last: it marks a finished run
+
+    def summary(self) -> str:
+        """One readable table: headline figures with their interval, then a line per genre."""
+        low, high = self.interval
+        scores = self.scores
+        table = self.per_genre()
+        for name in ("precision", "recall", "f1"):
+            table[name] = (100 * table[name]).map("{:.1f}".format)
+        table["certainty"] = table["certainty"].map("{:.2f}".format)
+        return "\n".join(
+            [
+                "",
+                self.title,
+                f"accuracy {100 * scores['test/accuracy']:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
+                f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
+                f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
+                f"by slice {100 * scores['test_slice/accuracy']:.1f} %",
+                "",
+                table.rename(columns={"num": "tracks"}).to_string(index=False),
+                "precision, recall, F1 in %; certainty in decades, by true genre",
+            ]
+        )
+
+
+@runtime_checkable
+class ResultLogger(Protocol):
+    """A logger of epochs that also shows the result of a run and must be closed after it."""
+
+    def log_result(self, result: Result) -> None:
+        """Log tables, charts and summary values of a result."""
+
+    def close(self, *, failed: bool) -> None:
+        """End the logger's run."""
+
+
+def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str, Any], notes: list[str]) -> Result:
+    """The result of a tested model.
+
+    Args:
+        model: with `scored` set, and with `curves` where it was trained.
+        datamodule: the table and split that it was tested on.
+        facts: the content of run.json.
+        notes: what was left out, merged or ignored.
+    """
+    table, split, scored = datamodule.table, datamodule.split, model.scored
+    if scored is None:
+        raise RuntimeError("the model has scored no test tracks")
+    genres = list(table.genres)
+    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
+    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
+    names = np.array(table.tracks, dtype=object)[pairs["track"]]
+    return Result(
+        facts=facts,
+        scores=scored.scores,
+        predictions=prediction_table(table, "test", scored.track, scored.log_probs),
+        validation=_validation_table(model, datamodule),
+        timeline=_timeline_table(model, datamodule),
+        confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
+        window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
+        split=pd.DataFrame(
+            {
+                "track": names,
+                "part": np.array(PARTS, dtype=object)[pairs["part"]],
+                "genre": np.array(genres, dtype=object)[table.genre[pairs["track"]]],
+                "group": split.group[pairs["track"]],
+                "num_slices": table.num_slices[pairs["track"]],
+            }
+        ),
+        group=split.group[scored.track.numpy()],
+        curves=pd.DataFrame(model.curves),
+        notes=notes,
+    )
+
+
+def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+    if not len(datamodule.val_dataloader()):
+        return pd.DataFrame()
+    log_probs, _, track = voted(*(model.validated or model.say(datamodule.val_dataloader())))
+    return prediction_table(datamodule.table, "val", track, log_probs)
+
+
+def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+    table, row = datamodule.table, datamodule.timeline_rows
+    log_probs = model.say(datamodule.timeline_dataloader())[0].log_softmax(dim=1)
+    said = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")
+    start = table.slice_seconds * table.slice_index[row]
+    said.insert(1, "slice", table.slice_index[row])
+    said.insert(2, "start_seconds", start)
+    said.insert(3, "stop_seconds", start + table.slice_seconds)
+    return said
+
+
+def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: Tensor) -> pd.DataFrame:
+    """One row per track or slice, most of what a listener asks about it.
+
+    Args:
+        table: names tracks and genres.
+        part: which part the tracks are in.
+        track: (row,) int64, index into the table's tracks.
+        log_probs: (row, genre) float32, normalised.
+    """
+    number = track.numpy()
+    names = np.array(table.genres, dtype=object)
+    columns = {"track": np.array(table.tracks, dtype=object)[number], "part": part, "genre": names[table.genre[number]]}
+    return pd.DataFrame(columns | said_columns(log_probs.numpy(), list(table.genres)))
+
+
+def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
+    """What a model says of tracks or slices: predicted, certainty, ``p_<genre>``, second and third genre, as columns.
+
+    Args:
+        log_probs: (row, genre) float32, normalised.
+        genres: names in the order of the logits.
+    """
+    ranked = np.argsort(-log_probs, axis=1, kind="stable")
+    names = np.array(genres, dtype=object)
+    row = np.arange(len(log_probs))
+    ahead = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
+    columns: dict[str, Any] = {"predicted": names[ranked[:, 0]], "certainty": ahead / np.log(10)}
+    probs = np.exp(log_probs.astype(np.float64))  # in float32 a genre 45 decades behind would be a zero
+    columns |= {f"p_{name}": probs[:, number] for number, name in enumerate(genres)}
+    columns |= {place: names[ranked[:, rank]] for rank, place in ((1, "second"), (2, "third")) if rank < len(genres)}
+    return columns
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.writing")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)  # who looks at a grid that is running finds the file whole or not at all

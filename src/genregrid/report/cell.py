@@ -1,0 +1,318 @@
+"""Many runs as a grid: the runs of a cell (model, slice, corpus, protocol) pooled over folds and seeds."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from genregrid.errors import UserError
+from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.record.folder import ERROR_FILE, why_failed
+
+#: What tells two cells apart.
+KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in fold, validation fold and seed only, their test predictions pooled.
+
+    Attributes:
+        dataset: label of the corpus.
+        split: label of the protocol; says LEAKS where it does.
+        model: its name.
+        slice_seconds: slice length in seconds.
+        trained_on: corpus and protocol of the training where a checkpoint was scored on another corpus, else empty.
+        settings: what else tells it apart from cells of the same model, such as ``model.hidden_size=32``.
+        facts: run.json of its first run.
+        config: config.yaml of its first run; empty where there is none.
+        runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
+            started, commit.
+        predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed, and group,
+            which tracks that the protocol keeps together share.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    slice_seconds: float
+    trained_on: str
+    settings: str
+    facts: dict[str, Any]
+    config: dict[str, Any]
+    runs: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """Model, slice length and settings, in a few words."""
+        words = [f"{self.model} {self.slice_seconds:g} s", self.settings]
+        words += [f"trained on {self.trained_on}"] if self.trained_on else []
+        return " ".join(word for word in words if word)
+
+    @property
+    def title(self) -> str:
+        """The label, and on what."""
+        return f"{self.label}, {self.dataset}, {self.split}"
+
+    @property
+    def missing_folds(self) -> int:
+        """How many folds of the corpus were never tested."""
+        return int(self.facts["folds"]) - int(self.runs["fold"].nunique())
+
+    @property
+    def corpus(self) -> str:
+        """Which recordings its tracks' names stand for; empty where its runs do not say."""
+        return str(self.config.get("dataset", {}).get("corpus", ""))
+
+    @property
+    def leaks(self) -> bool:
+        """Whether test tracks were trained on."""
+        return bool(self.facts["leaks"])
+
+    @property
+    def genres(self) -> list[str]:
+        """Genre names in the order of the logits."""
+        return [name[2:] for name in self.predictions if name.startswith("p_")]
+
+    @cached_property
+    def group_of_track(self) -> "pd.Series[int]":
+        """The group of each tested track, by its name."""
+        return self.predictions.drop_duplicates("track").set_index("track")["group"]
+
+    @cached_property
+    def tracks(self) -> frozenset[str]:
+        """Names of the tracks that were tested."""
+        return frozenset(self.predictions["track"])
+
+    @property
+    def hears_slices(self) -> bool:
+        """Whether the model hears single slices, which vote for their track."""
+        return bool(self.facts["settings"].get("window") == 1)
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """(prediction,) bool."""
+        return np.asarray(self.predictions["genre"] == self.predictions["predicted"])
+
+    @cached_property
+    def genre(self) -> NDArray[np.int64]:
+        """(prediction,) int64, true genres."""
+        return genre_numbers(self.predictions, self.genres)
+
+    @cached_property
+    def log_probs(self) -> NDArray[np.float64]:
+        """(prediction, genre) float64."""
+        return log_probs_of(self.predictions)
+
+    @cached_property
+    def bootstrap(self) -> ClusterBootstrap:
+        """Resamples what the protocol keeps together: tracks with their duplicates, or artists."""
+        return ClusterBootstrap(self.predictions["group"])
+
+    @cached_property
+    def validation(self) -> pd.DataFrame:
+        """predictions_val.csv of every run, and run; empty where a run has none."""
+        return self._read_all("predictions_val.csv")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """curves.csv of every run, and run; empty where nothing was trained."""
+        return self._read_all("curves.csv")
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """timeline.csv of every run, and run."""
+        return self._read_all("timeline.csv")
+
+    def _read_all(self, name: str) -> pd.DataFrame:
+        frames = []
+        for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True):
+            if (folder / name).is_file():
+                try:
+                    frames.append(read_run_csv(folder / name).assign(run=run))
+                    if name.startswith("predictions"):
+                        _check_said(frames[-1], name)
+                except (ValueError, KeyError) as error:  # what pandas raises for damaged files
+                    raise UserError(
+                        f"{folder / name} is damaged ({str(error).splitlines()[0]}); remove its folder or run it again."
+                    ) from None
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
+    """(row,) int64: the column `genre` as numbers."""
+    return np.asarray(frame["genre"].map({genre: number for number, genre in enumerate(genres)}), np.int64)
+
+
+def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """(row, genre) float64: logs of the columns ``p_<genre>``; a probability too small for a float counts as 1e-300."""
+    probs = frame[[name for name in frame if name.startswith("p_")]].to_numpy(np.float64)
+    return np.asarray(np.log(np.maximum(probs, 1e-300)))
+
+
+def among_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """(row,) bool: whether the true genre is one of the three that the model names first."""
+    places = [name for name in ("predicted", "second", "third") if name in frame]
+    return np.asarray(frame[places].eq(frame["genre"], axis=0).any(axis=1))
+
+
+def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
+    """Every finished run below one folder or several, as cells; within a corpus and protocol, the most accurate first.
+
+    A checkpoint scored on another corpus or split is a cell of its own; scored again on its own test part it is no new
+    run. A run that was made twice counts once, the later one. Cells that tested every fold come before others.
+
+    Returns:
+        The cells, and notes on folders that were passed over.
+
+    Raises:
+        UserError: a folder is missing, or they hold no finished run, or a damaged one.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
+    # a folder may stand inside another, or be named twice
+    paths = sorted({path.resolve(): path for folder in folders for path in folder.rglob("run.json")}.values())
+    configs = {path for folder in folders for path in folder.rglob("config.yaml")}
+    configs |= {path for folder in folders for path in folder.rglob(ERROR_FILE)}  # some fail before they begin
+    started = {path.parent for path in configs if "wandb" not in path.parts}
+    unfinished = sorted(started - {p.parent for p in paths})
+    notes = [_why_passed_over(path) for path in unfinished]
+    runs = [_read_run(path.parent) for path in paths]
+    again = [run["folder"] for run in runs if run["repeats"]]
+    notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
+    runs = [run for run in runs if not run["repeats"]]
+    if not runs:
+        named = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"runs={named} holds no finished run: a run folder has run.json and metrics.json.")
+    frame = pd.DataFrame(runs).sort_values("started", kind="stable")
+    frame["settings"] = _settings(frame)
+    repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
+    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][repeated]]
+    frame = frame[~repeated]
+    cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
+    cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
+    return cells, [*notes, *_odd(cells)]
+
+
+def _why_passed_over(folder: Path) -> str:
+    if (folder / ERROR_FILE).is_file():
+        return f"{folder} failed and was passed over: {why_failed(folder)}"
+    return f"{folder} has no result yet and was passed over"
+
+
+def _odd(cells: list[Cell]) -> Iterator[str]:
+    """What a reader must know before comparing cells."""
+    for cell in cells:
+        peers = [other for other in cells if (other.dataset, other.split) == (cell.dataset, cell.split)]
+        if cell.missing_folds > min(other.missing_folds for other in peers):
+            tested = f"{cell.runs['fold'].nunique()} of {cell.facts['folds']} folds"
+            yield f"{cell.title}: only {tested} were tested, so that it has other tracks than the cells beside it"
+        if (num := cell.runs["commit"].nunique()) > 1:
+            yield f"{cell.title}: its runs are of {num} commits of the source"
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        predictions = read_run_csv(folder / "predictions.csv")
+        groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
+        group = predictions["track"].map(groups.set_index("track")["group"])
+        _check_said(predictions, "predictions.csv")
+        if predictions["track"].duplicated().any() or group.isna().any():
+            raise ValueError("predictions.csv has a track twice, or one that split.csv lacks")
+        return {
+            "dataset": facts["dataset_label"],
+            "split": facts["split_label"],
+            "model": facts["model"],
+            "slice_seconds": float(facts["slice_seconds"]),
+            "fold": facts["fold"],
+            "seed": facts["seed"],
+            "split_seed": facts["split_seed"],
+            "val_fold": facts.get("val_fold", 0),
+            "folder": folder,
+            "repeats": facts.get("trained_on") == f"{facts['dataset_label']} ({facts['split_label']})",
+            "started": facts["started"],
+            "trained_on": facts.get("trained_on", ""),
+            "scored": facts.get("checkpoint", ""),
+            "num_train": facts["num_tracks"]["train"],
+            "num_test": facts["num_tracks"]["test"],
+            "accuracy": metrics["test/accuracy"],
+            "commit": facts["commit"],
+            "knobs": facts["settings"]
+            | {name: facts[name] for name in ("folds", "val_folds")}
+            | {"genres": ",".join(name[2:] for name in predictions if name.startswith("p_"))}
+            | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
+            "facts": facts,
+            "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts["fold"], seed=facts["seed"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again."
+        ) from None
+
+
+def read_run_csv(path: Path) -> pd.DataFrame:
+    """A CSV of a run folder; a genre or track may be called `None`, `NA` or `000010`, and a loss may be missing."""
+    names = dict.fromkeys(("track", "genre", "predicted", "second", "third"), str)
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
+
+
+def _check_said(frame: pd.DataFrame, name: str) -> None:
+    """Raise a ValueError for predictions that are cut short or name another genre than their columns."""
+    columns = [column for column in frame if column.startswith("p_")]
+    if not np.isfinite(frame[columns].to_numpy(np.float64)).all():
+        raise ValueError(f"{name} has a probability that is no number")
+    if not frame["genre"].isin([column[2:] for column in columns]).all():
+        raise ValueError(f"{name} has a genre without a column")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    return dict(content)
+
+
+def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
+    """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
+    # as objects: beside a cell that lacks it, a whole number would become a fraction
+    configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index, dtype=object)
+    words = pd.Series("", index=frame.index)
+    for _, group in configs.groupby([frame[name] for name in KEY[:-1]]):
+        written = {name: group[name].map(_setting) for name in group}
+        for name, values in written.items():
+            if values.nunique() > 1:
+                words.loc[group.index] += f" {name}=" + values
+    return words.str.strip()
+
+
+def _setting(value: Any) -> str:
+    """A setting as a command line has it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_setting, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None or value != value else str(value)  # NaN where a run has no such setting
+
+
+def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
+    runs = runs.sort_values(["seed", "fold", "val_fold"], kind="stable").assign(run=range(len(runs)))
+    predictions = [frame.assign(run=run) for run, frame in zip(runs["run"], runs["predictions"], strict=True)]
+    shown = ["run", "folder", "fold", "seed", "split_seed", "val_fold"]
+    shown += ["num_train", "num_test", "accuracy", "started", "commit"]
+    return Cell(
+        **key,
+        facts=runs["facts"].iloc[0],
+        config=_config(runs["folder"].iloc[0] / "config.yaml"),
+        runs=runs[shown].reset_index(drop=True),
+        predictions=pd.concat(predictions, ignore_index=True),
+    )

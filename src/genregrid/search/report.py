@@ -1,0 +1,334 @@
+"""What a search found: its best settings as a command, its history, and how much each setting mattered."""
+
+import math
+import shlex
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from genregrid.exhibit.drawing import COLOURS, INK, draw_key, finished, in_percent, panels, plot, styled
+from genregrid.exhibit.page import render_page
+from genregrid.exhibit.table import Column, Exhibit, Figure, Form, Section, Table
+from genregrid.search.score import mean_scores
+from genregrid.search.space import to_overrides
+from genregrid.search.study import load_study
+
+_TITLES = {"loss": "cross-entropy", "accuracy": "accuracy", "f1_macro": "macro F1"}
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+_FEWEST_FOR_IMPORTANCE = 10  # finished trials; a forest on fewer says what its seed says
+_NUM_DRAWS, _SHARE_DRAWN = 10, 0.8
+_MARGIN = 0.05  # of a range, to either side, so that what lies at its end is seen
+_NUM_TREES = 64  # Optuna's own number
+_DONE: dict[str, Any] = {"marker": "o", "color": COLOURS[0], "linestyle": "none"}
+_PRUNED: dict[str, Any] = {"marker": "x", "color": COLOURS[5], "linestyle": "none"}
+_BEST: dict[str, Any] = {"color": INK, "linewidth": 1.2}
+_CAUTION = (
+    "The best validation score of many trials is optimistic: it was chosen for being the best. The command tests the "
+    "settings on the tracks that the search set aside; the test parts of other folds hold tracks that it has seen."
+)
+
+
+def write_study_report(study_folder: Path) -> str:
+    """Write report.html and its tables and figures beside a study.
+
+    Args:
+        study_folder: the folder of a study, or its file.
+
+    Returns:
+        What to print: the best settings, as a command, and where the report is.
+
+    Raises:
+        UserError: there is no study.
+    """
+    study = load_study(study_folder)
+    folder = study_folder if study_folder.is_dir() else study_folder.parent
+    trials = trial_table(study)
+    lines, sections = _best(study, trials), []
+    sections.append(Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials)))
+    if len(trials):
+        sections.append(Section("history", "History", "", (history(study),)))
+        sections.append(importance_section(study))
+        sections.append(Section("trials", "Trials", "", (_all_trials(study, trials),)))
+    about = study.user_attrs.get("fingerprint", {})
+    names = [str(about[name]) for name in ("model", "dataset_label", "protocol") if name in about]
+    marks = [mark for mark in ("LEAKS", "synthetic") if any(mark in name for name in _labels(study))]
+    page = render_page("genregrid search", ", ".join(names), [mark.upper() for mark in marks], sections)
+    for section in sections:
+        for exhibit in section.exhibits:
+            exhibit.write(folder)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+
+
+def _labels(study: optuna.Study) -> list[str]:
+    about = study.user_attrs.get("fingerprint", {})
+    leaks = ["LEAKS"] if about.get("protocol") in ("row", "misaligned", "mixed") else []
+    return [str(about.get("dataset_label", "")), *leaks]
+
+
+def _score(study: optuna.Study) -> str:
+    return str(study.user_attrs["score"])
+
+
+def trial_table(study: optuna.Study) -> pd.DataFrame:
+    """A row per finished, pruned or failed trial.
+
+    Columns: trial, state, value (of a pruned trial the last one), fold_sd (standard deviation over inner folds), loss,
+    accuracy, f1_macro, epochs, seconds, settings, and each setting by its key.
+    """
+    rows = []
+    for trial in study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.FAIL)):
+        folds = trial.user_attrs.get("folds", [])
+        values = [scores[_score(study)] for scores in folds]
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name],
+                "value": math.nan if trial.value is None else trial.value,
+                "fold_sd": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+                **(mean_scores(folds) if folds else {}),
+                "epochs": trial.last_step or 0,
+                "seconds": math.nan if trial.duration is None else trial.duration.total_seconds(),
+                "settings": " ".join(to_overrides(trial.params)),
+                **trial.params,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def best_command(study: optuna.Study) -> str:
+    """The settings of the best trial as a command that trains and tests them; none of the search's own words."""
+    fixed = [word for word in study.user_attrs["fixed"] if not word.startswith(("sweep=", "search.", "logger="))]
+    return shlex.join(["python", "train.py", *fixed, *to_overrides(study.best_trial.params)])
+
+
+def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
+    states = trials["state"].value_counts() if len(trials) else {}
+    counts = [f"{states[state]} {state}" for state in ("finished", "pruned", "failed") if state in states]
+    if "finished" not in states:
+        return [f"No trial has finished yet ({', '.join(counts) or 'there is none'})."]
+    best = study.best_trial
+    scores = mean_scores(best.user_attrs["folds"])
+    num_folds = len(best.user_attrs["folds"])
+    said = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
+    lines = [
+        f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
+        f"{best.number}, {said} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
+        best_command(study),
+        _CAUTION,
+    ]
+    first = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == 0), None)
+    if first is not None and first.state == TrialState.COMPLETE and first.number != best.number and first.value:
+        own = _shown(_score(study), first.value)
+        lines.insert(1, f"Trial 0, the model's own settings as far as the ranges hold them: {own}")
+    return lines
+
+
+def _shown(score: str, value: float) -> str:
+    return f"{value:.3f}" if score == "loss" else f"{100 * value:.1f} %"
+
+
+def _form(score: str) -> Form:
+    return "fine" if score == "loss" else "percent"
+
+
+def _score_columns(study: optuna.Study) -> tuple[Column, ...]:
+    names = [name for name in _TITLES if name == _score(study)] + [name for name in _TITLES if name != _score(study)]
+    unit = {"loss": "", "accuracy": " %", "f1_macro": " %"}
+    columns = [Column(name, f"{_TITLES[name]}{unit[name]}", _form(name)) for name in names]
+    return (*columns[:1], Column("fold_sd", "its sd over folds", _form(_score(study))), *columns[1:])
+
+
+def _best_table(study: optuna.Study, trials: pd.DataFrame) -> tuple[Exhibit, ...]:
+    if not len(trials) or "loss" not in trials:
+        return ()
+    done = trials[trials["state"] == "finished"]
+    more = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    top = done.sort_values("value", ascending=not more, kind="stable").head(5)
+    columns = (Column("trial", "trial", "count"), *_score_columns(study), Column("settings", "settings"))
+    note = (
+        "Means over inner folds, on validation tracks; accuracy and F1 by track. Differences well below the spread "
+        "over folds are noise."
+    )
+    return (Table("best", "The five best trials", top, columns, note),)
+
+
+def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
+    columns = (
+        Column("trial", "trial", "count"),
+        Column("state", "state"),
+        Column("value", "value", _form(_score(study))),
+        Column("epochs", "epochs", "count"),
+        Column("seconds", "seconds", "decimal"),
+        Column("settings", "settings"),
+    )
+    note = "Of a pruned trial, the running mean at which it was stopped. Epochs are counted over inner folds."
+    return Table("trials", "Every trial", trials, columns, note)
+
+
+@styled
+def history(study: optuna.Study) -> Figure:
+    """Each trial's score by number, and the best so far."""
+    score = _score(study)
+    drawing, axes = plot(260, top=26)
+    trials = study.get_trials(deepcopy=False)
+    for state, form in ((TrialState.COMPLETE, _DONE), (TrialState.PRUNED, _PRUNED)):
+        chosen = [(trial.number, trial.value) for trial in trials if trial.state == state and trial.value is not None]
+        axes.plot(*zip(*chosen, strict=True) if chosen else ((), ()), **form)
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    more = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    alt = "no trial has finished"
+    if done:
+        values = np.array([trial.value for trial in done], float)
+        best = np.maximum.accumulate(values) if more else np.minimum.accumulate(values)
+        numbers = [trial.number for trial in done]
+        axes.step([*numbers, trials[-1].number], [*best, best[-1]], where="post", **_BEST)
+        alt = f"the best {_TITLES[score]} goes from {_shown(score, best[0])} to {_shown(score, best[-1])}"
+    axes.set(xlabel="trial", ylabel=_axis_title(score))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    if score != "loss":
+        in_percent(axes.yaxis)
+    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
+    draw_key(drawing, [*keys, Line2D([], [], label="best so far", **_BEST)])
+    note = "Means over inner folds, on validation tracks."
+    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note)
+
+
+def _axis_title(score: str) -> str:
+    return f"validation {_TITLES[score]}" + ("" if score == "loss" else " (%)")
+
+
+def importance(study: optuna.Study) -> pd.DataFrame | None:
+    """How much of the variance of finished trials each setting explains by itself: columns setting, share, low, high.
+
+    The range is that of ten draws of four fifths of the trials. ``None`` where fewer than ten have finished, or all
+    have the same score.
+
+    Source: Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance", ICML 2014.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    keys = {key for trial in done for key in trial.params}
+    varied = sorted(key for key in keys if len({str(trial.params.get(key)) for trial in done}) > 1)
+    if len(done) < _FEWEST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1 or not varied:
+        return None
+    random = np.random.default_rng(0)
+    size = math.ceil(_SHARE_DRAWN * len(done))
+    draws = [[done[n] for n in random.choice(len(done), size, replace=False)] for _ in range(_NUM_DRAWS)]
+    shares = pd.DataFrame([_shares(study, trials, varied) for trials in (done, *draws)])
+    frame = pd.DataFrame(
+        {"setting": varied, "share": shares.iloc[0], "low": shares.min(), "high": shares.max()}
+    ).reset_index(drop=True)
+    return frame.sort_values("share", ascending=False, ignore_index=True)
+
+
+def _shares(study: optuna.Study, trials: Sequence[FrozenTrial], keys: Sequence[str]) -> dict[str, float]:
+    part = optuna.create_study(direction=study.direction)
+    part.add_trials(trials)
+    evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a setting that a draw has one value of
+        found = get_param_importances(part, evaluator=evaluator, params=list(keys))
+    return {key: float(found.get(key, 0.0)) for key in keys}
+
+
+def importance_section(study: optuna.Study) -> Section:
+    """Importance as figure and table, and scores by each setting; one sentence where there are too few trials."""
+    frame = importance(study)
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    text = (
+        "What a forest fitted to finished trials explains by each setting alone (fANOVA), within these ranges. A "
+        "setting of small importance may still matter together with another, or outside its range; pruned trials are "
+        "left out, so that what was worst counts less."
+    )
+    if frame is None:
+        text = (
+            f"Importance is told from {_FEWEST_FOR_IMPORTANCE} finished trials of unlike scores on; here "
+            f"{len(done)} have finished."
+        )
+    exhibits: list[Exhibit] = [] if frame is None else [_importance_figure(frame), _importance_table(frame)]
+    if done:
+        order = list(frame["setting"]) if frame is not None else sorted(done[0].params)
+        exhibits.append(settings_figure(study, order))
+    return Section("importance", "Which settings matter", text, tuple(exhibits))
+
+
+def _importance_table(frame: pd.DataFrame) -> Table:
+    shown = frame.rename(columns={"low": "share_low", "high": "share_high"})
+    note = "In brackets the range over ten draws of four fifths of the trials."
+    columns = (Column("setting", "setting"), Column("share", "share of variance %", "percent"))
+    return Table("importance", "Importance of settings", shown, columns, note)
+
+
+@styled
+def _importance_figure(frame: pd.DataFrame) -> Figure:
+    left = 30 + 7.0 * max(map(len, frame["setting"]))
+    drawing, axes = plot(26.0 * len(frame), left=left)
+    place = np.arange(len(frame))[::-1]
+    axes.barh(place, frame["share"], height=0.6, color=COLOURS[0], alpha=0.6)
+    axes.hlines(place, frame["low"], frame["high"], color=INK, linewidth=1.4)
+    axes.set(yticks=place, yticklabels=frame["setting"], xlabel="share of variance (%)", xlim=(0, None))
+    axes.grid(visible=False, axis="y")
+    in_percent(axes.xaxis)
+    said = ", ".join(f"{row.setting} {100 * row.share:.0f} %" for row in frame.itertuples())
+    note = "Bars: all finished trials. Lines: the range over ten draws of four fifths of them."
+    return finished("importance", "Importance of settings", drawing, f"Importance: {said}.", note)
+
+
+@styled
+def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
+    """Scores by the value of each setting, a panel per setting."""
+    score = _score(study)
+    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38, most=3)  # wide enough for names of choices
+    for key, axes in zip(order, grid, strict=True):
+        for state, form in ((TrialState.PRUNED, _PRUNED), (TrialState.COMPLETE, _DONE)):
+            trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if key in t.params]
+            chosen = [(_place(t.distributions[key], t.params[key]), t.value) for t in trials if t.value is not None]
+            if chosen:
+                axes.plot(*zip(*chosen, strict=True), **form | {"markersize": 4.5})
+                _scale(axes, trials[0].distributions[key])
+    if score != "loss":
+        in_percent(grid[0].yaxis)
+    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
+    draw_key(drawing, keys)
+    alt = f"{_TITLES[score]} of every trial by {', '.join(order)}."
+    return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:])
+
+
+def _place(distribution: BaseDistribution, value: Any) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return float(distribution.choices.index(value))
+    return float(value)
+
+
+def _scale(axes: Axes, distribution: BaseDistribution) -> None:
+    """Ticks of a setting's own kind: the names of choices, the powers of ten of a logarithmic range."""
+    if isinstance(distribution, CategoricalDistribution):
+        names = [word.partition("=")[2] for choice in distribution.choices for word in to_overrides({"": choice})]
+        on_two_lines = max(map(len, names)) > 4
+        lines = ["\n" * (number % 2 if on_two_lines else 0) + name for number, name in enumerate(names)]
+        axes.set_xticks(range(len(names)), lines)
+        room = 0.9 if on_two_lines else 0.5
+        axes.set_xlim(-room, len(names) - 1 + room)
+    elif isinstance(distribution, FloatDistribution | IntDistribution):
+        low, high = distribution.low, distribution.high
+        if distribution.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=4))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            margin = (high / low) ** _MARGIN
+            axes.set_xlim(low / margin, high * margin)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=isinstance(distribution, IntDistribution)))
+            axes.set_xlim(low - _MARGIN * (high - low), high + _MARGIN * (high - low))

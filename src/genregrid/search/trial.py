@@ -1,0 +1,138 @@
+"""Scores of settings by validation alone, over inner folds: what a search chooses by. No test track is scored."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig
+
+from genregrid.config import SearchConfig
+from genregrid.errors import UserError
+from genregrid.search.score import SCORES, mean_scores
+from genregrid.training.build import Prepared, prepare
+from genregrid.training.run import run_logger, validate
+
+
+def search_settings(cfg: DictConfig) -> SearchConfig:
+    """What a search is told, checked.
+
+    Args:
+        cfg: a composed `TrainConfig` with `search` set.
+
+    Raises:
+        UserError: an unknown score, or a number out of its range.
+    """
+    settings = SearchConfig(**cfg.search)
+    if settings.score not in SCORES:
+        raise UserError(f"search.score={settings.score}: choose one of {', '.join(SCORES)}.")
+    for name in ("num_trials", "num_folds", "num_jobs"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"search.{name}={getattr(settings, name)}: 1 or more.")
+    if not 0 <= settings.seed < 2**32:
+        raise UserError(f"search.seed={settings.seed}: a seed is 0 to 4294967295.")
+    return settings
+
+
+def num_inner_folds(cfg: DictConfig) -> int:
+    """How many fits a trial takes: `search.num_folds`, but one where published lists fix the validation part.
+
+    Raises:
+        UserError: the split has fewer validation folds.
+    """
+    if cfg.split.protocol == "filtered":
+        return 1
+    if cfg.search.num_folds > cfg.split.val_folds:
+        raise UserError(
+            f"search.num_folds={cfg.search.num_folds}: split.val_folds={cfg.split.val_folds} has no more; take fewer "
+            "of them, or divide into more."
+        )
+    return int(cfg.search.num_folds)
+
+
+def inner_fold(cfg: DictConfig, model_name: str, number: int) -> Prepared:
+    """All that the fit on one inner fold needs.
+
+    Args:
+        cfg: a composed `TrainConfig`.
+        model_name: what outputs call the model.
+        number: of the validation fold, from 0.
+    """
+    cfg = deepcopy(cfg)
+    if cfg.split.protocol != "filtered":
+        cfg.split.val_fold = number
+    return prepare(cfg, model_name)
+
+
+def cross_validate(
+    cfg: DictConfig, folder: Path, model_name: str, told: Callable[[int, dict[str, float]], None]
+) -> list[dict[str, float]]:
+    """Train on each inner fold; log and tell the running mean of the scores after each epoch.
+
+    Args:
+        cfg: a composed `TrainConfig` with `search` set.
+        folder: where a logger writes.
+        model_name: what outputs call the model.
+        told: is given the step, inner fold times epochs plus epoch, and the mean of the scores (``loss``, ``accuracy``,
+            ``f1_macro``) of the best epochs of the folds that are done and of this one so far. What it raises ends the
+            trial.
+
+    Returns:
+        Scores of the best epoch of each inner fold.
+
+    Raises:
+        UserError: a mistake in the configuration or in the data it names, or no epoch had a finite loss.
+    """
+    num_epochs = int(cfg.trainer.max_epochs)
+    done: list[dict[str, float]] = []
+    ready = inner_fold(cfg, model_name, 0)
+    facts = ready.facts | {"search": dict(cfg.search)}
+    with run_logger(cfg.logger, facts, folder) as logger:
+        for number in range(num_inner_folds(cfg)):
+
+            def tell(epoch: int, best: dict[str, float], number: int = number) -> None:
+                mean = mean_scores([*done, _bare(best)])
+                step = number * num_epochs + epoch
+                if logger is not None:
+                    logger.log_metrics({f"search/{name}": value for name, value in mean.items()}, step)
+                told(step, mean)
+
+            if number > 0:  # each is seeded where it is prepared, and so not before the one before it is trained
+                ready = inner_fold(cfg, model_name, number)
+            done.append(_bare(validate(ready, tell)))
+        if isinstance(logger, CSVLogger):
+            logger.save()
+    return done
+
+
+def score_trial(cfg: DictConfig, folder: Path, model_name: str) -> float | None:
+    """Score one setting by validation, and keep it in the study that it belongs to, if it belongs to one.
+
+    Args:
+        cfg: a composed `TrainConfig` with `search` set.
+        folder: of the job; removed if nothing was written.
+        model_name: what outputs call the model.
+
+    Returns:
+        The mean over inner folds of `search.score`; ``None`` for a trial that was pruned.
+
+    Raises:
+        UserError: a mistake in the configuration or in the data it names, or no epoch had a finite loss.
+    """
+    settings = search_settings(cfg)
+    if settings.study is not None and settings.trial is not None:
+        from genregrid.search.study import StudyTrial  # needs Optuna, which a trial of W&B does not
+
+        trial = StudyTrial(Path(settings.study), settings.trial, settings.score)
+        found = trial.run(lambda told: cross_validate(cfg, folder, model_name, told))
+    else:
+        found = cross_validate(cfg, folder, model_name, lambda step, mean: None)
+        said = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
+        print(f"validation, mean over {len(found)} inner folds: {said}")
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    return None if found is None else mean_scores(found)[settings.score]
+
+
+def _bare(scores: dict[str, float]) -> dict[str, float]:
+    return {name: scores[f"val/{name}"] for name in SCORES}

@@ -1,0 +1,1 @@
+"""Weights & Biases: the logger, the dashboard and the workspace."""

@@ -1,0 +1,147 @@
+"""What a W&B dashboard shows of a result and of a report: tables, charts and summary values."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import wandb
+
+from genregrid.exhibit.table import Figure, Section, Table
+from genregrid.metrics.calibration import reliability
+from genregrid.metrics.selective import risk_coverage
+from genregrid.report.cell import Cell
+from genregrid.report.writer import Report
+from genregrid.tracking.wandb_run import marks, start_run
+
+if TYPE_CHECKING:
+    from genregrid.record.result import Result  # imports torch, which a report does without
+
+
+def log_result(run: Any, result: "Result") -> None:
+    """Log tables, charts and the summary values of every headline number.
+
+    Args:
+        run: the `wandb.Run`.
+        result: the run's result.
+    """
+    table = result.per_genre()
+    genres = result.genres
+    number = {genre: index for index, genre in enumerate(genres)}
+    per_genre = wandb.Table(dataframe=table)
+    charts: dict[str, Any] = {
+        "test/per_genre": per_genre,
+        "test/predictions": wandb.Table(dataframe=result.predictions),
+    }
+    for name in ("precision", "recall", "f1", "certainty"):
+        charts[f"test/{name}_by_genre"] = wandb.plot.bar(per_genre, "genre", name, title=f"{name}: {result.title}")
+    charts["test/certainty_against_recall"] = wandb.plot.scatter(
+        per_genre, "certainty", "recall", title=f"certainty against recall: {result.title}"
+    )
+    charts["test/confusion"] = wandb.plot.confusion_matrix(
+        y_true=result.predictions["genre"].map(number).tolist(),
+        preds=result.predictions["predicted"].map(number).tolist(),
+        class_names=genres,
+        title=f"tracks, true against predicted: {result.title}",
+    )
+    run.log(charts | _trust(result))
+    low, high = result.interval
+    run.summary.update(result.scores | {"test/accuracy_low": low, "test/accuracy_high": high})
+
+
+def _trust(result: "Result") -> dict[str, Any]:
+    """How far to trust the run: is a sure verdict a right one?"""
+    said = result.predictions
+    correct = said["genre"] == said["predicted"]
+    bins = reliability(said[[f"p_{genre}" for genre in result.genres]].max(axis=1), correct)
+    coverage, risk, _ = risk_coverage(said["certainty"], correct)
+    curve = pd.DataFrame({"coverage": coverage, "risk": risk})
+    return {
+        "test/reliability": wandb.plot.scatter(
+            wandb.Table(dataframe=bins), "confidence", "accuracy", title=f"reliability: {result.title}"
+        ),
+        "test/risk_coverage": wandb.plot.line(
+            wandb.Table(dataframe=curve), "coverage", "risk", title=f"wrong of the surest tracks: {result.title}"
+        ),
+    }
+
+
+def log_report(report: Report, *, project: str, mode: str, group: str | None) -> None:
+    """Log a report as a W&B run of its own, whose files lie in the report's folder.
+
+    Every table and figure stands under ``report/<name>``, and ``report/contents`` says what each of them shows.
+    Accuracies of all cells stand in the summary, with their intervals.
+
+    Args:
+        report: as written.
+        project: W&B project, that of the runs for one dashboard of both.
+        mode: as `start_run` has it.
+        group: W&B group; ``None`` for none.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    cells = [_place(cell) for cell in report.cells]
+    datasets, splits, models, slices = (
+        list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("dataset", "protocol", "model", "slice")
+    )
+    leaks, synthetic = (any(cell[name] for cell in cells) for name in ("leaks", "synthetic"))
+    with start_run(
+        report.folder,
+        mode,
+        project=project,
+        name=f"report {'+'.join(datasets)} {'+'.join(splits)}"[:128],  # the longest name that W&B takes
+        group=group,
+        job_type="report",
+        tags=[*models, *datasets, *splits, *slices, *marks(leaks=leaks, synthetic=synthetic)],
+        config={"cells": cells, "leaks": leaks, "synthetic": synthetic},
+    ) as run:
+        run.log({"report/contents": wandb.Table(dataframe=_contents(report.sections))} | _exhibits(report.sections))
+        for cell in report.cells:
+            accuracy = cell.bootstrap.mean(cell.correct).columns("accuracy")
+            run.summary.update({f"{_name(cell)}/{name}": value for name, value in accuracy.items()})
+        artifact = wandb.Artifact("report", "report", metadata={"cells": cells})
+        artifact.add_file(str(report.folder / "report.html"))
+        run.log_artifact(artifact)
+
+
+def _place(cell: Cell) -> dict[str, Any]:
+    return {
+        "model": cell.model,
+        "slice": f"slice{cell.slice_seconds:g}",
+        "slice_seconds": cell.slice_seconds,
+        "dataset": cell.dataset,
+        "protocol": cell.split,
+        "settings": cell.settings,
+        "trained_on": cell.trained_on,
+        "leaks": cell.leaks,
+        "synthetic": bool(cell.facts["synthetic"]),
+    }
+
+
+def _name(cell: Cell) -> str:
+    more = [cell.settings] if cell.settings else []
+    more += [f"trained on {cell.trained_on}"] if cell.trained_on else []
+    return "/".join([cell.dataset, cell.split, " ".join([f"{cell.model}-slice{cell.slice_seconds:g}", *more])])
+
+
+def _contents(sections: Sequence[Section]) -> pd.DataFrame:
+    """What each table and figure shows: a W&B table has no room for it."""
+    rows = [(section.title, one.name, one.title, one.note) for section in sections for one in section.exhibits]
+    return pd.DataFrame(rows, columns=["section", "name", "title", "note"])
+
+
+def _exhibits(sections: Sequence[Section]) -> dict[str, Any]:
+    return {f"report/{one.name}": _shown(one) for section in sections for one in section.exhibits}
+
+
+def _shown(exhibit: Table | Figure) -> wandb.Table | wandb.Html:
+    if isinstance(exhibit, Table):
+        return wandb.Table(dataframe=exhibit.frame)
+    # wandb.Image takes no SVG; and an <svg> without a page would be black on black in a dark dashboard
+    return wandb.Html(
+        '<body style="background:white;color:#222;font-family:sans-serif">'
+        f"<h3>{escape(exhibit.title)}</h3>{exhibit.svg}<p>{escape(exhibit.note)}</p></body>",
+        inject=False,  # a style sheet of the web
+        data_is_not_path=True,
+    )

@@ -1,0 +1,51 @@
+"""Where epochs and results are logged: the targets of conf/logger/*.yaml. Lightning, which takes seconds, waits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genregrid.tracking.wandb_run import marks, start_run
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import CSVLogger
+
+    from genregrid.tracking.result_logger import ResultWandbLogger
+
+
+def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
+    """A logger that writes metrics.csv, epoch by epoch, into the run folder."""
+    from lightning.pytorch.loggers import CSVLogger  # takes seconds, which a report, in need of `start_run`, saves
+
+    return CSVLogger(folder, name="", version="")
+
+
+def wandb_logger(
+    *, facts: dict[str, Any], folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
+) -> "ResultWandbLogger":
+    """A logger for one run, its files in the run folder, named, grouped and tagged by what was run.
+
+    Args:
+        facts: the content of run.json, which becomes the run's config.
+        folder: the run folder.
+        project: W&B project.
+        mode: as `start_run` has it.
+        group: W&B group; ``None`` groups folds and seeds of a cell.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    from genregrid.tracking.result_logger import ResultWandbLogger  # imports Lightning, which takes seconds
+
+    cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
+    tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
+    kind = "evaluate" if "checkpoint" in facts else "search" if "search" in facts else "train"
+    run = start_run(
+        folder,
+        mode,
+        project=project,
+        name=f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("" if kind == "train" else f"-{kind}"),
+        group=group or cell,
+        job_type=kind,
+        tags=tags + marks(leaks=facts["leaks"], synthetic=facts["synthetic"]),
+        config=facts,
+    )
+    return ResultWandbLogger(experiment=run)

@@ -1,0 +1,160 @@
+"""A W&B workspace and a W&B report of a project: ``python -m genregrid.tracking.workspace --project genregrid --save``.
+
+Both show the runs that `genregrid.tracking.dashboard` logs, grouped by corpus, protocol, model and slice length. The
+package wandb-workspaces is an extra, and imported where it is needed: without it `main` says how to get it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from genregrid.errors import UserError
+from genregrid.tracking.wandb_run import resolved_mode
+
+#: Config keys that group runs, in this order: figures compare within a corpus and protocol only.
+AXES = {"dataset_label": "dataset", "split_label": "protocol", "model": "model", "slice_seconds": "slice"}
+_SCORES = {"f1": "F1 by genre", "recall": "recall by genre", "certainty": "certainty by genre, in decades"}
+_TABLES = ("leaderboard", "comparison", "calibration", "contents")
+_FIGURES = ("accuracies", "learning_curves", "certainty_against_recall", "reliability", "risk_coverage", "genre_tree")
+_GENRES = "blues,classical,country,disco,hiphop,jazz,metal,pop,reggae,rock"
+_NAME = "Models by slice, dataset and protocol"
+_WARNING = (
+    "Compare within a dataset and protocol only. A protocol marked LEAKS measures memory, and a dataset marked "
+    "synthetic is no music. Bars by one axis average over all others: filter to one dataset and protocol first."
+)
+
+
+def make_workspace(entity: str, project: str, genres: Sequence[str]) -> Any:
+    """A `wandb_workspaces` workspace of grouped runs: accuracy, curves, genres, mistakes, and what reports hold.
+
+    Args:
+        entity: W&B user or team.
+        project: where the runs are.
+        genres: whose scores are shown.
+    """
+    import wandb_workspaces.workspaces as ws
+    from wandb_workspaces.expr import Config
+
+    sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels(genres).items()]
+    columns = ["tags:__ALL__", *(f"config:{key}.value" for key in (*AXES, "fold", "seed", "leaks"))]
+    columns += ["summary:test/accuracy", "summary:test/accuracy_low", "summary:test/accuracy_high"]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=_NAME,
+        sections=sections,
+        settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
+        runset_settings=ws.RunsetSettings(groupby=[Config(key) for key in AXES], pinned_columns=columns),
+        auto_generate_panels=True,  # whatever else was logged follows below
+    )
+
+
+def make_report(entity: str, project: str, genres: Sequence[str]) -> Any:
+    """The same panels as a W&B report, which can be shared; arguments as in `make_workspace`."""
+    import wandb_workspaces.reports.v2 as wr
+
+    blocks: list[Any] = [wr.P(_WARNING)]
+    for name, panels in _panels(genres).items():
+        # a run set that names no project is that of the report's own
+        runs = wr.Runset(name="runs by cell", groupby=[f"config.{key}" for key in AXES])
+        blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
+    return wr.Report(entity=entity, project=project, title=_NAME, width="fluid", blocks=blocks)
+
+
+def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
+    """The panels of each section."""
+    import wandb_workspaces.reports.v2 as wr
+
+    def bars(title: str, metrics: list[str], **more: Any) -> Any:
+        return wr.BarPlot(title=title, metrics=metrics, groupby_aggfunc="mean", groupby_rangefunc="minmax", **more)
+
+    def curves(what: str) -> Any:
+        return wr.LinePlot(title=what, x="epoch", y=[f"train/{what}", f"val/{what}"], title_x="epoch")
+
+    def chart(kind: str, table: str, title: str, **fields: str) -> Any:
+        return wr.CustomChart(
+            query={"summaryTable": {"tableKey": table}},
+            chart_name=f"wandb/{kind}",
+            chart_fields=fields,
+            chart_strings={"title": title},
+        )
+
+    by_axis = [bars(f"accuracy by {what}", ["test/accuracy"], groupby=wr.Config(key)) for key, what in AXES.items()]
+    return {
+        "Accuracy": [
+            wr.MarkdownPanel(markdown=_WARNING),
+            bars("accuracy by cell, mean and range of folds and seeds", ["test/accuracy"]),
+            *by_axis,
+        ],
+        "Learning curves": [curves("accuracy"), curves("loss")],
+        "Genres": [
+            *(bars(title, [f"test/{name}/{one}" for one in genres]) for name, title in _SCORES.items()),
+            chart("scatter/v0", "test/per_genre", "certainty against recall", x="certainty", y="recall"),
+        ],
+        "Mistakes and trust": [
+            chart(
+                "confusion_matrix/v1",
+                "test/confusion_table",
+                "tracks, true against predicted",
+                **{name: name for name in ("Actual", "Predicted", "nPredictions")},
+            ),
+            chart("scatter/v0", "test/reliability_table", "reliability", x="confidence", y="accuracy"),
+            chart("line/v0", "test/risk_coverage_table", "wrong of the surest tracks", x="coverage", y="risk"),
+        ],
+        "Report": [
+            *(wr.WeavePanelSummaryTable(table_name=f"report/{name}") for name in _TABLES),
+            wr.MediaBrowser(title="figures", media_keys=[f"report/{name}" for name in _FIGURES], num_columns=2),
+        ],
+    }
+
+
+def _save(entity: str | None, project: str, genres: Sequence[str]) -> list[str]:
+    """Save both and return their addresses."""
+    if resolved_mode("auto") != "online":
+        raise UserError("W&B has no key here, or WANDB_MODE keeps it offline: run `wandb login`, or leave out --save.")
+    import wandb
+
+    try:
+        owner = entity or wandb.Api().default_entity or ""
+        return [make(owner, project, genres).save().url for make in (make_workspace, make_report)]
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"W&B did not save it: {str(error).splitlines()[0]}") from None
+
+
+def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
+    """What would be saved, as JSON in W&B's own terms."""
+    made = {"workspace": make_workspace, "report": make_report}
+    models = {name: make(entity or "", project, genres)._to_model() for name, make in made.items()}
+    return json.dumps(
+        {name: model.model_dump(mode="json", by_alias=True, exclude_none=True) for name, model in models.items()},
+        indent=2,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0, or 2 for a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m genregrid.tracking.workspace",
+        description="Make a W&B workspace and a W&B report of a project; without --save, print them as JSON.",
+    )
+    parser.add_argument("--entity", help="W&B user or team (that of the key)")
+    parser.add_argument("--project", default="genregrid", help="W&B project (genregrid)")
+    parser.add_argument("--genres", default=_GENRES, help="whose scores to show, such as blues,jazz (GTZAN's ten)")
+    parser.add_argument("--save", action="store_true", help="save both, and print their addresses")
+    options = parser.parse_args(arguments)
+    what = (options.entity, options.project, options.genres.split(","))
+    try:
+        print("\n".join(_save(*what)) if options.save else _shown(*what))
+    except UserError as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError:
+        print('wandb-workspaces is not installed: `pip install -e ".[dashboard]"`.', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,343 @@
+"""A statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, drawn from a file of figures.
+
+Nothing here was recorded. Each track is a draw from a hierarchical Gaussian model, genre mean + artist effect + track
+effect + slice effect, mapped to the units of the 57 descriptors; ``figures.json`` holds its means, covariances and
+quantiles, estimated by ``tools/estimate_twin.py``. The corpus keeps GTZAN's structure too: artist sizes,
+tracks of nine slices, exact duplicates. docs/twin.md compares it with the real tables.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+FIGURES_FILE = "figures.json"
+SLICES_PER_TRACK = 10
+BLOCK = 100  # tracks of a genre after which artist sizes and quirks repeat: GTZAN's own number
+LENGTH_SAMPLES = 66_149  # of a 3-second slice in Kaggle's tables
+TEMPO_LAG_BPM = 60 * 22_050 / 512  # the tempo of one STFT hop; librosa reports whole fractions of it
+PARTS = ("train", "val", "test")
+_PART_SHARES = (0.443, 0.197, 0.290)  # of all tracks; the published filtered lists have 443, 197 and 290 of 1000
+_LARGEST_DEVIATE = 3.5  # beyond, extrapolated quantiles leave what audio at 22 050 Hz can give
+_UNIT_BOUNDED = ("chroma_stft_mean", "chroma_stft_var", "zero_crossing_rate_mean", "zero_crossing_rate_var")
+
+_Floats = NDArray[np.float32]
+_Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A drawn corpus.
+
+    Attributes:
+        frame: One row per 3-second slice with Kaggle's columns: filename, length in samples, 57 descriptors, label.
+        artists: Artist by track name; a track without a known artist is missing.
+        filtered: Part, ``train``, ``val`` or ``test``, by track name: no artist in two parts, no exact duplicate.
+    """
+
+    frame: pd.DataFrame
+    artists: dict[str, str]
+    filtered: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """The figures of ``figures.json`` as arrays; axes genre (10), feature (57) and deviate (21)."""
+
+    genres: list[str]
+    columns: list[str]
+    logarithmic: NDArray[np.bool_]
+    deviates: NDArray[np.float64]
+    quantiles: _Floats
+    genre_mean: _Floats
+    artist_factor: _Floats
+    track_factor: _Floats
+    slice_factor: _Floats
+    slice_memory: _Floats
+    artist_spread: _Floats
+    track_spread: _Floats
+    slice_spread: _Floats
+    artists: list[list[list[int]]]
+    short: list[list[int]]
+    duplicates: list[list[int]]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Who made which track, ``(genre, track)``, and which tracks are short or repeated.
+
+    Attributes:
+        artist: Artist number, -1 where unknown.
+        short: Whether the track has nine slices.
+        pairs: Rows (genre, track, genre, track): the second track repeats the first.
+    """
+
+    artist: _Ints
+    short: NDArray[np.bool_]
+    pairs: _Ints
+
+
+def _unpack(triangles: list[list[int]], size: int) -> _Floats:
+    """Lower triangular matrices ``(genre, feature, feature)`` from row-wise triangles in thousandths."""
+    factors = np.zeros((len(triangles), size, size), dtype=np.float32)
+    rows, columns = np.tril_indices(size)
+    factors[:, rows, columns] = np.asarray(triangles, dtype=np.float32) / 1000.0
+    return factors
+
+
+@cache
+def _figures() -> _Figures:
+    """Read the figures once per process."""
+    text = (resources.files("genregrid.twin") / FIGURES_FILE).read_text(encoding="utf-8")
+    stored: dict[str, Any] = json.loads(text)
+    genres, columns = stored["genres"], stored["columns"]
+    low, high, count = stored["deviates"]
+    return _Figures(
+        genres=genres,
+        columns=columns,
+        logarithmic=np.isin(columns, stored["logarithmic"]),
+        deviates=np.linspace(low, high, count),
+        **{
+            name: np.asarray(stored[name], dtype=np.float32)
+            for name in ("quantiles", "genre_mean", "slice_memory", "artist_spread", "track_spread", "slice_spread")
+        },
+        **{name: _unpack(stored[name], len(columns)) for name in ("artist_factor", "track_factor", "slice_factor")},
+        artists=[stored["artists"][genre] for genre in genres],
+        short=[stored["short"].get(genre, []) for genre in genres],
+        duplicates=[[genres.index(a), i, genres.index(b), j] for a, i, b, j in stored["duplicates"]],
+    )
+
+
+def _even_order(artist: _Ints) -> _Ints:
+    """Order of a block's tracks in which every beginning samples its artists in proportion.
+
+    >>> _even_order(np.array([5, 5, 5, 5, 8, 8])).tolist()
+    [0, 4, 1, 2, 5, 3]
+    """
+    position = np.empty(len(artist))
+    for number in np.unique(artist):
+        member = artist == number
+        position[member] = (np.arange(member.sum()) + 0.5) / member.sum()
+    return np.argsort(position, kind="stable")
+
+
+def _block_artists(sizes: list[list[int]]) -> _Ints:
+    """Artist number of each of a block's tracks, artists one after the other, unknown ones (-1) last."""
+    numbers = np.repeat([number for number, _ in sizes], [size for _, size in sizes])
+    return np.concatenate([numbers, np.full(BLOCK - len(numbers), -1)]).astype(np.int64)
+
+
+def _layout(figures: _Figures, tracks_per_genre: int) -> _Layout:
+    """Repeat GTZAN's block of 100 tracks a genre; an incomplete last block keeps its artists' proportions."""
+    num_genres = len(figures.genres)
+    full_blocks, rest = divmod(tracks_per_genre, BLOCK)
+    per_block = 1 + max(number for sizes in figures.artists for number, _ in sizes)
+    artist = np.empty((num_genres, tracks_per_genre), dtype=np.int64)
+    short = np.zeros((num_genres, tracks_per_genre), dtype=np.bool_)
+    track_at: list[dict[tuple[int, int], int]] = []  # by genre: (block, slot) to track
+    for genre, sizes in enumerate(figures.artists):
+        block_artist = _block_artists(sizes)
+        slot = np.concatenate([np.tile(np.arange(BLOCK), full_blocks), np.sort(_even_order(block_artist)[:rest])])
+        block = np.arange(tracks_per_genre) // BLOCK
+        known = block_artist[slot] >= 0
+        artist[genre] = np.where(known, block_artist[slot] + per_block * block, -1)
+        short[genre] = np.isin(slot, figures.short[genre])
+        track_at.append({pair: track for track, pair in enumerate(zip(block.tolist(), slot.tolist(), strict=True))})
+    pairs = [
+        (a, track_at[a][block, i], b, track_at[b][block, j])
+        for block in range(full_blocks + 1)
+        for a, i, b, j in figures.duplicates
+        if (block, i) in track_at[a] and (block, j) in track_at[b]
+    ]
+    return _Layout(artist, short, np.array(pairs, dtype=np.int64).reshape(-1, 4))
+
+
+def _spread(rng: np.random.Generator, shape: tuple[int, ...], spread: _Floats) -> _Floats:
+    """Log-normal factors of root mean square 1: a common one along the last axis times one of each coordinate."""
+    common, coordinate = spread.tolist()
+    logarithm = rng.standard_normal(shape, dtype=np.float32)
+    logarithm *= coordinate
+    logarithm += common * rng.standard_normal((*shape[:-1], 1), dtype=np.float32)
+    logarithm -= common**2 + coordinate**2
+    return np.exp(logarithm, out=logarithm)
+
+
+def _levels(figures: _Figures, layout: _Layout, rng: np.random.Generator) -> _Floats:
+    """Deviates of every track's mean, ``(genre, track, feature)``.
+
+    Artist and track effects are centred within each genre: the stored genre means are those of the real tracks, so
+    they already carry the mean of the effects of the few artists that a genre has.
+    """
+    num_features = len(figures.columns)
+    known = layout.artist >= 0
+    owner = layout.artist.copy()
+    owner[~known] = layout.artist.max() + 1 + np.arange(np.sum(~known))  # an unknown artist is nobody else's
+    num_owners = int(owner.max()) + 1
+    by_owner = rng.standard_normal((num_owners, num_features), dtype=np.float32)
+    variety = _spread(rng, (num_owners, num_features), figures.artist_spread)
+    levels: _Floats = by_owner[owner] @ figures.artist_factor.transpose(0, 2, 1)
+    noise = rng.standard_normal((*owner.shape, num_features), dtype=np.float32)
+    noise *= variety[owner]
+    levels += noise @ figures.track_factor.transpose(0, 2, 1)
+    levels += (figures.genre_mean - levels.mean(axis=1))[:, None]
+    return levels
+
+
+def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) -> _Floats:
+    """Deviates of slices about their track's mean, ``(genre, track, slice, feature)``: autoregressive and centred."""
+    num_genres, num_features = len(figures.genres), len(figures.columns)
+    shape = (num_genres, num_tracks, SLICES_PER_TRACK, num_features)
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise *= _spread(rng, (num_genres, num_tracks, 1, num_features), figures.track_spread)
+    noise *= _spread(rng, (*shape[:-1], 1), figures.slice_spread)
+    noise = noise.reshape(num_genres, -1, num_features)  # (genre, track and slice, feature)
+    series = (noise @ figures.slice_factor.transpose(0, 2, 1)).reshape(shape)
+    innovation = np.sqrt(1.0 - figures.slice_memory**2)
+    for index in range(1, SLICES_PER_TRACK):
+        series[:, :, index] *= innovation
+        series[:, :, index] += figures.slice_memory * series[:, :, index - 1]
+    series -= series.mean(axis=2, keepdims=True)
+    lags = np.abs(np.subtract.outer(np.arange(SLICES_PER_TRACK), np.arange(SLICES_PER_TRACK)))
+    mean_correlation = (figures.slice_memory[:, None, None] ** lags).mean(axis=(1, 2))
+    # Removing the mean took this share of the variance; the figures are about variances with n - 1 in the divisor.
+    kept = (1.0 - mean_correlation) * SLICES_PER_TRACK / (SLICES_PER_TRACK - 1)
+    series /= np.sqrt(kept).astype(np.float32)
+    return series
+
+
+def to_deviates(
+    linked: NDArray[np.float64], quantiles: NDArray[np.float64], deviates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Map columns to standard normal deviates through their quantiles, linearly between them and beyond.
+
+    Args:
+        linked: Columns, the logarithm taken where the column is logarithmic, ``(row, feature)``.
+        quantiles: Rising values at `deviates`, ``(feature, deviate)``.
+        deviates: Evenly spaced, ``(deviate,)``.
+
+    Returns:
+        Deviates, cut at plus and minus 3.5, ``(row, feature)``.
+    """
+    mapped = np.empty_like(linked)
+    step = deviates[1] - deviates[0]
+    for column, knots in enumerate(quantiles):
+        values = linked[:, column]
+        mapped[:, column] = np.interp(values, knots, deviates)
+        mapped[:, column] += np.minimum(values - knots[0], 0.0) * step / (knots[1] - knots[0])
+        mapped[:, column] += np.maximum(values - knots[-1], 0.0) * step / (knots[-1] - knots[-2])
+    return np.clip(mapped, -_LARGEST_DEVIATE, _LARGEST_DEVIATE)
+
+
+def _to_values(figures: _Figures, deviates: _Floats) -> _Floats:
+    """Descriptors in their units, ``(feature, row)``, from deviates ``(row, feature)``: `to_deviates` backwards."""
+    low = figures.deviates[0]
+    step = figures.deviates[1] - low
+    last = len(figures.deviates) - 2
+    values = np.empty(deviates.shape[::-1], dtype=np.float32)
+    for column, name in enumerate(figures.columns):
+        knots = figures.quantiles[column]
+        position = (np.clip(deviates[:, column], -_LARGEST_DEVIATE, _LARGEST_DEVIATE) - low) / step
+        left = np.clip(position.astype(np.int32), 0, last)
+        linked = knots[left] + (position - left) * np.diff(knots)[left]
+        values[column] = np.exp(linked) if figures.logarithmic[column] else linked
+        if name in _UNIT_BOUNDED:
+            np.clip(values[column], 1e-6, 0.999, out=values[column])
+    tempo = figures.columns.index("tempo")
+    values[tempo] = TEMPO_LAG_BPM / np.maximum(np.rint(TEMPO_LAG_BPM / values[tempo]), 1.0)
+    return values
+
+
+def _frame(figures: _Figures, layout: _Layout, values: _Floats) -> pd.DataFrame:
+    """Table of slices from descriptors ``(feature, row)``, the tenth slice of short tracks left out."""
+    num_tracks = layout.artist.shape[1]
+    present = np.ones((*layout.artist.shape, SLICES_PER_TRACK), dtype=np.bool_)
+    present[..., -1] = ~layout.short
+    rows = np.flatnonzero(present)
+    endings = [f".{index}.wav" for index in range(SLICES_PER_TRACK)]
+    names = [track + ending for track in _track_names(figures, num_tracks) for ending in endings]
+    label = np.array(figures.genres, dtype=object)[rows // (num_tracks * SLICES_PER_TRACK)]
+    features = pd.DataFrame(values[:, rows].astype(np.float64).T, columns=figures.columns)
+    features.insert(0, "filename", [names[row] for row in rows.tolist()])
+    features.insert(1, "length", LENGTH_SAMPLES)
+    features["label"] = label
+    return features
+
+
+def _track_names(figures: _Figures, tracks_per_genre: int) -> list[str]:
+    """Track names by genre, then number."""
+    return [f"{genre}.{track:05d}" for genre in figures.genres for track in range(tracks_per_genre)]
+
+
+def _filtered(layout: _Layout, names: list[str]) -> dict[str, str]:
+    """Deal artists to train, val and test, largest first, each to the part that lacks most of its genre.
+
+    The second of two duplicates is left out, and so are tracks beyond a part's share of a genre.
+    """
+    num_genres, num_tracks = layout.artist.shape
+    missing = np.outer(np.ones(num_genres), _PART_SHARES) * num_tracks
+    usable = np.ones(layout.artist.shape, dtype=np.bool_)
+    usable[layout.pairs[:, 2], layout.pairs[:, 3]] = False
+    genre, track = np.nonzero(usable)
+    artist = layout.artist[genre, track]
+    group = np.where(artist >= 0, artist, artist.max() + 1 + np.arange(len(artist)))
+    parts: dict[str, str] = {}
+    for members in _largest_first(group):
+        need = missing[genre[members]].sum(axis=0) / np.array(_PART_SHARES)
+        part = int(np.argmax(need))
+        for member in members.tolist():
+            if missing[genre[member], part] >= 0.5:
+                missing[genre[member], part] -= 1.0
+                parts[names[genre[member] * num_tracks + track[member]]] = PARTS[part]
+    return dict(sorted(parts.items()))
+
+
+def _largest_first(group: _Ints) -> Iterable[_Ints]:
+    """Members of each group, the largest group first, equal ones by number.
+
+    >>> [members.tolist() for members in _largest_first(np.array([4, 7, 7, 4, 9, 7]))]
+    [[1, 2, 5], [0, 3], [4]]
+    """
+    order = np.argsort(group, kind="stable")
+    _, start, count = np.unique(group[order], return_index=True, return_counts=True)
+    return [order[start[i] : start[i] + count[i]] for i in np.argsort(-count, kind="stable")]
+
+
+def draw_twin(seed: int = 0, num_tracks: int = 1000) -> Twin:
+    """Draw a synthetic corpus that behaves under evaluation as GTZAN does.
+
+    Args:
+        seed: Of the random numbers; 0 is the twin corpus that documentation and tests speak of.
+        num_tracks: Tracks, a multiple of 10 from 20 to 1 000 000. Beyond 1000 the structure of artists and quirks
+            repeats with new artists; below, artists are thinned out evenly and quirks of missing tracks fall away.
+
+    Returns:
+        The corpus; the same arguments give the same numbers.
+
+    Raises:
+        ValueError: if `num_tracks` is not a multiple of 10 from 20 to 1 000 000.
+    """
+    if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:
+        msg = f"num_tracks of the twin is a multiple of 10 from 20 to 1000000, not {num_tracks}; try 1000."
+        raise ValueError(msg)
+    figures = _figures()
+    per_genre = num_tracks // len(figures.genres)
+    rng = np.random.default_rng(seed)
+    layout = _layout(figures, per_genre)
+    deviates = _deviations(figures, per_genre, rng)
+    deviates += _levels(figures, layout, rng)[:, :, None]
+    source, copy = layout.pairs[:, :2].T, layout.pairs[:, 2:].T
+    deviates[tuple(copy)] = deviates[tuple(source)]
+    values = _to_values(figures, deviates.reshape(-1, len(figures.columns)))  # (genre, track, slice) to row
+    names = _track_names(figures, per_genre)
+    artists = {
+        name: f"artist {number:03d}"
+        for name, number in zip(names, layout.artist.reshape(-1).tolist(), strict=True)
+        if number >= 0
+    }
+    return Twin(_frame(figures, layout, values), artists, _filtered(layout, names))

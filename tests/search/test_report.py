@@ -1,0 +1,127 @@
+"""The report of a search: its command, importance that finds what matters, one sentence where there is too little."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from genregrid.errors import UserError
+from genregrid.search.__main__ import main
+from genregrid.search.report import best_command, importance, trial_table, write_study_report
+from genregrid.search.study import load_study
+
+SPACE: dict[str, BaseDistribution] = {
+    "model.learning_rate": FloatDistribution(0.0001, 0.01, log=True),
+    "model.dropout": FloatDistribution(0.0, 0.6),
+    "model.transform": CategoricalDistribution(["standardise", "log_variance", "log"]),
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    """A study of no trials in the folder `study`, as a search leaves it."""
+    (tmp_path / "study").mkdir()
+    made = optuna.create_study(study_name="search", storage=f"sqlite:///{tmp_path / 'study/study.db'}")
+    about = {"model": "lstm", "dataset_label": "twin-synthetic", "protocol": "track", "folds": 5}
+    attrs = {"fixed": ["sweep=optuna", "model=lstm", "slice=3", "search.num_trials=9", "dataset.path=a b.csv"]}
+    for name, value in (attrs | {"score": "loss", "num_steps": 20, "fingerprint": about}).items():
+        made.set_user_attr(name, value)
+    return made
+
+
+def add_trials(study: optuna.Study, num: int) -> None:
+    """Trials whose loss is set by the learning rate alone but for a little of dropout; each third is pruned."""
+    random = np.random.default_rng(0)
+    for number in range(num):
+        params = {"model.learning_rate": 10 ** random.uniform(-4, -2), "model.dropout": random.uniform(0, 0.6)}
+        params["model.transform"] = ("standardise", "log_variance", "log")[number % 3 if number % 2 else 0]
+        loss = 1 + abs(math.log10(params["model.learning_rate"]) + 3) + 0.05 * params["model.dropout"]
+        is_pruned = number % 3 == 2
+        folds = [{"loss": loss + gap, "accuracy": 0.5, "f1_macro": 0.4} for gap in (-0.1, 0.1)]
+        given: dict[str, Any] = {"params": params, "distributions": SPACE, "intermediate_values": {5: loss}}
+        if is_pruned:
+            study.add_trial(create_trial(state=TrialState.PRUNED, value=loss, **given))
+        else:
+            study.add_trial(create_trial(value=loss, user_attrs={"folds": folds}, **given))
+
+
+def test_a_report_has_its_files_and_a_command(study: optuna.Study, tmp_path: Path) -> None:
+    add_trials(study, 18)
+    text = write_study_report(tmp_path / "study")
+    names = {path.name for path in (tmp_path / "study").iterdir()}
+    assert {"report.html", "history.svg", "importance.svg", "settings.svg"} <= names
+    assert {f"{name}.{end}" for name in ("best", "importance", "trials") for end in ("csv", "md")} <= names
+    best = load_study(tmp_path / "study").best_trial
+    (command,) = (line for line in text.splitlines() if line.startswith("python"))
+    assert command.startswith("python train.py model=lstm slice=3 'dataset.path=a b.csv' model.learning_rate=")
+    assert "search" not in command
+    assert f"model.transform={best.params['model.transform']}" in command
+    assert "is optimistic" in text
+    assert "SYNTHETIC" in (tmp_path / "study/report.html").read_text()
+    table = pd.read_csv(tmp_path / "study/trials.csv")
+    assert table["state"].value_counts().to_dict() == {"finished": 12, "pruned": 6}
+    top = pd.read_csv(tmp_path / "study/best.csv")
+    assert top["value"].is_monotonic_increasing
+    assert top["value"][0] == pytest.approx(best.value, rel=1e-5)
+    assert top["fold_sd"][0] == pytest.approx(0.2 / math.sqrt(2), rel=1e-5)
+
+
+def test_importance_finds_what_matters(study: optuna.Study) -> None:
+    add_trials(study, 45)
+    frame = importance(study)
+    assert frame is not None
+    assert frame["setting"][0] == "model.learning_rate"
+    assert frame["share"][0] > 0.8
+    assert frame["share"].sum() == pytest.approx(1)
+    assert ((frame["low"] <= frame["share"]) & (frame["share"] <= frame["high"])).all()
+
+
+@pytest.mark.parametrize("num", [0, 1, 2, 3])
+def test_few_trials_are_told_in_a_sentence(study: optuna.Study, tmp_path: Path, num: int) -> None:
+    add_trials(study, num)
+    text = write_study_report(tmp_path / "study")
+    assert importance(study) is None
+    page = (tmp_path / "study/report.html").read_text()
+    if num:
+        assert "Importance is told from 10 finished trials" in page
+    else:
+        assert text.startswith("No trial has finished yet")
+
+
+def test_a_running_trial_is_passed_over(study: optuna.Study, tmp_path: Path) -> None:
+    add_trials(study, 3)
+    study.ask(SPACE)
+    assert len(trial_table(study)) == 3
+    assert best_command(study) in write_study_report(tmp_path / "study")
+
+
+def test_the_command_reports_and_refuses_what_is_no_study(
+    study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_trials(study, 2)
+    assert main([str(tmp_path / "study/study.db")]) == 0
+    assert "report: " in capsys.readouterr().out
+    (tmp_path / "study.db").write_text("no study")
+    for path, sentence in (
+        (tmp_path / "nowhere", "holds no study"),
+        (tmp_path / "study.db", "is no study of genregrid"),
+    ):
+        assert main([str(path)]) == 2
+        assert sentence in capsys.readouterr().err
+        with pytest.raises(UserError, match=sentence):
+            load_study(path)
+
+
+def test_without_optuna_the_way_out_is_one_sentence() -> None:
+    words = "import sys; sys.modules['optuna'] = None; sys.argv[1:] = ['x']; import genregrid.search.__main__ as m"
+    done = subprocess.run([sys.executable, "-c", f"{words}; sys.exit(m.main())"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert 'pip install -e ".[search]"' in done.stderr.splitlines()[-1]
