@@ -134,7 +134,7 @@ def composed(project_root: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def user_error() -> Callable[..., AbstractContextManager[None]]:
-    """`with user_error("split.fold", 9): ...` expects a `UserError` about this key, and this value if one is given.
+    """Expect a `UserError` about a key, and a value if one is given: `with user_error("split.fold", 9): ...`.
 
     `problem` and `hint` are parts of those fields; only tests that are about them give them.
     """

@@ -6,7 +6,7 @@ _NOT_GIVEN: Any = object()
 
 
 class UserError(ValueError):
-    """A user's mistake or a missing thing, as fields that make one sentence: ``key=value: problem; hint.``
+    """A user's mistake or a missing thing, as fields that make one sentence, ``key=value: problem; hint``.
 
     ``train.py`` and ``evaluate.py`` print the sentence to standard error and exit with code 2.
 
