@@ -134,9 +134,10 @@ def composed(project_root: Path) -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def user_error() -> Callable[..., AbstractContextManager[None]]:
-    """Expect a `UserError` about a key, and a value if one is given: `with user_error("split.fold", 9): ...`.
+    """Expect a `UserError` about a key, and a value if one is given.
 
-    `problem` and `hint` are parts of those fields; only tests that are about them give them.
+    Usage: ``with user_error("split.fold", 9): ...``. `problem` and `hint` are parts of those fields; only tests that
+    are about them give them.
     """
 
     @contextmanager
