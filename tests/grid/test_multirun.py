@@ -22,7 +22,7 @@ from genregrid.record.folder import ERROR_FILE, finished_run
 from genregrid.report.cell import read_grid
 from genregrid.training.run import finished_before, train
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 QUICK = ("logger=none", "trainer.accelerator=cpu", "split.folds=3", "dataset=csv")
 
 

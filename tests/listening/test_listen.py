@@ -16,7 +16,7 @@ from genregrid.features.__main__ import main as extract
 from genregrid.listening.listen import listen
 from genregrid.training.run import evaluate, train
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 RATE_HZ = 22_050
 TONES_HZ = {"high": 2500.0, "low": 200.0}
 

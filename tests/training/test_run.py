@@ -19,7 +19,7 @@ from genregrid.report.ensemble import ensemble
 from genregrid.report.leaderboard import leaderboard
 from genregrid.training.run import evaluate, train
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 GENRES = ("blues", "classical", "metal")
 QUICK = ("logger=none", "trainer.max_epochs=3", "trainer.accelerator=cpu", "split.folds=3", "dataset=csv")
 Trainer = Callable[..., Result]

@@ -10,7 +10,7 @@ from genregrid.config import register_schemas
 from genregrid.record.result import Result
 from genregrid.training.run import train
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @pytest.fixture
