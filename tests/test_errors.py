@@ -1,10 +1,10 @@
-"""Claims about `genregrid.errors`: fields make one sentence, and cross from process to process."""
+"""Claims about `genregrid.errors`: fields make one sentence, cross from process to process, and end a command."""
 
 import pickle
 
 import pytest
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, command
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,36 @@ def test_an_error_is_the_same_in_another_process(value: dict[str, int | None]) -
         value.get("value"),
         "choose 3",
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("1 or more", key="--limit", value=0), 2, "--limit=0: 1 or more."),
+        (ModuleNotFoundError("no", name="soxr"), 2, 'soxr: not installed; run `pip install -e ".[audio]"`.'),
+        (PermissionError(13, "Permission denied", "out"), 2, "out: Permission denied."),
+        (BrokenPipeError(32, "Broken pipe"), 2, "output: Broken pipe."),
+        (KeyboardInterrupt(), 130, "interrupted; the same command resumes."),
+    ],
+)
+def test_a_command_reports_a_mistake_in_one_line_and_a_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command(extra="audio", resume="the same command resumes")
+    def main() -> None:
+        raise error
+
+    assert main() == code
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_command_returns_the_code_of_its_function_and_raises_what_is_no_mistake() -> None:
+    @command()
+    def main(number: int) -> int | None:
+        if number > 1:
+            raise ModuleNotFoundError("no", name="soxr")
+        return {0: None, 1: 3}[number]
+
+    assert (main(0), main(1)) == (0, 3)
+    with pytest.raises(ModuleNotFoundError):
+        main(2)

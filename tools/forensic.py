@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, command
 from genregrid.published.reference import read_reference
 
 Column = tuple[str, float]  # model, slice_seconds
@@ -346,8 +346,9 @@ def _named(columns: Sequence[Column]) -> str:
     return f"{columns[0][0]} at {', '.join(f'{seconds:g}' for _, seconds in columns)} s"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what a table says; the exit code, 2 for a user's mistake."""
+@command()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print what a table implies about its test set."""
     parser = argparse.ArgumentParser(
         prog="python tools/forensic.py",
         description="Find the whole numbers behind a table of rounded scores.",
@@ -355,14 +356,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, nargs="?", help=f"a CSV of {', '.join(_NAMES)} (the paper's Table 1)")
     parser.add_argument("--limit", type=int, default=_LIMIT, help=f"the largest test set to try, in tracks ({_LIMIT})")
     given = parser.parse_args(arguments)
-    try:
-        if given.limit < 1:
-            raise UserError(f"--limit {given.limit}: a test set has 1 track or more.")
-        print(report(read_reference().table if given.file is None else read_table(given.file), given.limit))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if given.limit < 1:
+        raise UserError("a test set has 1 track or more", key="--limit", value=given.limit)
+    print(report(read_reference().table if given.file is None else read_table(given.file), given.limit))
 
 
 if __name__ == "__main__":

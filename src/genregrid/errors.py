@@ -1,8 +1,12 @@
-"""The one kind of error that ends a command with a sentence instead of a traceback."""
+"""A mistake of the user as an error with fields, and how a command reports it: a sentence and an exit code."""
 
-from typing import Any
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 _NOT_GIVEN: Any = object()
+_P = ParamSpec("_P")
 
 
 class UserError(ValueError):
@@ -54,3 +58,56 @@ def _written(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"[{','.join(map(_written, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def command(
+    *, extra: str | None = None, resume: str | None = None
+) -> Callable[[Callable[_P, int | None]], Callable[_P, int]]:
+    """Make a function the main function of a command: it returns an exit code, and reports mistakes on standard error.
+
+    The exit code is that of the function (``None`` is 0), 2 for a `UserError`, an `OSError` or a missing package of
+    `extra`, and 130 after ctrl-C.
+
+    Args:
+        extra: the extra of pyproject.toml that the command needs; ``None``: a missing package raises.
+        resume: how to resume after ctrl-C, printed after "interrupted"; without a full stop at the end.
+
+    >>> @command()
+    ... def main() -> None:
+    ...     raise UserError("1 or more", key="--limit", value=0)
+    >>> main()
+    2
+    """
+
+    def decorated(main: Callable[_P, int | None]) -> Callable[_P, int]:
+        @wraps(main)
+        def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> int:
+            try:
+                return main(*args, **kwargs) or 0
+            except UserError as error:
+                mistake = error
+            except ModuleNotFoundError as error:
+                if extra is None:
+                    raise
+                mistake = missing_package(error, f'pip install -e ".[{extra}]"')
+            except OSError as error:  # a folder without permission, a full disk, a closed pipe
+                mistake = system_error(error)
+            except KeyboardInterrupt:
+                print(UserError("interrupted", hint=resume), file=sys.stderr)
+                return 130
+            print(mistake, file=sys.stderr)
+            return 2
+
+        return wrapped
+
+    return decorated
+
+
+def missing_package(error: ModuleNotFoundError, install: str) -> UserError:
+    """A package that is not installed as a user's mistake, with the command that installs it."""
+    return UserError("not installed", key=error.name, hint=f"run `{install}`")
+
+
+def system_error(error: OSError, hint: str | None = None) -> UserError:
+    """What the operating system refused as a user's mistake."""
+    return UserError(error.strerror or type(error).__name__, key=error.filename or "output", hint=hint)

@@ -245,4 +245,4 @@ def test_wrong_file_is_one_sentence_and_code_2(
 
 def test_limit_below_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--limit", "0"]) == 2
-    assert capsys.readouterr().err == "--limit 0: a test set has 1 track or more.\n"
+    assert capsys.readouterr().err == "--limit=0: a test set has 1 track or more.\n"

@@ -1,27 +1,21 @@
-"""Report of a search, at any time: ``python -m genregrid.search outputs/studies/NAME``."""
+"""Write the report of a search, while it runs or later: ``python -m genregrid.search outputs/studies/NAME``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from genregrid.errors import UserError
-from genregrid.search import require_optuna
+from genregrid.errors import command
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write a study's report and print its best settings; exit code 2 for a user's mistake."""
+@command(extra="search")
+def main(arguments: list[str] | None = None) -> None:
+    """Write a study's report and print its best settings."""
     parser = argparse.ArgumentParser(prog="python -m genregrid.search", description="Write the report of a search.")
     parser.add_argument("study", type=Path, help="folder of the study, or its study.db")
     folder = parser.parse_args(arguments).study
-    try:
-        require_optuna()
-        from genregrid.search.report import write_study_report
+    from genregrid.search.report import write_study_report  # Optuna is an extra
 
-        print(write_study_report(folder))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    print(write_study_report(folder))
 
 
 if __name__ == "__main__":
