@@ -97,7 +97,7 @@ def measure(folder: Path, what: str) -> None:
     import lightning.pytorch as pl
     import torch
 
-    from genregrid.config import register_schemas
+    from genregrid.config import SplitConfig, register_schemas
     from genregrid.data.catalogue import read_artists
     from genregrid.data.datamodule import GenreDataModule
     from genregrid.data.split import split_table
@@ -136,7 +136,7 @@ def measure(folder: Path, what: str) -> None:
     else:
         table = read_table([csv])
         told("read")
-        split = split_table(table, "artist", artists=read_artists(artists))
+        split = split_table(table, SplitConfig(protocol="artist"), artists=read_artists(artists))
         told("split")
         datamodule = GenreDataModule(table, split)
         facts = {"genres": table.genres, "feature_names": table.feature_names, "slice_seconds": table.slice_seconds}

@@ -29,12 +29,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from genregrid.config import register_schemas
+from genregrid.config import DatasetConfig, SplitConfig, register_schemas
 from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.split import TEST, split_table
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
-from genregrid.features.recipe import Recipe
+from genregrid.features.recipe import Recipe, columns_of
 from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.vote import track_vote
 from genregrid.training.run import train
@@ -73,12 +73,12 @@ def csv_path(out: Path, recipe: str, seconds: float) -> Path:
 
 def corpus_of(root: Path, out: Path, recipe: str, seconds: float) -> Corpus:
     """The table at one slice length, with the index of artists."""
-    return load_corpus(
+    dataset = DatasetConfig(
         name="recordings",
-        slice_seconds=seconds,
         path=str(csv_path(out, recipe, seconds)),
         artists=str((root / "gtzan" / "meta" / "GTZANindex.txt").absolute()),
     )
+    return load_corpus(dataset, seconds, columns_of)
 
 
 def splits(corpus: Corpus, repeats: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
@@ -87,12 +87,9 @@ def splits(corpus: Corpus, repeats: int) -> Iterator[tuple[NDArray[np.bool_], ND
         for fold in range(FOLDS):
             split = split_table(
                 corpus.table,
-                protocol="artist",
+                SplitConfig(protocol="artist", folds=FOLDS, fold=fold, seed=seed),
                 source=corpus.source,
                 artists=corpus.artists(),
-                folds=FOLDS,
-                fold=fold,
-                seed=seed,
             )
             yield split.part == TEST, split.group
 

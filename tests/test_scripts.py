@@ -59,7 +59,7 @@ def test_a_grid_trains_and_its_leaderboard_and_a_checkpoint_are_scored(script: R
     [
         (("train.py", "slcie=3"), "Could not override 'slcie'"),
         (("train.py", "model=foo"), "Could not find 'model/foo'"),
-        (("train.py", "split=row", "logger=none"), "split=row leaks"),
+        (("train.py", "split=row", "logger=none"), "split=row: this protocol leaks"),
         (("train.py", "model.dropout=2", "logger=none"), "model.dropout=2: 0 or more, and less than 1"),
         (("train.py", "trainer.devices=2", "model=knn", "logger=none"), "trainer.devices=2: this model is fitted by"),
         (("evaluate.py",), "give one of checkpoint=PATH"),

@@ -1,23 +1,80 @@
-"""Schema of the configuration: a misspelt key or a wrong type is refused when the config is composed.
+"""Schema of the configuration: keys, types, defaults and allowed values.
 
-Imports nothing heavy, so that ``--help`` and config errors answer at once.
+Hydra refuses an unknown key or a wrong type when it composes a configuration. Values are checked in ``__post_init__``,
+which runs when ``OmegaConf.to_object`` makes these dataclasses. The module imports nothing heavy, so that ``--help``
+and mistakes in the configuration are answered at once.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from genregrid.errors import UserError
+
+PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
+LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
+#: The protocol of an evaluation that tests on every track of a corpus; not a choice on the command line.
+EVERY_TRACK = "all"
+#: Scores that a search can choose by, and whether a higher score is better.
+SEARCH_SCORES = {"loss": False, "accuracy": True, "f1_macro": True}
+#: How several devices work together. Other strategies of Lightning do not return predictions to the first process.
+STRATEGIES = ("auto", "ddp")
+_MAX_SEED = 2**32 - 1  # the largest that NumPy and Lightning accept
+
+
+def split_label(protocol: str, leaks: bool) -> str:
+    """Return the name of a split in folder names and tables.
+
+    >>> split_label("row", leaks=True), split_label("track", leaks=False)
+    ('row-LEAKS', 'track')
+    """
+    return f"{protocol}-LEAKS" if leaks else protocol
+
+
+# Folder names in conf/ need the label before any dataclass is made, so it is a resolver. It is registered on import
+# because a worker process imports this module when it unpickles a configuration, and nothing else of train.py.
+OmegaConf.register_new_resolver(
+    "split_label", lambda protocol: split_label(protocol, protocol in LEAKING_PROTOCOLS), replace=True
+)
+_DERIVED_LABEL = "${split_label:${.protocol}}"
 
 
 @dataclass
 class DatasetConfig:
-    """Arguments of `genregrid.data.corpus.load_corpus`, and what outputs call the corpus."""
+    """A corpus: where its tables are and how to read them.
+
+    Attributes:
+        name: of the corpus, for messages.
+        corpus: which recordings the track names mean; two datasets of one corpus share its tracks.
+        label: name in folder names and tables; it contains "synthetic" if the corpus is synthetic.
+        recipe: name of the recipe of the descriptors; "unknown" takes it from the note beside a CSV, if there is one.
+            Models and tables of two recipes are never mixed.
+        root: folder that relative paths start from.
+        path: one feature CSV instead of `tables`, relative to the working directory.
+        tables: feature CSVs. Those of the wanted slice length are read, otherwise those that can be pooled to it.
+        table_slice_seconds: slice length of all `tables` in seconds; ``None`` reads it from each file.
+        genres: genre names in the order of the logits; ``None`` takes those of the table, sorted.
+        artists: path of the artist index, if there is one.
+        filtered: path of the published list of each part ("train", "val", "test"), if there are lists.
+        include_length: whether the column `length` becomes a descriptor.
+        cache: folder for the tables as files that are mapped into memory (`genregrid.data.store`).
+        synthetic: whether the corpus is the statistical twin, which is drawn and not read.
+        num_tracks: size of the twin, a multiple of 10 from 20 to 1000000.
+        downloads: ``urls`` and ``hashes`` by path below `root`, for files that are downloaded when missing; a table
+            also has ``slice_seconds``.
+        hint: what the files are, for the message about a missing one.
+
+    Raises:
+        UserError: a value outside its range, or keys that exclude each other.
+    """
 
     name: str = MISSING
-    corpus: str = MISSING  # which recordings the track names stand for; two datasets of one corpus share its tracks
-    label: str = MISSING  # in folder names and tables; says so where a corpus is synthetic
-    recipe: str = "unknown"  # how the descriptors were computed; models and tables of two recipes are never mixed
+    corpus: str = MISSING
+    label: str = MISSING
+    recipe: str = "unknown"
     root: str = "."
     path: str | None = None
     tables: list[str] = field(default_factory=list)
@@ -32,24 +89,94 @@ class DatasetConfig:
     downloads: dict[str, Any] | None = None
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        if self.path is not None and (self.synthetic or self.tables):
+            raise UserError(
+                "only dataset=csv reads a path", key="dataset.path", value=self.path, hint="add dataset=csv"
+            )
+        if self.cache is not None and self.synthetic:
+            raise UserError(
+                "the twin is drawn, not read",
+                key="dataset.cache",
+                value=self.cache,
+                hint="leave it out, or write a CSV of the twin first",
+            )
+        if self.synthetic and (self.num_tracks % 10 or not 20 <= self.num_tracks <= 1_000_000):
+            raise UserError("a multiple of 10 from 20 to 1000000", key="dataset.num_tracks", value=self.num_tracks)
+
 
 @dataclass
 class SplitConfig:
-    """Arguments of `genregrid.data.split.split_table`."""
+    """How a table is divided into training, validation and test.
+
+    Attributes:
+        protocol: one of `PROTOCOLS`.
+        label: `split_label` of the protocol, which conf/train.yaml puts into folder names. It is derived; a different
+            value is refused.
+        folds: number of folds, at least 2; one fold is the test part. ``filtered`` has one fixed test part.
+        fold: which fold is the test part, 0 to ``folds - 1``.
+        val_folds: one in `val_folds` of what is not test becomes validation, by the same rule; at least 2.
+        val_fold: which of them, 0 to ``val_folds - 1``. Runs that differ only in it share a test part; together, their
+            training parts cover everything outside it.
+        seed: of the shuffle before the folds are drawn, at least 0; ``None``, in an evaluation only, takes the seed of
+            the checkpoint's split.
+        allow_leak: whether a leaking protocol may run.
+
+    Raises:
+        UserError: a value outside its range, or a leaking protocol without `allow_leak`.
+    """
 
     protocol: str = MISSING
-    label: str = MISSING  # in folder names and tables; says LEAKS where the protocol does
+    label: str = _DERIVED_LABEL
     folds: int = 5
     fold: int = 0
     val_folds: int = 8
     val_fold: int = 0
-    seed: int | None = 0  # None, in evaluation: the seed of the checkpoint's split
+    seed: int | None = 0
     allow_leak: bool = False
+
+    def __post_init__(self) -> None:
+        if self.protocol not in (*PROTOCOLS, EVERY_TRACK):
+            raise _unknown_protocol(self.protocol)
+        label = split_label(self.protocol, self.protocol in LEAKING_PROTOCOLS)
+        if self.label not in (label, _DERIVED_LABEL):
+            raise UserError(
+                f"the label of split.protocol={self.protocol} is '{label}'",
+                key="split.label",
+                value=self.label,
+                hint="leave it out",
+            )
+        self.label = label
+        if self.folds < 2:
+            raise UserError("2 folds or more, one of them to test on", key="split.folds", value=self.folds)
+        if not 0 <= self.fold < self.folds:
+            problem = f"with split.folds={self.folds} the folds are numbered 0 to {self.folds - 1}"
+            raise UserError(problem, key="split.fold", value=self.fold)
+        if self.val_folds < 2:
+            problem = "2 or more, as one of them becomes validation"
+            raise UserError(problem, key="split.val_folds", value=self.val_folds)
+        if self.protocol == "filtered" and self.val_fold != 0:
+            problem = "under split=filtered the published lists fix the validation part"
+            raise UserError(problem, key="split.val_fold", value=self.val_fold, hint="leave it out")
+        if not 0 <= self.val_fold < self.val_folds:
+            problem = f"with split.val_folds={self.val_folds} they are numbered 0 to {self.val_folds - 1}"
+            raise UserError(problem, key="split.val_fold", value=self.val_fold)
+        if self.protocol in LEAKING_PROTOCOLS and not self.allow_leak:
+            raise UserError(
+                "this protocol leaks test tracks into training and is a negative control only",
+                key="split",
+                value=self.protocol,
+                hint="add split.allow_leak=true to run it, or take split=track or split=artist",
+            )
 
 
 @dataclass
 class TrainerConfig:
-    """How long and where to train."""
+    """How long and where to train.
+
+    Raises:
+        UserError: a value outside its range.
+    """
 
     max_epochs: int = 50
     patience: int | None = None
@@ -63,10 +190,48 @@ class TrainerConfig:
     stack: int = 1
     checkpoint_seconds: float = 30.0
 
+    def __post_init__(self) -> None:
+        for name, problem in (
+            ("max_epochs", "1 epoch or more"),
+            ("patience", "1 epoch or more, or null for no early stop"),
+            ("devices", "1 device or more"),
+            ("threads", "1 thread or more, or null to choose"),
+            ("stack", "1 fit at a time, or more"),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(problem, key=f"trainer.{name}", value=value)
+        if not self.checkpoint_seconds >= 0:  # not a number is refused too
+            raise UserError("0 seconds or more", key="trainer.checkpoint_seconds", value=self.checkpoint_seconds)
+        if self.strategy not in STRATEGIES:
+            problem = f"choose {' or '.join(STRATEGIES)}; other strategies do not return predictions"
+            raise UserError(problem, key="trainer.strategy", value=self.strategy)
+        if self.precision in ("16-true", "bf16-true"):
+            raise UserError(
+                "descriptors from 1e-9 to 1e7 need 32 bits",
+                key="trainer.precision",
+                value=self.precision,
+                hint="take 16-mixed or bf16-mixed, which compute in half precision where it is safe",
+            )
+
 
 @dataclass
 class SearchConfig:
-    """What a search (conf/sweep) goes by; a job that has one is a trial, scored on validation tracks only."""
+    """A search of settings (conf/sweep). A job that has one is a trial, scored on validation tracks only.
+
+    Attributes:
+        num_trials: 1 or more.
+        num_folds: inner folds of a trial, 1 or more.
+        score: one of `SEARCH_SCORES`.
+        prune: whether a trial that does badly ends early.
+        num_jobs: trials at once, 1 or more.
+        seed: of the sampler, 0 to 4294967295.
+        study: folder of the study; the sweeper sets it.
+        trial: number of the trial; the sweeper sets it.
+
+    Raises:
+        UserError: a value outside its range.
+    """
 
     num_trials: int = 50
     num_folds: int = 3
@@ -74,13 +239,25 @@ class SearchConfig:
     prune: bool = True
     num_jobs: int = 1
     seed: int = 0
-    study: str | None = None  # set by the sweeper: the folder of the study
-    trial: int | None = None  # set by the sweeper: the number of the trial
+    study: str | None = None
+    trial: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_trials", "num_folds", "num_jobs"):
+            if getattr(self, name) < 1:
+                raise UserError("1 or more", key=f"search.{name}", value=getattr(self, name))
+        if self.score not in SEARCH_SCORES:
+            raise UserError(f"choose one of {', '.join(SEARCH_SCORES)}", key="search.score", value=self.score)
+        _check_seed("search.seed", self.seed)
 
 
 @dataclass
 class TrainConfig:
-    """The whole of conf/train.yaml."""
+    """The whole of conf/train.yaml.
+
+    Raises:
+        UserError: a value outside its range, or keys that exclude each other.
+    """
 
     dataset: DatasetConfig = MISSING
     split: SplitConfig = MISSING
@@ -95,14 +272,40 @@ class TrainConfig:
     resume: bool = False
     search: SearchConfig | None = None
 
+    def __post_init__(self) -> None:
+        _check_seed("seed", self.seed)  # first, as split.seed takes the same value
+        _check_split(self.split)
+        if self.split.seed is None:
+            raise UserError("training needs a seed of 0 or more", key="split.seed", value=None)
+        if not 0 < self.slice < math.inf:
+            raise UserError("a slice is longer than 0 seconds", key="slice", value=self.slice)
+        if self.window != "track" and (isinstance(self.window, str) or self.window < 1):
+            problem = "a number of slices, 1 or more, or 'track' for the whole track"
+            raise UserError(problem, key="window", value=self.window)
+        if self.hop_slices is not None:
+            if self.hop_slices < 1:
+                raise UserError("1 slice or more between windows", key="hop_slices", value=self.hop_slices)
+            if self.window == "track":
+                problem = "a hop has no meaning with window=track"
+                raise UserError(problem, key="hop_slices", value=self.hop_slices, hint="give window=N in slices")
+        if self.batch_size < 1:
+            raise UserError("a batch has 1 window or more", key="batch_size", value=self.batch_size)
+
 
 @dataclass
 class EvaluateConfig:
-    """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint."""
+    """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint.
+
+    Attributes:
+        ensemble: a folder of runs, or a list of folders.
+
+    Raises:
+        UserError: keys that exclude each other, or none of `checkpoint`, `runs` and `ensemble`.
+    """
 
     checkpoint: str | None = None
     runs: str | None = None
-    ensemble: Any = None  # a folder of runs, or a list of them
+    ensemble: Any = None
     audio: str | None = None
     reference: str | None = None
     human: str | None = None
@@ -110,6 +313,57 @@ class EvaluateConfig:
     split: SplitConfig | None = None
     logger: Any = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split is not None:
+            _check_split(self.split)
+        given = [value for value in (self.checkpoint, self.runs, self.ensemble) if value is not None]
+        if self.audio is not None and not given:
+            raise UserError(
+                "recordings need one model to score them", key="audio", value=self.audio, hint="give checkpoint=PATH"
+            )
+        if len(given) != 1:
+            raise UserError(
+                "give one of checkpoint=PATH (a checkpoint.ckpt), runs=FOLDER (a folder of runs) and "
+                "ensemble=[FOLDER,...] (folders of runs that vote)"
+            )
+        if self.audio is not None and self.ensemble is not None:
+            problem = "recordings need one model to score them, and an ensemble is many"
+            raise UserError(problem, key="audio", value=self.audio, hint="leave one of the two out")
+        for key in ("reference", "human"):
+            if self.runs is None and getattr(self, key) is not None:
+                problem = "this is compared with the runs of a report"
+                raise UserError(problem, key=key, value=getattr(self, key), hint="give runs=FOLDER too")
+        if self.ensemble is not None and self.logger:
+            raise UserError(
+                "an ensemble is logged with the report that contains it",
+                key="ensemble",
+                hint="runs=FOLDER logger=wandb",
+            )
+        if self.runs == "":
+            raise UserError(
+                "no folder is named", key="runs", value="", hint="give the folder of a multirun, or outputs"
+            )
+        for key in ("ensemble", "runs", "audio"):
+            if getattr(self, key) is not None and (self.dataset, self.split, self.seed) != (None, None, None):
+                problem = "it is scored without dataset, split and seed"
+                raise UserError(problem, key=key, value=getattr(self, key), hint="leave out dataset, split and seed")
+
+
+def _check_seed(key: str, seed: int) -> None:
+    if not 0 <= seed <= _MAX_SEED:
+        raise UserError(f"a seed is 0 to {_MAX_SEED}", key=key, value=seed)
+
+
+def _check_split(split: SplitConfig) -> None:
+    if split.protocol not in PROTOCOLS:
+        raise _unknown_protocol(split.protocol)
+    if split.seed is not None and split.seed < 0:
+        raise UserError("a seed is 0 or more", key="split.seed", value=split.seed)
+
+
+def _unknown_protocol(protocol: str) -> UserError:
+    return UserError(f"choose one of {', '.join(PROTOCOLS)}", key="split.protocol", value=protocol)
 
 
 def register_schemas() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genregrid.config import SplitConfig
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.data.split import PARTS, TEST, TRAIN, Split, split_by_name, split_table
 from genregrid.data.table import FeatureTable, read_table
@@ -50,7 +51,9 @@ def windows_seen(table: FeatureTable, batches: WindowBatches) -> list[tuple[int,
 
 @pytest.mark.parametrize("part", PARTS)
 def test_batches_have_the_documented_keys_axes_and_dtypes(table: FeatureTable, part: str) -> None:
-    batches = batches_of(GenreDataModule(table, split_table(table, "track"), window=3, batch_size=7))[part]
+    batches = batches_of(
+        GenreDataModule(table, split_table(table, SplitConfig(protocol="track")), window=3, batch_size=7)
+    )[part]
     sizes = []
     for batch in batches:
         assert list(batch) == ["features", "length", "genre", "track"]
@@ -68,7 +71,7 @@ def test_batches_have_the_documented_keys_axes_and_dtypes(table: FeatureTable, p
 
 @pytest.mark.parametrize("window", [1, 3, 10, None])
 def test_features_genre_and_track_are_the_tables(table: FeatureTable, window: int | None) -> None:
-    module = GenreDataModule(table, split_table(table, "track"), window=window)
+    module = GenreDataModule(table, split_table(table, SplitConfig(protocol="track")), window=window)
     for batches in batches_of(module).values():
         for batch in batches:
             for features, length, genre, track in zip(*batch.values(), strict=True):
@@ -82,7 +85,7 @@ def test_features_genre_and_track_are_the_tables(table: FeatureTable, window: in
 def test_every_window_of_a_part_comes_exactly_once_an_epoch(
     table: FeatureTable, window: int | None, hop_slices: int | None
 ) -> None:
-    split = split_table(table, "track")
+    split = split_table(table, SplitConfig(protocol="track"))
     module = GenreDataModule(table, split, window=window, hop_slices=hop_slices, batch_size=7)
     for number, (part, batches) in enumerate(batches_of(module).items()):
         expected = []
@@ -108,7 +111,7 @@ def test_padding_is_zero_behind_length(table: FeatureTable) -> None:
 
 
 def test_training_order_is_the_seeds_and_new_each_epoch(table: FeatureTable) -> None:
-    split = split_table(table, "track")
+    split = split_table(table, SplitConfig(protocol="track"))
 
     def epochs(seed: int) -> list[list[tuple[int, ...]]]:
         batches = GenreDataModule(table, split, window=1, seed=seed).train_dataloader()
@@ -124,7 +127,7 @@ def test_training_order_is_the_seeds_and_new_each_epoch(table: FeatureTable) -> 
 
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_evaluation_order_stays(table: FeatureTable, part: str) -> None:
-    batches = batches_of(GenreDataModule(table, split_table(table, "track"), window=1))[part]
+    batches = batches_of(GenreDataModule(table, split_table(table, SplitConfig(protocol="track")), window=1))[part]
     assert windows_seen(table, batches) == windows_seen(table, batches)
 
 
@@ -136,13 +139,13 @@ def test_batches_of_evaluation_hold_every_window_once(table: FeatureTable, monke
 
 @pytest.mark.parametrize("protocol", ["track", "row"])
 def test_training_rows_are_those_of_the_training_part_only(table: FeatureTable, protocol: str) -> None:
-    split = split_table(table, protocol, allow_leak=True)
+    split = split_table(table, SplitConfig(protocol=protocol, allow_leak=True))
     rows = GenreDataModule(table, split, window=4).training_rows
     assert rows.tolist() == np.flatnonzero(split.part == TRAIN).tolist()
 
 
 def test_row_sequences_hold_only_their_parts_slices(table: FeatureTable) -> None:
-    split = split_table(table, "row", allow_leak=True)
+    split = split_table(table, SplitConfig(protocol="row", allow_leak=True))
     module = GenreDataModule(table, split)
     for number, batches in enumerate(batches_of(module).values()):
         windows = windows_seen(table, batches)
@@ -155,7 +158,7 @@ def test_row_sequences_hold_only_their_parts_slices(table: FeatureTable) -> None
 
 
 def test_misaligned_windows_are_blocks_of_rows(table: FeatureTable) -> None:
-    split = split_table(table, "misaligned", allow_leak=True)
+    split = split_table(table, SplitConfig(protocol="misaligned", allow_leak=True))
     module = GenreDataModule(table, split)
     windows = [window for batches in batches_of(module).values() for window in windows_seen(table, batches)]
     assert sorted(windows) == [tuple(range(start, start + 10)) for start in range(0, len(table.track) - 9, 10)]
@@ -165,7 +168,7 @@ def test_misaligned_windows_are_blocks_of_rows(table: FeatureTable) -> None:
 
 
 def test_tracks_of_each_part_are_named(table: FeatureTable) -> None:
-    split = split_table(table, "track")
+    split = split_table(table, SplitConfig(protocol="track"))
     tracks = GenreDataModule(table, split).tracks
     assert Counter(name for part in tracks.values() for name in part) == Counter(table.tracks)
     for number, part in enumerate(PARTS):
@@ -193,7 +196,7 @@ def test_slices_in_no_window_are_counted(
 def test_slices_left_out_of_the_split_are_not_counted_as_unused(make_table: Tables) -> None:
     table = make_table(tracks=3)
     lists = {f"blues.0000{number}": part for number, part in enumerate(PARTS)}
-    module = GenreDataModule(table, split_table(table, "filtered", lists=lists), window=3)
+    module = GenreDataModule(table, split_table(table, SplitConfig(protocol="filtered"), lists=lists), window=3)
     assert module.num_unused_slices == 3
 
 
@@ -253,7 +256,7 @@ def test_a_corpus_never_takes_more_than_three_times_its_size(
     tracemalloc.start()
     try:
         table = read_table([path])
-        module = GenreDataModule(table, split_table(table, "track"), window=10)
+        module = GenreDataModule(table, split_table(table, SplitConfig(protocol="track")), window=10)
         FeatureTransform("log", table.feature_names).fit(table.features, module.training_rows)
         deque(module.train_dataloader(), maxlen=0)
         peak = tracemalloc.get_traced_memory()[1]
@@ -265,7 +268,7 @@ def test_a_corpus_never_takes_more_than_three_times_its_size(
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
 def test_processes_share_shuffled_windows_without_a_repetition(table: FeatureTable, num_ranks: int) -> None:
-    module = GenreDataModule(table, split_table(table, "track", folds=3), window=3, batch_size=4)
+    module = GenreDataModule(table, split_table(table, SplitConfig(protocol="track", folds=3)), window=3, batch_size=4)
     alone = windows_seen(table, module.train_dataloader())
     shares = [
         windows_seen(

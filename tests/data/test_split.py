@@ -13,13 +13,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from genregrid.config import LEAKING_PROTOCOLS, SplitConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.duplicate import duplicate_groups
 from genregrid.data.split import (
-    LEAKING_PROTOCOLS,
     LEFT_OUT,
     PARTS,
-    PROTOCOLS,
     TEST,
     TRAIN,
     VAL,
@@ -35,6 +34,11 @@ Tables = Callable[..., FeatureTable]
 Finder = Callable[[str], Path]
 
 TOO_FEW = "tracks or groups of tracks that must stay together|too few tracks to stand in"
+
+
+def divide(table: FeatureTable, protocol: str, artists: Any = None, lists: Any = None, **settings: Any) -> Split:
+    """Split a table by a protocol; `settings` are keys of conf/split."""
+    return split_table(table, SplitConfig(protocol=protocol, **settings), artists=artists, lists=lists)
 
 
 # --- arbitrary tables ---------------------------------------------------------------------------------------------
@@ -126,7 +130,7 @@ def test_no_track_duplicate_or_artist_in_two_parts(
     fold = data.draw(st.integers(0, folds - 1), label="fold")
     options = {"artists": artists, "folds": folds, "fold": fold, "val_folds": val_folds, "seed": seed}
     try:
-        split = split_table(table, protocol, **options)
+        split = divide(table, protocol, **options)
     except UserError as error:
         assert re.search(TOO_FEW, str(error))  # noqa: PT017  # any other refusal is wrong, none is fine
         assume(False)
@@ -138,7 +142,7 @@ def test_no_track_duplicate_or_artist_in_two_parts(
     assert set(table.genre[table.track[split.part == TRAIN]]) == set(table.genre)
     np.testing.assert_array_equal(split.sequence, table.track)
     assert not split.leaks
-    again = split_table(table, protocol, **options)
+    again = divide(table, protocol, **options)
     np.testing.assert_array_equal(again.part, split.part)
 
 
@@ -149,7 +153,7 @@ def test_groups_are_the_linked_tracks_and_no_more(
 ) -> None:
     table, artists = drawn
     try:
-        split = split_table(table, protocol, artists=artists, folds=2, seed=seed)
+        split = divide(table, protocol, artists=artists, folds=2, seed=seed)
     except UserError as error:
         assert re.search(TOO_FEW, str(error))  # noqa: PT017  # another refusal is wrong
         assume(False)
@@ -165,7 +169,7 @@ def test_each_unit_is_tested_exactly_once_over_the_folds(
     table, artists = drawn
     try:
         splits = [
-            split_table(table, protocol, artists=artists, folds=folds, fold=fold, seed=seed, allow_leak=True)
+            divide(table, protocol, artists=artists, folds=folds, fold=fold, seed=seed, allow_leak=True)
             for fold in range(folds)
         ]
     except UserError as error:
@@ -223,7 +227,7 @@ def test_large_groups_spread_over_the_folds() -> None:
 def test_every_genre_has_its_share_of_every_part(make_table: Tables, protocol: str) -> None:
     table = make_table(tracks=20, slices=3)
     artists = {table.tracks[0]: "A", table.tracks[1]: "A", table.tracks[25]: "A"}
-    split = split_table(table, protocol, artists=artists, allow_leak=True)
+    split = divide(table, protocol, artists=artists, allow_leak=True)
     for genre in range(3):
         counts = np.bincount(split.part[table.genre[table.track] == genre], minlength=3)
         slack = 0 if protocol == "track" else 3
@@ -234,14 +238,14 @@ def test_every_genre_has_its_share_of_every_part(make_table: Tables, protocol: s
 def test_same_seed_same_split_and_another_seed_another(make_table: Tables, protocol: str) -> None:
     table = make_table(tracks=10)
     options: dict[str, Any] = {"artists": {"blues.00000": "A", "blues.00001": "A"}, "allow_leak": True}
-    first, again, other = (split_table(table, protocol, seed=seed, **options).part for seed in (3, 3, 4))
+    first, again, other = (divide(table, protocol, seed=seed, **options).part for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_row_order_of_the_csv_does_not_change_the_split(make_table: Tables, write_csv: Any, make_frame: Any) -> None:
     shuffled = read_table([write_csv(make_frame(tracks=8).sample(frac=1, random_state=2))])
-    np.testing.assert_array_equal(split_table(shuffled, "track").part, split_table(make_table(tracks=8), "track").part)
+    np.testing.assert_array_equal(divide(shuffled, "track").part, divide(make_table(tracks=8), "track").part)
 
 
 # --- duplicates ---------------------------------------------------------------------------------------------------
@@ -262,7 +266,7 @@ def test_copy_under_another_name_stays_with_its_original(make_table: Tables, pro
     copies = {"blues.00007": "blues.00001", "metal.00003": "classical.00005", "metal.00004": "metal.00003"}
     table = with_copied(make_table(tracks=8, slices=4), copies, slices)
     for seed in range(12):
-        split = split_table(table, protocol, artists={"blues.00000": "A"}, seed=seed, fold=seed % 5)
+        split = divide(table, protocol, artists={"blues.00000": "A"}, seed=seed, fold=seed % 5)
         parts = dict(zip(table.tracks, parts_of_tracks(table, split), strict=True))
         assert parts["blues.00007"] == parts["blues.00001"]
         assert parts["metal.00003"] == parts["classical.00005"]
@@ -270,7 +274,7 @@ def test_copy_under_another_name_stays_with_its_original(make_table: Tables, pro
 
 
 def test_nothing_is_noted_without_duplicates(make_table: Tables) -> None:
-    assert split_table(make_table(tracks=12), "track").notes == ()
+    assert divide(make_table(tracks=12), "track").notes == ()
 
 
 def test_silent_slices_do_not_merge_tracks(make_table: Tables) -> None:
@@ -302,7 +306,7 @@ def test_artist_keeps_together_what_artists_and_copies_link(make_table: Tables) 
     table = with_copied(make_table(tracks=10), {"blues.00002": "blues.00001"})
     artists = {"blues.00000": "X", "blues.00001": "x", "blues.00002": "Y", "blues.00003": "Y"}
     for seed in range(12):
-        split = split_table(table, "artist", artists=artists, seed=seed)
+        split = divide(table, "artist", artists=artists, seed=seed)
         assert len({int(part) for part in split.part[table.track < 4]}) == 1
     assert len(np.unique(split.group)) == 30 - 3
 
@@ -310,33 +314,31 @@ def test_artist_keeps_together_what_artists_and_copies_link(make_table: Tables) 
 def test_artists_do_not_count_under_track(make_table: Tables) -> None:
     table = make_table(tracks=10)
     artists = dict.fromkeys(table.tracks, "everyone")
-    np.testing.assert_array_equal(split_table(table, "track", artists=artists).part, split_table(table, "track").part)
+    np.testing.assert_array_equal(divide(table, "track", artists=artists).part, divide(table, "track").part)
 
 
 def test_missing_artists_are_told(make_table: Tables) -> None:
     with pytest.raises(UserError, match=r"^split=artist needs an artist index: set dataset\.artists"):
-        split_table(make_table(), "artist")
+        divide(make_table(), "artist")
 
 
 @pytest.mark.parametrize("artists", [{}, {"pop.00001": "ABBA"}])
 def test_artists_of_another_corpus_are_refused(make_table: Tables, artists: dict[str, str]) -> None:
     with pytest.raises(UserError, match=r"names none of the tracks, such as blues\.00000"):
-        split_table(make_table(), "artist", artists=artists)
+        divide(make_table(), "artist", artists=artists)
 
 
 # --- the leaking protocols ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", LEAKING_PROTOCOLS)
-def test_leaking_protocols_refuse_unless_asked_for(make_table: Tables, protocol: str) -> None:
-    with pytest.raises(UserError, match=rf"^split={protocol} leaks .*split\.allow_leak=true .*split=artist\.$"):
-        split_table(make_table(), protocol)
-    assert split_table(make_table(), protocol, allow_leak=True).leaks
+def test_a_split_by_a_leaking_protocol_is_marked(make_table: Tables, protocol: str) -> None:
+    assert divide(make_table(), protocol, allow_leak=True).leaks
 
 
 def test_row_really_leaks(make_table: Tables) -> None:
     table = make_table(tracks=10)
-    split = split_table(table, "row", allow_leak=True)
+    split = divide(table, "row", allow_leak=True)
     in_both = [track for track in parts_of_tracks(table, split) if {TRAIN, TEST} <= track]
     assert len(in_both) > 20  # nearly all of thirty
     np.testing.assert_array_equal(split.sequence, table.track)
@@ -345,7 +347,7 @@ def test_row_really_leaks(make_table: Tables) -> None:
 
 def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
     table = make_table(tracks=6, short={"classical.00002": 9})  # the ninth of eighteen
-    split = split_table(table, "misaligned", allow_leak=True)
+    split = divide(table, "misaligned", allow_leak=True)
     assert split.notes[:2] == (
         "9 of 17 sequences hold slices of several tracks",
         "9 slices fill no whole sequence and were left out",
@@ -357,7 +359,7 @@ def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
         assert len(set(split.part[rows].tolist())) == 1
         assert len(set(table.track[rows].tolist())) == (1 if block < 8 else 2)
     leaking = [
-        any({TRAIN, TEST} <= track for track in parts_of_tracks(table, split_table(table, "misaligned", **options)))
+        any({TRAIN, TEST} <= track for track in parts_of_tracks(table, divide(table, "misaligned", **options)))
         for options in ({"allow_leak": True, "seed": seed} for seed in range(5))
     ]
     assert all(leaking)
@@ -365,7 +367,7 @@ def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
 
 def test_misaligned_straddles_nothing_without_short_tracks(make_table: Tables) -> None:
     table = make_table(tracks=6)
-    split = split_table(table, "misaligned", allow_leak=True)
+    split = divide(table, "misaligned", allow_leak=True)
     np.testing.assert_array_equal(split.sequence, table.track)
     assert split.notes[0] == "0 of 18 sequences hold slices of several tracks"
     assert all(len(track) == 1 for track in parts_of_tracks(table, split))
@@ -373,7 +375,7 @@ def test_misaligned_straddles_nothing_without_short_tracks(make_table: Tables) -
 
 def test_mixed_sequences_are_of_one_genre_and_many_tracks(make_table: Tables) -> None:
     table = make_table(tracks={"blues": 8, "classical": 6, "metal": 7}, short={"classical.00002": 9})
-    split = split_table(table, "mixed", allow_leak=True)
+    split = divide(table, "mixed", allow_leak=True)
     assert split.notes[:2] == (
         "20 of 20 sequences hold slices of several tracks",  # ten slices each, of sixty or so
         "9 slices fill no whole sequence and were left out",
@@ -391,7 +393,7 @@ def test_mixed_sequences_are_of_one_genre_and_many_tracks(make_table: Tables) ->
 
 def test_mixed_folds_test_each_sequence_once(make_table: Tables) -> None:
     table = make_table(tracks=10, slices=3)
-    splits = [split_table(table, "mixed", fold=fold, seed=3, allow_leak=True) for fold in range(5)]
+    splits = [divide(table, "mixed", fold=fold, seed=3, allow_leak=True) for fold in range(5)]
     for split in splits:
         np.testing.assert_array_equal(split.sequence, splits[0].sequence)  # the shuffle is the seed's, not the fold's
         assert np.bincount(table.genre[table.track[split.part == TEST]]).tolist() == [6, 6, 6]
@@ -400,7 +402,7 @@ def test_mixed_folds_test_each_sequence_once(make_table: Tables) -> None:
 
 def test_mixed_order_does_not_hang_on_the_csvs(make_table: Tables, write_csv: Any, make_frame: Any) -> None:
     shuffled = read_table([write_csv(make_frame(tracks=8).sample(frac=1, random_state=2))])
-    one, other = (split_table(table, "mixed", allow_leak=True) for table in (shuffled, make_table(tracks=8)))
+    one, other = (divide(table, "mixed", allow_leak=True) for table in (shuffled, make_table(tracks=8)))
     np.testing.assert_array_equal(one.sequence, other.sequence)
     np.testing.assert_array_equal(one.part, other.part)
 
@@ -409,7 +411,7 @@ def test_mixed_order_does_not_hang_on_the_csvs(make_table: Tables, write_csv: An
 def test_honest_protocols_do_not_need_permission(make_table: Tables, protocol: str) -> None:
     table = make_table(tracks=9)
     lists = {name: PARTS[number % 3] for number, name in enumerate(table.tracks)}
-    split = split_table(table, protocol, lists=lists, allow_leak=True)
+    split = divide(table, protocol, lists=lists, allow_leak=True)
     assert not split.leaks
     assert all(len(track) == 1 for track in parts_of_tracks(table, split))
 
@@ -420,7 +422,7 @@ def test_honest_protocols_do_not_need_permission(make_table: Tables, protocol: s
 def test_filtered_follows_the_lists(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "metal.00003": "train", "blues.00002": "val", "classical.00001": "test"}
-    split = split_table(table, "filtered", lists=lists | {"pop.00001": "test"})
+    split = divide(table, "filtered", lists=lists | {"pop.00001": "test"})
     for name, part in zip(table.tracks, parts_of_tracks(table, split), strict=True):
         assert part == {PARTS.index(lists[name]) if name in lists else LEFT_OUT}
     assert split.notes[:2] == (
@@ -433,7 +435,7 @@ def test_filtered_follows_the_lists(make_table: Tables) -> None:
 def test_tracks_of_an_artist_in_one_list_are_one_group(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "test"}
-    split = split_table(table, "filtered", lists=lists, artists={"classical.00001": "X", "metal.00001": "x"})
+    split = divide(table, "filtered", lists=lists, artists={"classical.00001": "X", "metal.00001": "x"})
     classical, metal = (table.tracks.index(track) for track in ("classical.00001", "metal.00001"))
     assert split.group[classical] == split.group[metal]
     assert len(np.unique(split.group)) == len(table.tracks) - 1
@@ -442,31 +444,31 @@ def test_tracks_of_an_artist_in_one_list_are_one_group(make_table: Tables) -> No
 def test_lists_that_share_an_artist_are_refused(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}
-    split_table(table, "filtered", lists=lists, artists={"blues.00000": "X", "metal.00001": "X", "blues.00001": "X"})
+    divide(table, "filtered", lists=lists, artists={"blues.00000": "X", "metal.00001": "X", "blues.00001": "X"})
     match = r"^the lists leak: blues\.00000 \(train\) and classical\.00001 \(test\) are of one artist\.$"
     with pytest.raises(UserError, match=match):
-        split_table(table, "filtered", lists=lists, artists={"blues.00000": "X y", "classical.00001": "x Y"})
+        divide(table, "filtered", lists=lists, artists={"blues.00000": "X y", "classical.00001": "x Y"})
 
 
 def test_lists_that_share_a_duplicate_are_refused(make_table: Tables) -> None:
     table = with_copied(make_table(tracks=4), {"classical.00001": "blues.00000"})
     lists = {"blues.00000": "train", "blues.00002": "val", "metal.00001": "test"}
-    split_table(table, "filtered", lists=lists)  # the copy stands in no list
+    divide(table, "filtered", lists=lists)  # the copy stands in no list
     match = r"^the lists leak: blues\.00000 \(train\) and classical\.00001 \(test\) repeat each other exactly\.$"
     with pytest.raises(UserError, match=match):
-        split_table(table, "filtered", lists=lists | {"classical.00001": "test"})
+        divide(table, "filtered", lists=lists | {"classical.00001": "test"})
 
 
 def test_missing_lists_are_told(make_table: Tables) -> None:
     with pytest.raises(UserError, match=r"^split=filtered needs lists of tracks.*take split=artist or split=track\.$"):
-        split_table(make_table(), "filtered")
+        divide(make_table(), "filtered")
 
 
 @pytest.mark.parametrize("empty", PARTS)
 def test_list_that_names_no_track_is_told(make_table: Tables, empty: str) -> None:
     lists = {f"blues.0000{number}": part for number, part in enumerate(PARTS) if part != empty}
     with pytest.raises(UserError, match=rf"none of the tracks stands in the list of the part '{empty}'"):
-        split_table(make_table(), "filtered", lists=lists | {"pop.00000": empty})
+        divide(make_table(), "filtered", lists=lists | {"pop.00000": empty})
 
 
 @pytest.mark.parametrize("protocol", ["track", "artist", "row"])
@@ -474,67 +476,39 @@ def test_validation_folds_share_the_test_part_and_cover_the_rest_once(make_table
     table = make_table(tracks=20)
     artists = {track: str(number // 2) for number, track in enumerate(table.tracks)}
     options = {"artists": artists, "folds": 4, "fold": 1, "val_folds": 3, "allow_leak": True}
-    parts = np.stack([split_table(table, protocol, val_fold=number, **options).part for number in range(3)])
+    parts = np.stack([divide(table, protocol, val_fold=number, **options).part for number in range(3)])
     is_test = parts[0] == TEST
     np.testing.assert_array_equal(parts == TEST, np.tile(is_test, (3, 1)))
     np.testing.assert_array_equal((parts == VAL).sum(axis=0), np.where(is_test, 0, 1))
 
 
-def test_a_validation_fold_that_few_groups_cannot_make_is_refused(make_table: Tables) -> None:
-    with pytest.raises(
-        UserError, match=r"^split\.val_fold=5: here .* 4 validation folds only.*take split\.val_folds=4"
-    ):
-        split_table(make_table(tracks=6), "track", folds=3, val_folds=8, val_fold=5)
+def test_a_validation_fold_that_few_groups_cannot_make_is_refused(
+    make_table: Tables, user_error: Callable[..., Any]
+) -> None:
+    with user_error("split.val_fold", 5, problem="4 validation folds only", hint="take split.val_folds=4"):
+        divide(make_table(tracks=6), "track", folds=3, val_folds=8, val_fold=5)
 
 
-# --- wrong arguments ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"folds": 1}, r"^split\.folds=1: at least 2 folds"),
-        ({"folds": 0}, r"^split\.folds=0: at least 2 folds"),
-        ({"fold": 5}, r"^split\.fold=5: with split\.folds=5 the folds are numbered 0 to 4\.$"),
-        ({"fold": -1}, r"^split\.fold=-1: with split\.folds=5"),
-        ({"val_folds": 1}, r"^split\.val_folds=1: at least 2"),
-        ({"val_fold": 8}, r"^split\.val_fold=8: with split\.val_folds=8, 0 to 7\.$"),
-        ({"seed": -1}, r"^split\.seed=-1: a seed is 0 or more\.$"),
-    ],
-)
-@pytest.mark.parametrize("protocol", ["track", "artist"])
-def test_impossible_number_is_named(make_table: Tables, protocol: str, options: dict[str, int], match: str) -> None:
-    with pytest.raises(UserError, match=match):
-        split_table(make_table(), protocol, artists={}, **options)
-
-
-def test_lists_leave_no_validation_fold_to_choose(make_table: Tables) -> None:
-    with pytest.raises(UserError, match=r"^split\.val_fold=2: under split=filtered the published lists"):
-        split_table(make_table(), "filtered", lists={}, val_fold=2)
-
-
-def test_unknown_protocol_is_refused_with_the_known_ones(make_table: Tables) -> None:
-    with pytest.raises(UserError, match=rf"'random': choose one of {', '.join(PROTOCOLS)}\.$"):
-        split_table(make_table(), "random")
+# --- too few tracks --------------------------------------------------------------------------------------------------
 
 
 def test_more_folds_than_tracks_are_refused_with_the_way_out(make_table: Tables) -> None:
     table = make_table(tracks={"blues": 8, "classical": 4, "metal": 6})
     with pytest.raises(UserError, match=r"^split\.folds=5: the genre 'classical' has only 4 .*take split\.folds=4\.$"):
-        split_table(table, "track", folds=5)
-    assert set(split_table(table, "track", folds=4).part.tolist()) == {TRAIN, VAL, TEST}
+        divide(table, "track", folds=5)
+    assert set(divide(table, "track", folds=4).part.tolist()) == {TRAIN, VAL, TEST}
 
 
 def test_duplicates_count_as_one_track(make_table: Tables) -> None:
     table = with_copied(make_table(tracks=6), {"metal.00001": "metal.00000", "metal.00002": "metal.00000"})
     with pytest.raises(UserError, match=r"^split\.folds=5: the genre 'metal' has only 4 tracks or groups"):
-        split_table(table, "track")
+        divide(table, "track")
 
 
 def test_genre_of_one_track_cannot_be_divided(make_table: Tables) -> None:
     table = make_table(tracks={"blues": 8, "classical": 1, "metal": 6})
     with pytest.raises(UserError, match=r"the genre 'classical' has only 1 .*it cannot be divided\.$"):
-        split_table(table, "track")
+        divide(table, "track")
 
 
 def test_genre_without_training_tracks_is_refused_by_its_name(make_table: Tables) -> None:
@@ -543,7 +517,7 @@ def test_genre_without_training_tracks_is_refused_by_its_name(make_table: Tables
     refusals = 0
     for seed in range(20):
         try:
-            split = split_table(table, "track", folds=2, seed=seed)
+            split = divide(table, "track", folds=2, seed=seed)
         except UserError as error:
             assert re.match("the genre 'classical' has too few tracks to stand in training", str(error))  # noqa: PT017  # or none
             refusals += 1
@@ -559,7 +533,7 @@ def test_no_part_is_empty(make_table: Tables) -> None:
     for seed in range(8):
         for fold in range(2):
             try:
-                split = split_table(table, "track", folds=2, fold=fold, seed=seed)
+                split = divide(table, "track", folds=2, fold=fold, seed=seed)
             except UserError as error:
                 assert re.search(TOO_FEW, str(error))  # noqa: PT017  # another refusal is wrong
             else:
@@ -622,7 +596,7 @@ def test_no_real_artist_in_two_parts(real_file: Finder, name: str, index: str) -
     names = pd.Series([artists.get(track, track).lower() for track in table.tracks])
     tested = np.zeros(len(table.track), int)
     for fold in range(5):
-        split = split_table(table, "artist", artists=artists, fold=fold, seed=fold)
+        split = divide(table, "artist", artists=artists, fold=fold, seed=fold)
         track_part = (
             pd.DataFrame({"track": table.track, "part": split.part}).groupby("track")["part"].agg(["min", "max"])
         )
@@ -630,7 +604,7 @@ def test_no_real_artist_in_two_parts(real_file: Finder, name: str, index: str) -
         assert track_part["min"].groupby(names).nunique().max() == 1
         by_name = dict(zip(table.tracks, track_part["min"], strict=True))
         assert all(len({by_name[member] for member in group}) == 1 for group in repetitions(table))
-        tested += split_table(table, "artist", artists=artists, fold=fold).part == TEST
+        tested += divide(table, "artist", artists=artists, fold=fold).part == TEST
     assert (tested == 1).all()
 
 
@@ -639,7 +613,7 @@ def test_real_filtered_lists_give_their_published_parts(real_file: Finder) -> No
     lists = read_lists({part: real_file(f"gtzan/splits/filtered/{file}_filtered.txt") for part, file in files.items()})
     artists = read_artists(real_file("gtzan/meta/GTZANindex.txt"))
     table = read_table([real_file("gtzan/features_30_sec.csv")])
-    split = split_table(table, "filtered", lists=lists, artists=artists)
+    split = divide(table, "filtered", lists=lists, artists=artists)
     assert [int((split.part == part).sum()) for part in (TRAIN, VAL, TEST, LEFT_OUT)] == [443, 197, 290, 70]
 
 
@@ -650,9 +624,9 @@ def test_real_stratified_lists_are_refused_as_they_leak(real_file: Finder) -> No
     )
     table = read_table([real_file("gtzan/features_30_sec.csv")])
     with pytest.raises(UserError, match=r"the lists leak: .* repeat each other exactly"):
-        split_table(table, "filtered", lists=lists)
+        divide(table, "filtered", lists=lists)
 
 
 def test_real_ten_second_file_straddles_by_position(real_file: Finder) -> None:
-    split = split_table(read_table([real_file("gtzan/features_10_sec.csv")]), "misaligned", allow_leak=True)
+    split = divide(read_table([real_file("gtzan/features_10_sec.csv")]), "misaligned", allow_leak=True)
     assert split.notes == ("671 of 997 sequences hold slices of several tracks",)

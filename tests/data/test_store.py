@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from genregrid.config import DatasetConfig, SplitConfig
 from genregrid.data import corpus as corpus_module
 from genregrid.data import store
 from genregrid.data.corpus import Corpus
@@ -20,20 +20,16 @@ from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.features.recipe import columns_of
 
-load_corpus = partial(corpus_module.load_corpus, columns_of=columns_of)
 Tables = Callable[..., FeatureTable]
 Frames = Callable[..., pd.DataFrame]
 Writer = Callable[..., Path]
 
 
 def load(path: Path, cache: Path | None = None, slice_seconds: float = 3, include_length: bool = False) -> Corpus:
-    return load_corpus(
-        name="csv",
-        slice_seconds=slice_seconds,
-        path=str(path),
-        include_length=include_length,
-        cache=None if cache is None else str(cache),
+    dataset = DatasetConfig(
+        name="csv", path=str(path), include_length=include_length, cache=None if cache is None else str(cache)
     )
+    return corpus_module.load_corpus(dataset, slice_seconds, columns_of)
 
 
 def assert_same_table(left: FeatureTable, right: FeatureTable) -> None:
@@ -81,7 +77,7 @@ def test_a_stored_corpus_is_the_one_that_was_read(
 def test_batches_of_a_mapped_table_are_those_of_one_in_memory(write_csv: Writer, tmp_path: Path) -> None:
     path = write_csv(short={"blues.00001": 9})
     modules = [
-        GenreDataModule(corpus.table, split_table(corpus.table, "track", folds=3), batch_size=4)
+        GenreDataModule(corpus.table, split_table(corpus.table, SplitConfig(protocol="track", folds=3)), batch_size=4)
         for corpus in (load(path), load(path, tmp_path / "cache"))
     ]
     in_memory, mapped = (list(module.train_dataloader()) for module in modules)
@@ -140,8 +136,3 @@ def test_a_damaged_table_is_named(write_csv: Writer, tmp_path: Path) -> None:
     (tmp_path / "cache" / name / "features.npy").write_bytes(b"")
     with pytest.raises(UserError, match=f"{name} is damaged; delete it"):
         load(path, tmp_path / "cache")
-
-
-def test_the_twin_is_not_stored(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the twin is drawn, not read"):
-        load_corpus(name="twin", slice_seconds=3, synthetic=True, cache=str(tmp_path))

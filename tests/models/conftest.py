@@ -5,6 +5,7 @@ from collections.abc import Callable
 import lightning.pytorch as pl
 import pytest
 
+from genregrid.config import SplitConfig
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import split_table
 from genregrid.data.table import FeatureTable
@@ -16,7 +17,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., pl.Trainer]:
     """`fit(model, table, max_epochs=3)` trains and tests on a split of the table, and returns the trainer."""
 
     def fitted(model: GenreClassifier, table: FeatureTable, max_epochs: int = 3) -> pl.Trainer:
-        datamodule = GenreDataModule(table, split_table(table, "track", folds=3), batch_size=8)
+        datamodule = GenreDataModule(table, split_table(table, SplitConfig(protocol="track", folds=3)), batch_size=8)
         model.transform.fit(datamodule.table.features, datamodule.training_rows)
         folder = tmp_path_factory.mktemp("fit")
         checkpoint = pl.callbacks.ModelCheckpoint(

@@ -324,7 +324,7 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes |
         ("slice=-3", "longer than 0 seconds"),
         ("slice=nan", "longer than 0 seconds"),
         ("trainer.threads=0", "1 thread or more"),
-        ("trainer.devices=0", "trainer.devices=0: training takes 1 device or more"),
+        ("trainer.devices=0", "trainer.devices=0: 1 device or more"),
         ("trainer.devices=2", "trainer.devices=2: processes are started by train.py only"),
         ("trainer.strategy=fsdp", "trainer.strategy=fsdp: choose auto or ddp"),
         ("trainer.patience=-1", "1 epoch or more"),

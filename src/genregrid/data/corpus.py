@@ -1,11 +1,11 @@
 """A corpus: its table at the wanted slice length, and what is known of its tracks."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import FEATURE_NAMES
@@ -38,97 +38,68 @@ class Corpus:
 
 
 def load_corpus(
-    *,
-    name: str,
-    slice_seconds: float,
-    columns_of: Callable[[str], Sequence[str] | None] = lambda _: None,
-    recipe: str = UNKNOWN_RECIPE,
-    root: str = ".",
-    path: str | None = None,
-    tables: Sequence[str] = (),
-    table_slice_seconds: float | None = None,
-    genres: Sequence[str] | None = None,
-    artists: str | None = None,
-    filtered: Mapping[str, str] | None = None,
-    include_length: bool = False,
-    cache: str | None = None,
-    synthetic: bool = False,
-    num_tracks: int = 1000,
-    downloads: Mapping[str, Mapping[str, Any]] | None = None,
-    hint: str = "",
+    dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
 ) -> Corpus:
-    """Read a corpus at one slice length. The arguments are the keys of conf/dataset/*.yaml.
+    """Read or draw a corpus, and pool its slices to one slice length.
 
     Args:
-        name: of the corpus, for messages.
-        slice_seconds: wanted slice length in seconds.
-        columns_of: names of the descriptors of a recipe, in the order of its CSVs; ``None`` for a recipe that is not
-            known here, which has Kaggle's.
-        recipe: name of the recipe of the descriptors; "unknown" takes it from the note beside a CSV, if there is one.
-        root: folder that relative paths start from.
-        path: one feature CSV in place of `tables`, relative to the working directory.
-        tables: feature CSVs; those of the wanted length are read, else those that can be pooled to it.
-        table_slice_seconds: slice length of all `tables` in seconds; ``None`` reads it from each file.
-        genres: genre names in the order of the logits; ``None`` takes those of the table, sorted.
-        artists: path of the artist index, if there is one.
-        filtered: path of the published list of each part, if there are lists.
-        include_length: whether `length` becomes a descriptor.
-        cache: a folder, in which the tables are kept as files that are mapped into memory (`genregrid.data.store`).
-        synthetic: whether the corpus is the statistical twin, drawn instead of read.
-        num_tracks: size of the twin.
-        downloads: ``urls`` and ``hashes`` by path below `root`, for files that may be fetched when missing.
-        hint: how to get the files, said when one is missing and cannot be fetched.
+        dataset: where the tables are and how to read them.
+        slice_seconds: wanted slice length in seconds, more than 0.
+        columns_of: gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for a recipe that it
+            does not know. Such a table has the columns of Kaggle's GTZAN.
 
     Raises:
         UserError: a file is missing or breaks the contract, no table makes the wanted slices, or the note beside a
             table names another recipe.
     """
-    if not 0 < slice_seconds < math.inf:
-        raise UserError(f"slice={slice_seconds:g}: a slice is longer than 0 seconds.")
-    if path is not None and (synthetic or tables):
-        raise UserError(f"dataset.path={path} is read by dataset=csv only: add dataset=csv.")
-    if cache is not None and synthetic:
-        raise UserError(
-            f"dataset.cache={cache}: the twin is drawn, not read; leave it out, or write a CSV of it first."
-        )
-    files = _Files(Path(root), downloads or {}, hint)
-    key: dict[str, Any] = {}
-    if synthetic:
-        if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:
-            raise UserError(f"dataset.num_tracks={num_tracks}: a multiple of 10 from 20 to 1000000.")
-        twin = draw_twin(num_tracks=num_tracks)
-        table = table_from_frame(twin.frame, source=name, genres=genres)
-        corpus = Corpus(table, table, recipe, lambda: twin.artists, lambda: twin.filtered)
-    else:
-        if path is not None and not Path(path).is_file():
-            raise UserError(f"dataset.path={path} does not exist or is no file.")
-        names = tables if path is None else [str(Path(path).absolute())]
-        chosen = _choose_tables(files, names, slice_seconds, table_slice_seconds)
-        notes = {path: read_note(path) for path in chosen}
-        recipe = _agreed_recipe(recipe, notes)
-        arguments: dict[str, Any] = {
-            "genres": genres and list(genres),
-            "slice_seconds": table_slice_seconds or next((note.slice_seconds for note in notes.values() if note), None),
-            "feature_names": columns_of(recipe) or FEATURE_NAMES,
-        }
-        key = files_key(chosen) | {"arguments": arguments}
-        table = stored(cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
-        _check_notes(notes, table)
-        corpus = Corpus(
-            table=table,
-            source=table,
-            recipe=recipe,
-            artists=lambda: read_artists(files.path(artists)) if artists else None,
-            lists=lambda: read_lists({part: files.path(p) for part, p in filtered.items()}) if filtered else None,
-        )
-    if cache is not None and table.slice_seconds == slice_seconds and not include_length:
-        return corpus  # as it is stored
+    corpus, key = _drawn(dataset) if dataset.synthetic else _read(dataset, slice_seconds, columns_of)
+    if dataset.cache is not None and corpus.table.slice_seconds == slice_seconds and not dataset.include_length:
+        return corpus  # its table is in the cache already
 
     def shaped(allocate: Allocate) -> FeatureTable:
         pooled = reslice(corpus.source, slice_seconds, allocate)
-        return pooled.with_length(allocate) if include_length else pooled
+        return pooled.with_length(allocate) if dataset.include_length else pooled
 
-    return replace(corpus, table=stored(cache, key | {"slice": slice_seconds, "length": include_length}, shaped))
+    key = key | {"slice": slice_seconds, "length": dataset.include_length}
+    return replace(corpus, table=stored(dataset.cache, key, shaped))
+
+
+def _drawn(dataset: DatasetConfig) -> tuple[Corpus, dict[str, Any]]:
+    """The twin before pooling; it is not cached and needs no cache key."""
+    twin = draw_twin(num_tracks=dataset.num_tracks)
+    table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
+    return Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered), {}
+
+
+def _read(
+    dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
+) -> tuple[Corpus, dict[str, Any]]:
+    """A corpus from its CSVs before pooling, and the cache key of its table."""
+    files = _Files(Path(dataset.root), dataset.downloads or {}, dataset.hint)
+    if dataset.path is not None and not Path(dataset.path).is_file():
+        raise UserError("does not exist or is no file", key="dataset.path", value=dataset.path)
+    tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
+    chosen = _choose_tables(files, tables, slice_seconds, dataset.table_slice_seconds)
+    notes = {path: read_note(path) for path in chosen}
+    recipe = _agreed_recipe(dataset.recipe, notes)
+    noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
+    arguments: dict[str, Any] = {
+        "genres": dataset.genres and list(dataset.genres),
+        "slice_seconds": dataset.table_slice_seconds or noted_seconds,
+        "feature_names": columns_of(recipe) or FEATURE_NAMES,
+    }
+    key = files_key(chosen) | {"arguments": arguments}
+    table = stored(dataset.cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
+    _check_notes(notes, table)
+    artists, lists = dataset.artists, dataset.filtered
+    corpus = Corpus(
+        table=table,
+        source=table,
+        recipe=recipe,
+        artists=lambda: read_artists(files.path(artists)) if artists else None,
+        lists=lambda: read_lists({part: files.path(path) for part, path in lists.items()}) if lists else None,
+    )
+    return corpus, key
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, SplitConfig
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
@@ -26,8 +27,6 @@ from genregrid.errors import UserError
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
 LEFT_OUT = -1
-PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
-LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
 
 
 @dataclass(frozen=True)
@@ -57,70 +56,57 @@ class Split:
 
 def split_table(
     table: FeatureTable,
-    protocol: str,
+    split: SplitConfig,
     *,
     source: FeatureTable | None = None,
     artists: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
-    folds: int = 5,
-    fold: int = 0,
-    val_folds: int = 8,
-    val_fold: int = 0,
-    seed: int = 0,
-    allow_leak: bool = False,
 ) -> Split:
-    """Divide a table by one of the protocols.
+    """Divide a table by the protocol of `split`.
 
     Args:
         table: the slices.
-        protocol: one of `PROTOCOLS`.
+        split: protocol, folds and seed.
         source: the table that `table` was pooled from, whose shorter slices show repeated recordings better; ``None``
             looks for them in `table`.
         artists: artist by track name; needed by ``artist``, used by ``filtered`` to check the lists.
         lists: part ("train", "val", "test") by track name; needed by ``filtered``.
-        folds: number of folds, at least 2; a fold is the test part. ``filtered`` has one fixed test part.
-        fold: which fold is the test part, 0 to ``folds - 1``.
-        val_folds: one in `val_folds` of what is not test becomes validation, by the same rule; at least 2.
-        val_fold: which of them, 0 to ``val_folds - 1``. Models that share a test part and differ in this have learnt
-            from all that is not test between them.
-        seed: of the shuffle before the folds are drawn, at least 0.
-        allow_leak: the leaking protocols refuse to run without it.
 
     Raises:
-        UserError: an impossible fold, a leaking protocol not asked for by `allow_leak`, missing artists or lists, or
-            too few tracks.
+        UserError: missing artists or lists, lists that leak, or too few tracks.
     """
-    _check_arguments(protocol, folds, fold, val_folds, val_fold, seed, allow_leak)
-    duplicates = _groups_in(table, source)
-    num_merged = len(table.tracks) - len(np.unique(duplicates))
-    notes = [f"{num_merged} tracks repeat another one exactly and stay with it"] if num_merged else []
-    if protocol == "filtered":
-        return _split_by_lists(table, lists, artists, duplicates)
-    if protocol == "row":
+    if split.protocol == EVERY_TRACK:
+        return split_by_name(table, EVERY_TRACK)
+    if split.protocol == "filtered":
+        return _split_by_lists(table, lists, artists, _groups_in(table, source))
+    seed = split.seed or 0
+    notes: list[str] = []
+    if split.protocol == "row":
         unit = np.arange(len(table.track))
         unit_genre, unit_group, track_group = table.genre[table.track], unit, np.arange(len(table.tracks))
-        sequence, notes = table.track, []
-    elif protocol in ("misaligned", "mixed"):
-        sequence, notes = _blocks(table, seed if protocol == "mixed" else None)
+        sequence = table.track
+    elif split.protocol in ("misaligned", "mixed"):
+        sequence, notes = _blocks(table, seed if split.protocol == "mixed" else None)
         unit, track_group = sequence, np.arange(len(table.tracks))
         unit_genre = table.genre[table.track[_first_rows(unit)]]
         unit_group = np.arange(len(unit_genre))
     else:
-        track_group = duplicates
-        if protocol == "artist":
-            track_group = merged_groups(duplicates, _artist_groups(table, artists))
+        track_group = _groups_in(table, source)
+        num_merged = len(table.tracks) - len(np.unique(track_group))
+        if num_merged:
+            notes.append(f"{num_merged} tracks repeat another one exactly and stay with it")
+        if split.protocol == "artist":
+            track_group = merged_groups(track_group, _artist_groups(table, artists))
             notes.append(_artist_note(table, artists or {}))
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
     unit_key = _shuffle_key(table, unit, seed)
-    unit_part, used_val_folds = _fold_parts(
-        unit_genre, unit_group, unit_key, table.genres, folds, fold, val_folds, val_fold, seed
-    )
-    if used_val_folds < val_folds:
+    unit_part, used_val_folds = _fold_parts(unit_genre, unit_group, unit_key, table.genres, split)
+    if used_val_folds < split.val_folds:
         notes.append(
             f"validation is one in {used_val_folds} of what is not test, as a genre has no more groups of tracks"
         )
     part = np.where(unit >= 0, unit_part[unit], LEFT_OUT).astype(np.int8)
-    return Split(protocol, part, sequence, track_group, tuple(notes))
+    return Split(split.protocol, part, sequence, track_group, tuple(notes))
 
 
 def split_by_name(table: FeatureTable, protocol: str, test: Collection[str] | None = None) -> Split:
@@ -156,30 +142,6 @@ def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
     known = [artists[track].casefold() for track in table.tracks if track in artists]
     unknown = len(table.tracks) - len(known)
     return f"{len(set(known))} artists; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
-
-
-def _check_arguments(
-    protocol: str, folds: int, fold: int, val_folds: int, val_fold: int, seed: int, allow_leak: bool
-) -> None:
-    if protocol not in PROTOCOLS:
-        raise UserError(f"unknown protocol '{protocol}': choose one of {', '.join(PROTOCOLS)}.")
-    if folds < 2:
-        raise UserError(f"split.folds={folds}: at least 2 folds are needed, one of them to test on.")
-    if not 0 <= fold < folds:
-        raise UserError(f"split.fold={fold}: with split.folds={folds} the folds are numbered 0 to {folds - 1}.")
-    if val_folds < 2:
-        raise UserError(f"split.val_folds={val_folds}: at least 2, as one of them becomes validation.")
-    if protocol == "filtered" and val_fold != 0:
-        raise UserError(f"split.val_fold={val_fold}: under split=filtered the published lists say what validates.")
-    if not 0 <= val_fold < val_folds:
-        raise UserError(f"split.val_fold={val_fold}: with split.val_folds={val_folds}, 0 to {val_folds - 1}.")
-    if seed < 0:
-        raise UserError(f"split.seed={seed}: a seed is 0 or more.")
-    if protocol in LEAKING_PROTOCOLS and not allow_leak:
-        raise UserError(
-            f"split={protocol} leaks test tracks into training and is a negative control only: add "
-            "split.allow_leak=true to run it, or take split=track or split=artist."
-        )
 
 
 def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], list[str]]:
@@ -227,16 +189,13 @@ def _fold_parts(
     group: NDArray[np.int64],
     key: NDArray[np.uint64],
     genres: tuple[str, ...],
-    folds: int,
-    fold: int,
-    val_folds: int,
-    val_fold: int,
-    seed: int,
+    split: SplitConfig,
 ) -> tuple[NDArray[np.int8], int]:
-    """(unit,) int8: test is one of `folds`, validation one of `val_folds` of the rest, stratified and grouped.
+    """(unit,) int8: test is one fold, validation one validation fold of the rest, stratified and grouped.
 
     Also the number of validation folds: no more than the groups of the genre that has fewest.
     """
+    seed, folds = split.seed or 0, split.folds
     smallest, name = _fewest_groups(genre, group, genres)
     if smallest < folds:
         way_out = f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided"
@@ -245,17 +204,19 @@ def _fold_parts(
             f"together; {way_out}."
         )
     part = np.full(len(genre), TRAIN, np.int8)
-    is_test = stratified_folds(genre, group, folds, seed, key) == fold
+    is_test = stratified_folds(genre, group, folds, seed, key) == split.fold
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
     smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
-    val_folds = max(2, min(val_folds, smallest))
-    if val_fold >= val_folds:
+    val_folds = max(2, min(split.val_folds, smallest))
+    if split.val_fold >= val_folds:
         raise UserError(
-            f"split.val_fold={val_fold}: here what is not test makes {val_folds} validation folds only, as a genre has "
-            f"no more groups of tracks; take split.val_folds={val_folds}."
+            f"what is not test makes {val_folds} validation folds only, as a genre has no more groups of tracks",
+            key="split.val_fold",
+            value=split.val_fold,
+            hint=f"take split.val_folds={val_folds}",
         )
-    part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == val_fold]] = VAL
+    part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == split.val_fold]] = VAL
     untrained = sorted(set(genre) - set(genre[part == TRAIN]))
     if untrained:
         raise UserError(

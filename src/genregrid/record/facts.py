@@ -9,9 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from genregrid.config import DatasetConfig, SplitConfig
+from genregrid.config import PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.data.datamodule import GenreDataModule
-from genregrid.data.split import PROTOCOLS
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
@@ -86,11 +85,6 @@ def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreData
         "num_tracks": {part: len(tracks) for part, tracks in datamodule.tracks.items()},
         "data_hashes": datamodule.table.hashes,
     }
-
-
-def split_label(protocol: str, leaks: bool) -> str:
-    """What outputs call a protocol; says LEAKS where test tracks were trained on."""
-    return f"{protocol}-LEAKS" if leaks else protocol
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,5 @@
 """Scores that a search chooses by."""
 
-#: Scores that a search may choose by, and whether more is better.
-SCORES = {"loss": False, "accuracy": True, "f1_macro": True}
-
 
 def mean_scores(folds: list[dict[str, float]]) -> dict[str, float]:
     """The mean of each score.

@@ -17,8 +17,9 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from genregrid.config import SEARCH_SCORES
 from genregrid.errors import UserError
-from genregrid.search.score import SCORES, mean_scores
+from genregrid.search.score import mean_scores
 from genregrid.search.space import Space, described, to_overrides
 
 if sys.platform != "win32":
@@ -106,7 +107,7 @@ class StudyTrial:
     Args:
         folder: of the study.
         number: of the trial.
-        score: what is reported, one of `SCORES`.
+        score: what is reported, one of `genregrid.config.SEARCH_SCORES`.
     """
 
     def __init__(self, folder: Path, number: int, score: str) -> None:
@@ -156,7 +157,7 @@ class Search:
         fixed: overrides that every trial has.
         fingerprint: what must be the same when a study goes on, as plain values by name.
         first: values of the first trial, or of some of its keys.
-        score: one of `SCORES`.
+        score: one of `genregrid.config.SEARCH_SCORES`.
         num_steps: of a trial that is not pruned: inner folds times epochs.
         warmup_steps: before which none is pruned.
         prune: whether any is.
@@ -215,7 +216,7 @@ class Search:
             study_name=_NAME,
             storage=_storage(path),
             load_if_exists=True,
-            direction="maximize" if SCORES[self.score] else "minimize",
+            direction="maximize" if SEARCH_SCORES[self.score] else "minimize",
         )
         own = self.fingerprint | {
             f"range of {key}": json.loads(distribution_to_json(range_)) for key, range_ in self.space.items()

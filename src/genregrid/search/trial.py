@@ -7,15 +7,15 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
-from genregrid.config import SearchConfig
+from genregrid.config import SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
-from genregrid.search.score import SCORES, mean_scores
+from genregrid.search.score import mean_scores
 from genregrid.training.build import Prepared, prepare
 from genregrid.training.run import run_logger, validate
 
 
 def search_settings(cfg: DictConfig) -> SearchConfig:
-    """What a search is told, checked.
+    """Return the settings of a search, checked.
 
     Args:
         cfg: a composed `TrainConfig` with `search` set.
@@ -23,15 +23,7 @@ def search_settings(cfg: DictConfig) -> SearchConfig:
     Raises:
         UserError: an unknown score, or a number out of its range.
     """
-    settings = SearchConfig(**cfg.search)
-    if settings.score not in SCORES:
-        raise UserError(f"search.score={settings.score}: choose one of {', '.join(SCORES)}.")
-    for name in ("num_trials", "num_folds", "num_jobs"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"search.{name}={getattr(settings, name)}: 1 or more.")
-    if not 0 <= settings.seed < 2**32:
-        raise UserError(f"search.seed={settings.seed}: a seed is 0 to 4294967295.")
-    return settings
+    return SearchConfig(**cfg.search)
 
 
 def num_inner_folds(cfg: DictConfig) -> int:
@@ -135,4 +127,4 @@ def score_trial(cfg: DictConfig, folder: Path, model_name: str) -> float | None:
 
 
 def _bare(scores: dict[str, float]) -> dict[str, float]:
-    return {name: scores[f"val/{name}"] for name in SCORES}
+    return {name: scores[f"val/{name}"] for name in SEARCH_SCORES}

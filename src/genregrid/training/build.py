@@ -17,12 +17,12 @@ from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import note_path
-from genregrid.data.split import LEAKING_PROTOCOLS, TRAIN, VAL, Split, split_table
+from genregrid.data.split import TRAIN, VAL, Split, split_table
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.features.recipe import columns_of
 from genregrid.models.base import GenreClassifier
-from genregrid.record.facts import data_facts, identity, run_facts, split_label
+from genregrid.record.facts import data_facts, identity, run_facts
 from genregrid.training.devices import check_devices
 
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
@@ -58,7 +58,6 @@ def prepare(cfg: DictConfig, model_name: str) -> Prepared:
         UserError: a mistake in the configuration or in the data it names.
     """
     settings = typed(cfg, TrainConfig)
-    _check(settings)
     check_devices(settings.trainer)
     torch.set_num_threads(1)  # initial weights differ in their last bits with the number of threads
     pl.seed_everything(settings.seed, verbose=False)
@@ -96,11 +95,7 @@ def typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
 
 def read_corpus(dataset: DatasetConfig, slice_seconds: float) -> Corpus:
     """The corpus of a config, at one slice length in seconds; the one that was asked for last is not read again."""
-    arguments = asdict(dataset)
-    for name in ("corpus", "label"):  # of outputs and checkpoints, not of files
-        del arguments[name]
-    arguments["slice_seconds"] = slice_seconds
-    return _corpora.load(arguments)
+    return _corpora.load(dataset, slice_seconds)
 
 
 def share_tables(folder: Path) -> None:
@@ -115,21 +110,20 @@ class _Corpora:
     _key = ""
     _corpus: Corpus | None = None
 
-    def load(self, arguments: dict[str, Any]) -> Corpus:
-        key = json.dumps([arguments, self._states(arguments)])
+    def load(self, dataset: DatasetConfig, slice_seconds: float) -> Corpus:
+        key = json.dumps([asdict(dataset), slice_seconds, self._states(dataset)])
         if self._corpus is None or key != self._key:
-            if self.folder is not None and arguments["cache"] is None and not arguments["synthetic"]:
-                arguments = arguments | {"cache": str(self.folder)}
+            if self.folder is not None and dataset.cache is None and not dataset.synthetic:
+                dataset = replace(dataset, cache=str(self.folder))
             self._corpus = None  # two would take twice the memory
-            self._corpus, self._key = load_corpus(**arguments, columns_of=columns_of), key
+            self._corpus, self._key = load_corpus(dataset, slice_seconds, columns_of), key
         return self._corpus
 
     @staticmethod
-    def _states(arguments: dict[str, Any]) -> list[Any]:
+    def _states(dataset: DatasetConfig) -> list[Any]:
         """Size and time of change of the tables and their notes: a file that changed is read again."""
-        root = Path(arguments["root"])
-        paths = [root / name for name in arguments["tables"]]
-        paths += [Path(arguments["path"])] if arguments["path"] else []
+        paths = [Path(dataset.root) / name for name in dataset.tables]
+        paths += [Path(dataset.path)] if dataset.path else []
         states = [path.stat() if path.exists() else None for table in paths for path in (table, note_path(table))]
         return [os.getcwd(), [state and (state.st_size, state.st_mtime_ns) for state in states]]
 
@@ -139,12 +133,10 @@ _corpora = _Corpora()
 
 def split_of(corpus: Corpus, split: SplitConfig) -> Split:
     """The split of a config, dealt to a corpus."""
-    arguments = asdict(split)
-    del arguments["label"]
     needs_artists, needs_lists = split.protocol in ("artist", "filtered"), split.protocol == "filtered"
     return split_table(
         corpus.table,
-        **arguments,
+        split,
         source=corpus.source,
         artists=corpus.artists() if needs_artists else None,
         lists=corpus.lists() if needs_lists else None,
@@ -161,36 +153,6 @@ def datamodule_of(table: FeatureTable, split: Split, config: Any) -> GenreDataMo
         batch_size=config["batch_size"],
         seed=config["seed"],
     )
-
-
-def _check(settings: TrainConfig) -> None:
-    """Refuse values that no constructor below would name well."""
-    if settings.trainer.max_epochs < 1:
-        raise UserError(f"trainer.max_epochs={settings.trainer.max_epochs}: training takes 1 epoch or more.")
-    if settings.trainer.threads is not None and settings.trainer.threads < 1:
-        raise UserError(f"trainer.threads={settings.trainer.threads}: 1 thread or more, or null to choose.")
-    if settings.trainer.patience is not None and settings.trainer.patience < 1:
-        raise UserError(f"trainer.patience={settings.trainer.patience}: 1 epoch or more, or null for no early stop.")
-    if settings.trainer.stack < 1:
-        raise UserError(f"trainer.stack={settings.trainer.stack}: 1 fit at a time, or more.")
-    if not settings.trainer.checkpoint_seconds >= 0:
-        raise UserError(f"trainer.checkpoint_seconds={settings.trainer.checkpoint_seconds:g}: 0 seconds or more.")
-    if settings.trainer.precision in ("16-true", "bf16-true"):
-        raise UserError(
-            f"trainer.precision={settings.trainer.precision}: descriptors from 1e-9 to 1e7 need 32 bits; take "
-            "16-mixed or bf16-mixed, which compute in half precision what can be."
-        )
-    if settings.split.label != split_label(settings.split.protocol, settings.split.protocol in LEAKING_PROTOCOLS):
-        raise UserError(
-            f"split.protocol={settings.split.protocol} under the label '{settings.split.label}': choose a protocol by "
-            f"split={settings.split.protocol}, so that the run folder says what it holds."
-        )
-    if settings.split.seed is None:
-        raise UserError("split.seed=null: give a number of 0 or more.")
-    if not 0 <= settings.seed < 2**32:
-        raise UserError(f"seed={settings.seed}: a seed is 0 to 4294967295.")
-    if isinstance(settings.window, str) and settings.window != "track":
-        raise UserError(f"window={settings.window}: a window is a number of slices, or 'track' for all of a track.")
 
 
 def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> GenreClassifier:

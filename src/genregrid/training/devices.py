@@ -14,8 +14,6 @@ from hydra.types import RunMode
 from genregrid.config import TrainerConfig
 from genregrid.errors import UserError
 
-STRATEGIES = ("auto", "ddp")
-
 
 def is_first_process() -> bool:
     """Whether this is the process of a run that prints and writes; Lightning numbers those of a machine so."""
@@ -23,18 +21,11 @@ def is_first_process() -> bool:
 
 
 def check_devices(settings: TrainerConfig) -> None:
-    """Refuse numbers and strategies that no run can have.
+    """Refuse several devices if the command that starts their processes would not start this run alone.
 
     Raises:
-        UserError: fewer than one device, an unknown strategy, or several devices where the command that starts their
-            processes would not be this run's alone.
+        UserError: several devices in a multirun, or outside of train.py.
     """
-    if settings.strategy not in STRATEGIES:
-        raise UserError(
-            f"trainer.strategy={settings.strategy}: choose {' or '.join(STRATEGIES)}; others do not hand verdicts back."
-        )
-    if settings.devices < 1:
-        raise UserError(f"trainer.devices={settings.devices}: training takes 1 device or more.")
     if settings.devices > 1 and not HydraConfig.initialized():
         raise UserError(f"trainer.devices={settings.devices}: processes are started by train.py only.")
     if settings.devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:

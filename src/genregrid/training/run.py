@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.config import DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig
+from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig
 from genregrid.data.corpus import Corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
@@ -223,7 +223,7 @@ def _split_for(
         set_aside = set(trained["tracks"]["test"]) & set(corpus.table.tracks) if same_corpus else set()
         if set_aside:
             return own, split_by_name(corpus.table, own.protocol, set_aside)
-        return SplitConfig(protocol="all", label="all"), split_by_name(corpus.table, "all")
+        chosen = SplitConfig(protocol=EVERY_TRACK)
     return chosen, split_of(corpus, chosen)
 
 
