@@ -331,7 +331,7 @@ def test_evaluate_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes |
         ("trainer.stack=0", "1 fit at a time, or more"),
         ("trainer.checkpoint_seconds=-1", "0 seconds or more"),
         ("hop_slices=2 window=track", "no meaning with window=track"),
-        ("dataset.path=nowhere.csv", "dataset.path=nowhere.csv does not exist"),
+        ("dataset.path=nowhere.csv", "dataset.path=nowhere.csv: does not exist"),
         ("trainer.accelerator=abacus", "abacus"),
         ("split=artist", "needs an artist index"),
         ("split=filtered", "needs lists of tracks"),
