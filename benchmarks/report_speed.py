@@ -1,8 +1,8 @@
-"""How long a report takes to write, and how large its page is, beside reading the same predictions and no more.
+"""Measure how long a report takes and how large its page is, compared with reading the same predictions.
 
     python benchmarks/report_speed.py outputs/multirun/TIME
 
-The peer is pandas reading every predictions.csv of the runs, which no report could do without.
+The peer is pandas reading every predictions.csv of the runs, which every report must do.
 """
 
 import sys
@@ -18,7 +18,7 @@ REPEATS = 3
 
 
 def main(runs: Path) -> None:
-    """Print seconds, their ratio to plain reading, and megabytes, of `REPEATS` reports in one process."""
+    """Write `REPEATS` reports in one process and print seconds, their ratio to plain reading, and megabytes."""
     paths = sorted(runs.rglob("predictions.csv"))
     for _ in range(REPEATS):
         start = time.perf_counter()

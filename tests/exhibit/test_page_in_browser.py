@@ -1,4 +1,4 @@
-"""The page of a report in a real browser: Debian's Chromium, without a window, on a file and without a network."""
+"""The page of a report works in a real browser: headless Chromium, with the page as a file and no network."""
 
 import csv
 import shutil
@@ -11,13 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genregrid.exhibit.drawing import finished, plot, styled
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Figure, Section, Table
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page's browser tests need `pip install playwright`")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"the page's browser tests need one of {', '.join(NAMES)}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason=f"the page's browser tests need one of {', '.join(NAMES)}"),
+]
 
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
@@ -25,10 +30,8 @@ ARGUMENTS = [
 ]  # fmt: skip
 GENRES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock", "ska"]
 ROWS = 80
-SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="600" height="200" viewBox="0 0 600 200">
-<text x="20" y="40">epoch</text><path id="m" d="M 0 0 L 600 200" style="stroke: #000000"/></svg>"""
 
-# Contrast of each visible piece of text with what is painted behind it (WCAG 2.2, 1.4.3), the lowest first.
+# Contrast of each visible piece of text with its background (WCAG 2.2, 1.4.3), the lowest first.
 CONTRASTS = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
   const mix = (colours) => {
@@ -52,7 +55,7 @@ CONTRASTS = """() => {
   }
   return found.sort((a, b) => a[0] - b[0]);
 }"""
-# What Tab must reach: all that can be pressed, typed into or scrolled.
+# Elements that Tab must reach: all that can be pressed, typed into or scrolled.
 TARGETS = """() => [...document.querySelectorAll("a[href], button, input, audio, [tabindex='0']")]
   .filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.disabled)"""
 
@@ -66,10 +69,19 @@ def write_tone(path: Path, seconds: float = 4.0, hz: float = 440.0) -> None:
         file.writeframes((8000 * np.sin(2 * np.pi * hz * time)).astype("<i2").tobytes())
 
 
+@styled
+def curves() -> Figure:
+    drawing, axes = plot(200)
+    axes.plot([0, 1], [1, 0])
+    axes.set(xlabel="epoch")
+    return finished("curves", "Curves", drawing, "A line that falls.")
+
+
 def sections() -> list[Section]:
     draw = np.random.default_rng(0)
     frame = pd.DataFrame({"track": [f"{GENRES[i % 10]}.{i:05d}" for i in range(ROWS)]})
-    frame["protocol"] = ["row LEAKS" if i % 20 == 0 else "artist" for i in range(ROWS)]
+    frame["protocol"] = ["row" if i % 20 == 0 else "artist" for i in range(ROWS)]
+    marks = [(Mark.LEAKS,) if i % 20 == 0 else () for i in range(ROWS)]
     frame["accuracy"] = draw.permutation(np.linspace(0.01, 1, ROWS))
     frame["accuracy_low"], frame["accuracy_high"] = frame["accuracy"] - 0.01, frame["accuracy"] + 0.01
     frame["gain"] = draw.normal(0, 0.1, ROWS)
@@ -81,10 +93,9 @@ def sections() -> list[Section]:
         Column("gain", "Gain, points", "points"), Column("share", "Share, %", "share"),
         Column("audio", "Listen", "audio"),
     )  # fmt: skip
-    scores = Table("scores", "Scores of tracks", frame, columns, "One row per track.")
+    scores = Table("scores", "Scores of tracks", frame, columns, "One row per track.", marks)
     few = Table("few", "A few rows", frame.head(3), columns[:2])
-    curves = Figure("curves", "Curves", SVG, "A line that falls.")
-    return [Section("summary", "Summary", "What it LEAKS.", (scores, few)), Section("more", "More", "Text.", (curves,))]
+    return [Section("summary", "Summary", "Text.", (scores, few)), Section("more", "More", "Text.", (curves(),))]
 
 
 def slices() -> list[dict[str, Any]]:
@@ -111,15 +122,15 @@ def browser() -> Iterator[Any]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     write_tone(folder / "tone.wav")
-    html = render_page("A report", "Drawn", ["LEAKS", "SYNTHETIC"], sections(), slices(), GENRES)
+    html = render_page("A report", "Drawn", list(Mark), sections(), slices(), GENRES)
     (folder / "index.html").write_text(html, encoding="utf-8")
     return (folder / "index.html").as_uri()
 
 
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
-    """`visit(seed=1, width=1280, dark=False)` is the open page; when it is left, it must have had no complaint."""
-    contexts, heard = [], []
+    """`visit(seed=1, width=1280, dark=False)` opens the page; afterwards it must have logged no error."""
+    contexts, errors = [], []
 
     def opened(seed: int = 1, width: int = 1280, dark: bool = False, silent: bool = True, **options: Any) -> Any:
         look: dict[str, Any] = {"color_scheme": "dark" if dark else "light", "reduced_motion": "reduce"}
@@ -127,17 +138,17 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         context.set_default_timeout(5000)
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url) if not is_local(request.url) else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: errors.append(request.url) if not is_local(request.url) else None)
         if silent:
-            page.on("console", lambda message: heard.append(message.text))
+            page.on("console", lambda message: errors.append(message.text))
         page.goto(f"{address}#seed={seed}")
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert heard == []
+    assert errors == []
 
 
 def is_local(url: str) -> bool:
@@ -145,12 +156,12 @@ def is_local(url: str) -> bool:
 
 
 def until(page: Any, fact: str) -> None:
-    """Wait for a fact; Playwright's own way evaluates text in the page, which the page's policy refuses."""
+    """Wait until an expression is true; Playwright's own function is refused by the page's policy."""
     for _ in range(250):
         if page.evaluate(fact):
             return
         page.wait_for_timeout(20)
-    pytest.fail(f"it never came to be that {fact}")
+    pytest.fail(f"this never became true: {fact}")
 
 
 def column(page: Any, number: int, table: str = "#scores") -> list[str]:
@@ -183,7 +194,7 @@ def test_a_click_and_a_key_sort_by_number_with_missing_values_last(visit: Callab
     assert column(page, 4)[:25] == given
 
 
-def test_a_filter_wants_every_word_and_looks_at_folded_rows(visit: Callable[..., Any]) -> None:
+def test_a_filter_needs_every_word_and_searches_folded_rows(visit: Callable[..., Any]) -> None:
     page = visit()
     page.get_by_role("searchbox").first.fill("ROCK 7")
     shown = column(page, 1)
@@ -195,7 +206,7 @@ def test_a_filter_wants_every_word_and_looks_at_folded_rows(visit: Callable[...,
     assert column(page, 1) == []
 
 
-def test_a_long_table_is_folded_until_all_is_asked_for(visit: Callable[..., Any]) -> None:
+def test_a_long_table_is_folded_until_all_rows_are_requested(visit: Callable[..., Any]) -> None:
     page = visit()
     assert len(column(page, 1)) == 25
     assert page.locator("#scores .controls [role=status]").text_content() == "80 of 80 rows, the first 25 shown"
@@ -213,6 +224,7 @@ def test_a_saved_table_holds_the_shown_rows_unrounded(visit: Callable[..., Any])
     for name in ("accuracy", "accuracy_low", "accuracy_high", "gain", "share"):
         assert [float(row[name]) for row in rows] == pytest.approx(frame[name].tolist(), rel=1e-5)
     assert rows[0]["audio"] == "tone.wav#t=1,2.2"
+    assert {row["marks"] for row in rows} == {"LEAKS"}
 
 
 def test_dark_and_light_differ_and_all_text_is_legible_in_both(visit: Callable[..., Any]) -> None:
@@ -225,13 +237,13 @@ def test_dark_and_light_differ_and_all_text_is_legible_in_both(visit: Callable[.
     assert page.evaluate(ground) != light
     contrasts = page.evaluate(CONTRASTS)
     assert contrasts[0][0] >= 4.5
-    assert "epoch" in {text for _, text in contrasts}  # what a drawing says in black
+    assert "epoch" in {text for _, text in contrasts}  # text of a drawing in its ink
     dark = page.evaluate(ground)
     page.reload()
     assert page.evaluate(ground) == dark
 
 
-def test_the_system_chooses_dark_where_the_person_has_not(visit: Callable[..., Any]) -> None:
+def test_the_page_follows_the_system_unless_the_person_chooses(visit: Callable[..., Any]) -> None:
     page = visit(dark=True)
     assert page.get_by_role("button", name="Dark mode").get_attribute("aria-pressed") == "true"
     assert page.evaluate(CONTRASTS)[0][0] >= 4.5
@@ -248,7 +260,7 @@ def test_a_phone_scrolls_down_only(visit: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_tab_reaches_all_that_can_be_pressed_and_each_has_a_name(visit: Callable[..., Any], width: int) -> None:
+def test_tab_reaches_every_control_and_each_has_a_name(visit: Callable[..., Any], width: int) -> None:
     page = visit(width=width, silent=False)
     page.locator("td button.play").nth(0).click()  # opens the player
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
@@ -258,7 +270,7 @@ def test_tab_reaches_all_that_can_be_pressed_and_each_has_a_name(visit: Callable
         addEventListener("focusin", (event) => reached.add(Number(event.target.dataset.stop)));
         getSelection().setBaseAndExtent(document.body, 0, document.body, 0);
     }""")
-    for _ in range(len(wanted) + 8):  # the player has stops of its own
+    for _ in range(len(wanted) + 8):  # the player has more controls
         page.keyboard.press("Tab")
     assert page.evaluate("[...reached]") != []
     assert [wanted[i] for i in set(range(len(wanted))) - set(page.evaluate("[...reached]"))] == []
@@ -270,11 +282,14 @@ def test_tab_reaches_all_that_can_be_pressed_and_each_has_a_name(visit: Callable
     assert [node for node in named if not node["name"]["value"].strip()] == []
 
 
-def test_a_drawing_is_an_image_with_a_name(visit: Callable[..., Any]) -> None:
-    assert visit().get_by_role("img", name="A line that falls.").is_visible()
+def test_a_drawing_is_an_image_with_a_name_in_the_pages_font(visit: Callable[..., Any]) -> None:
+    page = visit()
+    assert page.get_by_role("img", name="A line that falls.").is_visible()
+    fonts = "[...document.querySelectorAll('svg text, td')].map((e) => getComputedStyle(e).fontFamily)"
+    assert len(set(page.evaluate(fonts))) == 1
 
 
-def test_a_play_button_plays_its_stretch_and_pauses(visit: Callable[..., Any]) -> None:
+def test_a_play_button_plays_its_part_and_pauses(visit: Callable[..., Any]) -> None:
     page = visit()
     assert page.locator("audio").count() == 0
     button = page.get_by_role("button", name="Play blues.00000, 1 to 2.2 s")
@@ -290,41 +305,41 @@ def test_a_play_button_plays_its_stretch_and_pauses(visit: Callable[..., Any]) -
     assert page.evaluate("document.querySelector('audio').currentTime") < 3
 
 
-def test_a_missing_recording_is_told_in_words(visit: Callable[..., Any]) -> None:
-    page = visit(silent=False)  # the browser itself complains
+def test_a_missing_recording_is_reported(visit: Callable[..., Any]) -> None:
+    page = visit(silent=False)  # the browser itself logs an error
     page.get_by_role("button", name="Play classical.00001").click()
     page.get_by_text("classical.00001 cannot be loaded").wait_for()
 
 
 def play(page: Any) -> None:
     page.keyboard.press("p")
-    page.locator(".hear.playing").wait_for()
+    page.locator(".listen.playing").wait_for()
 
 
-def test_the_listening_test_is_answered_by_keyboard_and_told_only_then(visit: Callable[..., Any]) -> None:
+def test_the_listening_test_shows_the_answer_only_after_a_guess(visit: Callable[..., Any]) -> None:
     page = visit(seed=4)
     order = "[...document.querySelectorAll('.panel *')].map(e => e.outerHTML).join()"
     page.locator(".panel").focus()
     page.keyboard.press("1")
-    assert page.locator(".verdict").text_content() == "Play it first."
+    assert page.locator(".feedback").text_content() == "Play it first."
     play(page)
     before = page.evaluate(order)
     assert "lstm" not in before
     assert ".0000" not in before
     assert "tone.wav" not in page.evaluate("document.documentElement.outerHTML.split('listening-test').pop()")
-    page.locator(".hear:not(.playing)").wait_for()  # the slice has come to its end
+    page.locator(".listen:not(.playing)").wait_for()  # the slice has ended
     page.keyboard.press("A")  # the eleventh genre
-    assert page.locator(".verdict").text_content().startswith("It is ")
-    assert "lstm says rock, with a certainty of" in page.locator(".verdict").text_content()
+    assert page.locator(".feedback").text_content().startswith("It is ")
+    assert "lstm predicts rock, with a certainty of" in page.locator(".feedback").text_content()
     assert "answered slice: you" in page.locator(".score").text_content()
     assert page.locator(".choices .truth").count() == 1
     page.keyboard.press("Enter")
-    assert page.locator(".verdict").text_content() == ""
-    assert page.locator(".place").text_content() == "Slice 2 of 5"
+    assert page.locator(".feedback").text_content() == ""
+    assert page.locator(".progress").text_content() == "Slice 2 of 5"
 
 
-def test_the_order_is_that_of_the_seed_and_answers_are_saved_and_survive(visit: Callable[..., Any]) -> None:
-    page = visit(seed=2, silent=False)  # the browser itself complains of what is missing
+def test_the_seed_sets_the_order_and_answers_survive_a_reload(visit: Callable[..., Any]) -> None:
+    page = visit(seed=2, silent=False)  # the browser itself logs an error for the missing file
     export = page.get_by_role("button", name="Export answers.csv")
     assert export.is_disabled()
     page.get_by_label("Your name").fill('Ada "A", Lovelace')
@@ -332,15 +347,15 @@ def test_the_order_is_that_of_the_seed_and_answers_are_saved_and_survive(visit: 
     answered = 0
     for _ in range(5):
         page.keyboard.press("Space")
-        page.locator(".hear.playing").or_(page.locator(".verdict", has_text="cannot be loaded")).wait_for()
-        if "cannot be loaded" in page.locator(".verdict").text_content():
+        page.locator(".listen.playing").or_(page.locator(".feedback", has_text="cannot be loaded")).wait_for()
+        if "cannot be loaded" in page.locator(".feedback").text_content():
             page.keyboard.press("s")
             continue
         page.keyboard.press("0")
         page.keyboard.press("Enter")
         answered += 1
     assert answered == 4
-    assert page.locator(".place").text_content() == "4 of 5 slices answered."
+    assert page.locator(".progress").text_content() == "4 of 5 slices answered."
     rows = saved_rows(page, export.click)
     truth = {item["track"]: item for item in slices()}
     header = "person,track,start_seconds,stop_seconds,genre,guess,model,predicted,certainty,seconds_taken"
@@ -352,16 +367,16 @@ def test_the_order_is_that_of_the_seed_and_answers_are_saved_and_survive(visit: 
         assert (float(row["start_seconds"]), float(row["certainty"])) == (item["start_seconds"], item["certainty"])
         assert 0 <= float(row["seconds_taken"]) < 5
     page.reload()
-    assert page.locator(".place").text_content() == "Slice 5 of 5"
+    assert page.locator(".progress").text_content() == "Slice 5 of 5"
     assert "4 answered slices: you 1 (25 %); lstm: 1 (25 %)" in page.locator(".score").text_content()
     assert saved_rows(page, export.click) == rows
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Start over").click()
-    assert page.locator(".place").text_content() == "Slice 1 of 5"
+    assert page.locator(".progress").text_content() == "Slice 1 of 5"
     assert export.is_disabled()
 
 
-def test_without_a_script_all_is_there_to_read(visit: Callable[..., Any]) -> None:
+def test_the_page_can_be_read_without_its_script(visit: Callable[..., Any]) -> None:
     page = visit(java_script_enabled=False)
     assert len(column(page, 1)) == ROWS
     assert page.get_by_role("button").count() == 0

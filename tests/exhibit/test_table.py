@@ -1,10 +1,12 @@
-"""A table's numbers are the same in every form, and what is missing is empty."""
+"""A table has the same numbers and marks in every form, and missing values are empty."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Column, Table
 
 FRAME = pd.DataFrame(
@@ -36,7 +38,7 @@ def test_cells_have_units_intervals_counts_and_gaps() -> None:
     ]
 
 
-def test_markdown_has_one_line_a_row_and_no_players() -> None:
+def test_markdown_has_one_line_per_row_and_no_recordings() -> None:
     lines = Table("t", "Title", FRAME, COLUMNS, "A note.").markdown().splitlines()
     assert lines == [
         "### Title",
@@ -55,3 +57,25 @@ def test_the_csv_keeps_numbers_and_intervals(tmp_path: Path) -> None:
     read = pd.read_csv(tmp_path / "t.csv")
     assert read["accuracy"][0] == 0.6543
     assert read["accuracy_low"][0] == 0.6
+
+
+def test_marks_of_rows_are_in_every_form(tmp_path: Path) -> None:
+    table = Table("t", "Title", FRAME, COLUMNS, row_marks=[(), (Mark.SYNTHETIC, Mark.LEAKS)])
+    assert table.marks == (Mark.LEAKS, Mark.SYNTHETIC)
+    assert [row[-1] for row in table.cells] == ["", "SYNTHETIC LEAKS"]
+    assert "SYNTHETIC LEAKS" in table.text()
+    assert table.markdown().splitlines()[5] == "| c d |  | +12.3 |  | SYNTHETIC LEAKS |"
+    table.write(tmp_path)
+    assert pd.read_csv(tmp_path / "t.csv")["marks"].fillna("").tolist() == ["", "SYNTHETIC LEAKS"]
+
+
+def test_a_table_without_marks_has_no_column_for_them(tmp_path: Path) -> None:
+    table = Table("t", "Title", FRAME, COLUMNS, row_marks=[(), ()])
+    table.write(tmp_path)
+    assert list(pd.read_csv(tmp_path / "t.csv")) == list(FRAME)
+    assert "marks" not in table.text() + table.markdown()
+
+
+def test_marks_must_be_as_many_as_rows() -> None:
+    with pytest.raises(ValueError, match="2 rows, and marks for 1"):
+        Table("t", "Title", FRAME, COLUMNS, row_marks=[()])

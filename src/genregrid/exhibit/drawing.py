@@ -1,11 +1,10 @@
-"""What drawings share: style, places, keys, and how they become SVG that takes the page's text colour and font.
+"""The style, layout and legends of all drawings, and their conversion to SVG.
 
-What is drawn in `INK` becomes ``currentColor`` and text stays text, so that one drawing serves light and dark pages.
-Colour never stands alone: models differ in marker and dash too. Lengths are in CSS pixels.
+In the SVG, text stays text, and `INK` becomes ``currentColor``, which is the page's text colour. One drawing therefore
+serves light and dark pages. Models differ in marker and dash too, not in colour alone. Lengths are in CSS pixels.
 """
 
 import io
-import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -24,11 +23,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure
 
-INK = "#010203"  # a colour that no data have
-# Okabe and Ito's palette without yellow and black, its blue lighter and its orange darker, so that each stands out from
-# white and from black; vermilion is kept for what leaks
+INK = "#010203"  # a colour that no data are drawn in
+# Okabe and Ito's palette without yellow and black. Its blue is lighter and its orange darker, so that each colour is
+# visible on white and on black. Vermilion is kept for leaks.
 COLOURS = ("#1a80bd", "#d98f00", "#009e73", "#cc79a7", "#56b4e9", "#8a8a8a")
 LEAK = "#d55e00"
 DASHED = (0, (4, 2))
@@ -36,12 +36,13 @@ _DASHES: tuple[Any, ...] = ("-", DASHED, (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _MARKERS = "os^DvPXp"
 WIDTH = 720.0
 SIZE = 12.0  # of text
-LETTER = 6.6  # width of an average letter; the page's font is not known here
-_LEFT, _BOTTOM = 58.0, 44.0  # room for tick labels and a title
+LETTER = 6.6  # assumed width of a letter; the page chooses the font
+_LEFT, _BOTTOM = 58.0, 44.0  # margins for tick labels and an axis title
 
 _STYLE = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a dollar sign in a name is no formula
+    "font.sans-serif": ["DejaVu Sans"],  # each text lists them all; the page's style sheet sets its own font
+    "text.parse_math": False,  # a dollar sign in a name does not start a formula
     "font.size": SIZE,
     "text.color": INK,
     "xtick.color": INK,
@@ -71,13 +72,13 @@ styled = matplotlib.rc_context(cast(Any, _STYLE))
 def plot(
     height: float, *, top: float = 10, left: float = _LEFT, right: float = 12, width: float = WIDTH
 ) -> tuple[Drawing, Axes]:
-    """A drawing with one pair of axes.
+    """Make a drawing with one pair of axes.
 
     Args:
         height: of the axes.
-        top: room above them.
-        left: room to their left.
-        right: room to their right.
+        top: margin above the axes.
+        left: margin to the left of the axes.
+        right: margin to the right of the axes.
         width: of the drawing.
     """
     drawing = Drawing(figsize=(width / 72, (top + height + _BOTTOM) / 72), frameon=False)
@@ -87,15 +88,15 @@ def plot(
 def panels(
     titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20, most: int = 4
 ) -> tuple[Drawing, list[Axes]]:
-    """A drawing with a panel per title, in rows, on one y axis.
+    """Make a drawing with a panel per title, in rows, with a common y axis.
 
     Args:
         titles: of the panels, at least one.
         x: title of the x axes.
         y: title of the y axis.
-        top: room above the panels.
-        below: room for tick labels below each panel.
-        most: panels in a row.
+        top: margin above the panels.
+        below: height for tick labels below each panel.
+        most: largest number of panels in a row.
     """
     columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
@@ -125,14 +126,14 @@ def _axes(drawing: Drawing, left: float, bottom: float, width: float, height: fl
 
 
 def in_percent(*axes: Axis) -> None:
-    """Write fractions in per cent, at ticks that are few."""
+    """Label fractions in per cent, with at most six ticks."""
     for axis in axes:
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of the model of that number."""
+    """Return the colour, marker and dash of the model with that number."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
@@ -141,7 +142,7 @@ def look(number: int) -> dict[str, Any]:
 
 
 def looks(labels: Sequence[str]) -> list[Line2D]:
-    """Keys of models in the order of their numbers."""
+    """Make the legend entries of models, in the order of their numbers."""
     return [Line2D([], [], label=label, **look(number)) for number, label in enumerate(labels)]
 
 
@@ -150,12 +151,12 @@ def _key_columns(labels: Sequence[str]) -> int:
 
 
 def key_height(labels: Sequence[str]) -> float:
-    """Room that the keys of these labels take above a plot."""
+    """Return the height of a legend with these labels above a plot."""
     return 17.0 * -(-len(labels) // _key_columns(labels)) + 10
 
 
 def draw_key(drawing: Drawing, keys: Sequence[Line2D]) -> None:
-    """Set keys above a plot."""
+    """Draw a legend above a plot."""
     labels = [str(key.get_label()) for key in keys]
     up = 1 - 4 / (72 * drawing.get_figheight())
     corner = (_LEFT / (72 * drawing.get_figwidth()), up)
@@ -163,20 +164,20 @@ def draw_key(drawing: Drawing, keys: Sequence[Line2D]) -> None:
 
 
 def hatch(area: Patch) -> None:
-    """Mark an area as one that leaks."""
+    """Hatch an area whose scores leak."""
     area.set(facecolor="none", edgecolor=LEAK, linewidth=0, alpha=0.55, hatch="//", zorder=0)
 
 
 def stack(
     axes: Axes, edges: ArrayLike, probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
-    """Draw the probability of each genre along a recording as areas on top of each other.
+    """Draw the probability of each genre along a recording as stacked areas.
 
     Args:
         axes: to draw on.
-        edges: (slice + 1,) seconds where slices start, and where the last one stops.
+        edges: (slice + 1,) seconds at which slices start, and at which the last one stops.
         probs: (slice, genre), rows sum to 1.
-        genres: names in the order of the genre axis, which also fixes their colours.
+        genres: names in the order of the genre axis; the order fixes their colours.
         order: numbers of genres from bottom to top.
     """
     colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
@@ -190,7 +191,7 @@ def stack(
 def name_areas(
     axes: Axes, edges: NDArray[np.float64], probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
-    """Write each genre's name where its area has most room, if it has enough; arguments as in `stack`."""
+    """Write each genre's name where its area is highest, if the name fits; arguments as in `stack`."""
     box = axes.get_window_extent()
     levels = np.concatenate([np.zeros((len(probs), 1)), probs[:, order].cumsum(axis=1)], axis=1)
     for place, number in enumerate(order):
@@ -207,7 +208,7 @@ def name_areas(
 
 
 def thinned(num: int, most: int) -> NDArray[np.int64]:
-    """Which of a line's points are drawn: at most so many, evenly, the first and the last among them.
+    """Choose which points of a line are drawn: at most `most`, evenly, with the first and the last.
 
     >>> thinned(9, 5).tolist(), thinned(2, 5).tolist()
     ([0, 2, 4, 6, 8], [0, 1])
@@ -220,12 +221,12 @@ _ALIGNED: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center
 
 
 def write_beside(axes: Axes, points: NDArray[np.float64], labels: Sequence[str]) -> None:
-    """Write each label beside its point and, where there is room, on no other point or label.
+    """Write each label beside its point, without covering other points or labels if there is room.
 
     Args:
-        axes: where all points are drawn already.
-        points: (point, 2) in the units of the axes. The first ones have labels; the others are only kept clear.
-        labels: as many as there are, or fewer.
+        axes: on which all points are drawn already.
+        points: (point, 2) in the units of the axes. The first ones have labels; the others are only not covered.
+        labels: of the first points.
     """
     axes.autoscale_view()
     within = axes.bbox.get_points()
@@ -237,15 +238,15 @@ def write_beside(axes: Axes, points: NDArray[np.float64], labels: Sequence[str])
         middles = [place + step * (half + gap) for step, gap in steps]
         boxes = [np.stack([middle - half, middle + half]) for middle in middles]
         shared = np.array([sum(overlap(box, other) for other in taken) - overlap(box, within) for box in boxes])
-        best = int(shared.round(3).argmin())  # the nearest of equals
+        best = int(shared.round(3).argmin())  # of equal places the nearest
         taken.append(boxes[best])
-        side = int(steps[best][0][0])  # text is set from the side of its point, as its width is not known here
+        side = int(steps[best][0][0])  # aligned to the side of its point, because its true width is not known
         x, y = middles[best] - (side * half[0], 0)
         axes.text(x, y, label, transform=None, ha=_ALIGNED[side], va="center")
 
 
 def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The area that two boxes share, each (2, 2): lower left and upper right corner.
+    """Return the area that two boxes share; each is (2, 2), its lower left and upper right corner.
 
     >>> overlap(np.array([[0, 0], [2, 2]]), np.array([[1, 1], [5, 3]]))
     1.0
@@ -254,60 +255,33 @@ def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(sides.clip(0).prod())
 
 
-def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "") -> Figure:
-    """A drawing as a figure of a report."""
-    sheet = io.StringIO()
-    # the name is in the salt, as ids must differ between the figures of a page
-    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font may well have it
-        drawing.savefig(sheet, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    width, height = drawing.get_size_inches() * 72
-    opening = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="100%" '
-        f'style="max-width:{width:.0f}px;height:auto;font-size:{SIZE:g}px" fill="currentColor" '
-        f'stroke-linejoin="round" role="img" aria-label="{escape(alt, {chr(34): "&quot;"})}">'
-        "<style>svg:root{font-family:sans-serif}</style>"  # holds where the drawing is a file of its own
-    )
-    return Figure(name, title, opening + _slim(sheet.getvalue()), alt, note)
+def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "", marks: Sequence[Mark] = ()) -> Figure:
+    """Convert a drawing to a figure of a report.
 
-
-def _slim(svg: str) -> str:
-    """What an SVG file of matplotlib draws, in a third of its bytes; ends with the closing tag of its root.
-
-    >>> _slim('<svg><defs> <style>*{}</style> </defs> <g id="a_1"><text x="123.456" id="b">0.725</text></g></svg>')
-    '<text x="123.5" id="b">0.725</text></svg>'
+    Args:
+        name: of the figure.
+        title: one line.
+        drawing: made inside `styled`.
+        alt: a description for readers who cannot see it.
+        note: what a reader must know.
+        marks: the warnings for all that it shows; written in the lower left corner and at the end of `alt`.
     """
-    svg = re.sub(r"^.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # its style would reach the whole page
-    svg = re.sub(r">\s+<", "><", svg.strip())
-    kept: list[bool] = []  # of each open group: whether it says anything
-
-    def slim(match: re.Match[str]) -> str:
-        tag = match[0]
-        if re.match(r"<g\b.*/>", tag):
-            return ""
-        if tag.startswith("<g"):
-            tag = re.sub(r' id="[^"]*"', "", tag)
-            kept.append(tag != "<g>")
-            return tag if kept[-1] else ""
-        if tag == "</g>":
-            return tag if kept.pop() else ""
-        return _slim_tag(tag)
-
-    return re.sub(r"<[^>]+>", slim, svg)
-
-
-def _slim_tag(tag: str) -> str:
-    tag = re.sub(r"\s+", " ", tag).replace("xlink:href", "href").replace(INK, "currentColor")
-    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
-    tag = re.sub(rf"(font-family: [^;\"]*|font-size: {SIZE:g}px|text-anchor: start)(; )?", "", tag)
-    if tag.startswith("<text"):
-        tag = re.sub(r"(; )?fill: currentColor", "", tag)  # the root says so
-    if tag.startswith("<use"):
-        tag = re.sub(r"fill: currentColor; stroke: currentColor[^\"]*", "", tag)  # a tick, and its path says so
-    tag = re.sub(r"-?\d+\.\d\d+", lambda number: _rounded(float(number[0])), tag)
-    return re.sub(r" ?\b([MLCQz])\b ?|([:;]) | style=\"\"", r"\1\2", tag)
-
-
-def _rounded(value: float) -> str:
-    """A coordinate to a tenth of a pixel; what is small, as an opacity or a marker's outline, to a hundredth."""
-    return f"{value:.{1 if abs(value) >= 10 else 2}f}".rstrip("0").rstrip(".")
+    width, height = drawing.get_size_inches() * 72
+    if marks:
+        alt = f"{alt} Marks: {', '.join(marks)}."
+        drawing.text(2 / width, 5 / height, " ".join(marks), color=LEAK, weight="bold")
+    sheet = io.StringIO()
+    # the name is in the salt because ids must differ between the figures of a page
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font may have it
+        drawing.savefig(sheet, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    # matplotlib's own root has a fixed size, and its style sheet would hold for the whole page
+    content = (
+        sheet.getvalue().partition("</style>\n </defs>")[2].replace("xlink:href", "href").replace(INK, "currentColor")
+    )
+    root = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="100%" '
+        f'style="max-width:{width:.0f}px;height:auto" fill="currentColor" stroke-linejoin="round" role="img" '
+        f'aria-label="{escape(alt, {chr(34): "&quot;"})}">'
+    )
+    return Figure(name, title, root + content.strip(), alt, note, tuple(marks))

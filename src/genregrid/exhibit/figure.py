@@ -1,4 +1,7 @@
-"""The figures of a report, each drawn from a table of numbers."""
+"""Draw the figures of a report, each from a table of numbers.
+
+Every function takes `marks`, the warnings for all that the figure shows.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,9 +36,10 @@ from genregrid.exhibit.drawing import (
     thinned,
     write_beside,
 )
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure, written
 
-_MOST_POINTS = 200  # of a line; more could not be told apart
+_MOST_POINTS = 200  # of a line; more would not be visible
 _PARTS: dict[str, dict[str, Any]] = {
     "train": {"label": "training", "color": COLOURS[1], "linestyle": "-"},
     "val": {"label": "validation", "color": COLOURS[0], "linestyle": DASHED},
@@ -43,16 +47,19 @@ _PARTS: dict[str, dict[str, Any]] = {
 
 
 @styled
-def learning_curves(name: str, curves: Mapping[str, pd.DataFrame], *, title: str = "Learning curves") -> Figure:
-    """Accuracy in training and validation by epoch, a panel per model.
+def learning_curves(
+    name: str, curves: Mapping[str, pd.DataFrame], *, title: str = "Learning curves", marks: Sequence[Mark] = ()
+) -> Figure:
+    """Draw accuracy in training and validation by epoch, a panel per model.
 
     Args:
         name: of the figure.
         curves: by model, at least one: columns run, epoch, train, val (fractions).
         title: one line.
+        marks: warnings.
     """
     drawing, grid = panels(list(curves), "epoch", "accuracy (%)", top=26)
-    said = []
+    described = []
     for axes, (model, frame) in zip(grid, curves.items(), strict=True):
         by_epoch = frame.groupby("epoch")[list(_PARTS)]
         mean, spread = by_epoch.mean(), by_epoch.std().fillna(0)
@@ -64,28 +71,38 @@ def learning_curves(name: str, curves: Mapping[str, pd.DataFrame], *, title: str
                 axes.fill_between(shown, middle - width, middle + width, color=form["color"], alpha=0.25, linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         last = frame.sort_values("epoch", kind="stable").groupby("run")[list(_PARTS)].last().mean()
-        said.append(
+        described.append(
             f"{model} ends at {_percent(last['val'])} in validation and {_percent(last['train'])} in training "
             f"({_counted(frame['epoch'].nunique(), 'epoch')}, {_counted(frame['run'].nunique(), 'run')})"
         )
     in_percent(grid[0].yaxis)
     draw_key(drawing, [Line2D([], [], **form) for form in _PARTS.values()])
-    note = "Lines are means over runs, bands one standard deviation to either side."
-    return finished(name, title, drawing, f"Accuracy by epoch: {'; '.join(said)}.", note)
+    note = (
+        "Accuracy in per cent after each epoch, of training windows and of validation tracks. A line is the mean over "
+        "runs; the band is one standard deviation on each side. Where training accuracy rises and validation accuracy "
+        "does not, the model memorises its training data."
+    )
+    return finished(name, title, drawing, f"Accuracy by epoch: {'; '.join(described)}.", note, marks)
 
 
 @styled
 def accuracies(
-    name: str, frame: pd.DataFrame, references: Sequence[tuple[str, float]] = (), *, title: str = "Accuracy"
+    name: str,
+    frame: pd.DataFrame,
+    references: Sequence[tuple[str, float]] = (),
+    *,
+    title: str = "Accuracy",
+    marks: Sequence[Mark] = (),
 ) -> Figure:
-    """Accuracies and their intervals, row by row.
+    """Draw accuracies with their intervals, one row each.
 
     Args:
         name: of the figure.
         frame: at least one row; columns label, value, low, high (fractions), leaks (bool), and optionally paper (NaN
-            where it has none). An interval may be missing (NaN).
-        references: labels of dashed lines, and where they stand (fractions).
+            if the paper has no value). An interval may be missing (NaN).
+        references: labels and values (fractions) of dashed lines.
         title: one line.
+        marks: warnings.
     """
     frame = frame.reset_index(drop=True)
     num, row_height, level_height = len(frame), 26.0, 17.0
@@ -95,27 +112,27 @@ def accuracies(
     for leaks, rows in frame.groupby("leaks"):
         form: dict[str, Any] = {"fmt": "s", "color": LEAK} if leaks else {"fmt": "o", "color": COLOURS[0]}
         axes.errorbar(rows["value"], rows.index, xerr=_bars(rows), **form)
-        for place in rows.index if leaks else ():
-            hatch(axes.axhspan(place - 0.5, place + 0.5))
+        for row in rows.index if leaks else ():
+            hatch(axes.axhspan(row - 0.5, row + 0.5))
     if "paper" in frame:
         axes.plot(frame["paper"], frame.index, "D", color=INK, fillstyle="none", markersize=7.5)
-    for place, row in frame.iterrows():
-        axes.text(1.03, place, _with_interval(row), transform=axes.get_yaxis_transform(), va="center")
-    _refer(axes, references, num - 0.5, level_height / row_height)
+    for number, row in frame.iterrows():
+        axes.text(1.03, number, _with_interval(row), transform=axes.get_yaxis_transform(), va="center")
+    _draw_references(axes, references, num - 0.5, level_height / row_height)
     axes.set(ylim=(num - 0.5, -0.5), xlabel="accuracy (%)")
     axes.set_yticks(range(num), frame["label"])
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     in_percent(axes.xaxis)
-    note = "Bars are 95 % intervals."
+    note = "Accuracy in per cent. A dot is the value; its bar is the 95 % interval. A narrow bar is a precise value."
     note += " Open diamonds are the paper's values." if "paper" in frame and frame["paper"].notna().any() else ""
-    note += " Hatched rows with squares leak test tracks into training." if frame["leaks"].any() else ""
-    return finished(name, title, drawing, _best_of(frame), note)
+    note += " In hatched rows with squares, test tracks leak into training." if frame["leaks"].any() else ""
+    return finished(name, title, drawing, _best_of(frame), note, marks)
 
 
-def _refer(axes: Axes, references: Sequence[tuple[str, float]], bottom: float, step: float) -> None:
-    """Draw dashed lines from the bottom up to their labels, which stand above the axes, a step apart."""
-    # the higher a value, the higher its label, which thus stands above the lines that it passes
+def _draw_references(axes: Axes, references: Sequence[tuple[str, float]], bottom: float, step: float) -> None:
+    """Draw dashed lines from the bottom up to their labels, which are above the axes, one step apart."""
+    # a label of a larger value is higher, so that no line crosses it
     for level, (label, value) in enumerate(sorted(references, key=lambda one: one[1])):
         end = -0.5 - step * (level + 0.5)
         axes.plot([value] * 2, [bottom, end], color=INK, linewidth=1, linestyle=DASHED, clip_on=False)
@@ -124,61 +141,74 @@ def _refer(axes: Axes, references: Sequence[tuple[str, float]], bottom: float, s
 
 
 def _best_of(frame: pd.DataFrame) -> str:
-    """What `accuracies` shows, in words."""
-    said = []
+    """Describe in words what `accuracies` shows."""
+    described = []
     for leaks, what in ((False, "of those that do not leak"), (True, "of those that leak")):
         rows = frame[frame["leaks"].astype(bool) == leaks].dropna(subset="value")
         if len(rows):
             best = rows.loc[rows["value"].idxmax()]
-            said.append(f"{what}, the best of {len(rows)} is {best['label']} at {_with_interval(best)} %")
-    return f"Accuracy of {_counted(len(frame), 'row')}: {'; '.join(said) or 'none is known'}."
+            described.append(f"{what}, the best of {len(rows)} is {best['label']} at {_with_interval(best)} %")
+    return f"Accuracy of {_counted(len(frame), 'row')}: {'; '.join(described) or 'none is known'}."
 
 
 @styled
-def protocols(name: str, frame: pd.DataFrame, order: Sequence[str], *, title: str = "Accuracy by protocol") -> Figure:
-    """What a protocol is worth: the accuracy of each model under each protocol.
+def protocols(
+    name: str,
+    frame: pd.DataFrame,
+    order: Sequence[str],
+    *,
+    title: str = "Accuracy by protocol",
+    marks: Sequence[Mark] = (),
+) -> Figure:
+    """Draw the accuracy of each model under each protocol.
 
     Args:
         name: of the figure.
         frame: columns model, split, value, low, high (fractions; an interval may be NaN), leaks (bool).
         order: protocols from left to right.
         title: one line.
+        marks: warnings.
     """
     models = list(dict.fromkeys(frame["model"]))
     drawing, axes = plot(300, top=20 + key_height(models))
-    said = []
+    described = []
     for number, model in enumerate(models):
         rows = frame[frame["model"] == model].set_index("split").reindex(order)
-        places = np.arange(len(order)) + (number - (len(models) - 1) / 2) * min(0.14, 0.8 / len(models))
-        axes.plot(places, rows["value"], **look(number) | {"marker": ""}, alpha=0.5)
-        axes.errorbar(places, rows["value"], yerr=_bars(rows), **look(number) | {"linestyle": "none"})
-        said.append(
+        x = np.arange(len(order)) + (number - (len(models) - 1) / 2) * min(0.14, 0.8 / len(models))
+        axes.plot(x, rows["value"], **look(number) | {"marker": ""}, alpha=0.5)
+        axes.errorbar(x, rows["value"], yerr=_bars(rows), **look(number) | {"linestyle": "none"})
+        described.append(
             f"{model} "
             + ", ".join(f"{_percent(value)} under {split}" for split, value in rows["value"].dropna().items())
         )
     leaking = set(frame.loc[frame["leaks"].astype(bool), "split"])
-    for place in (place for place, split in enumerate(order) if split in leaking):
-        hatch(axes.axvspan(place - 0.5, place + 0.5))
-        sign = "" if "LEAKS" in order[place] else "LEAKS"
-        axes.text(place, 1.02, sign, transform=axes.get_xaxis_transform(), ha="center", color=LEAK, weight="bold")
+    for number in (number for number, split in enumerate(order) if split in leaking):
+        hatch(axes.axvspan(number - 0.5, number + 0.5))
     axes.set(xlim=(-0.5, len(order) - 0.5), ylabel="accuracy (%)")
     axes.set_xticks(range(len(order)), order)
     axes.grid(visible=False, axis="x")
     in_percent(axes.yaxis)
     draw_key(drawing, looks(models))
-    note = "Bars are 95 % intervals." + (" Hatched protocols leak test tracks into training." if leaking else "")
-    return finished(name, title, drawing, f"Accuracy by protocol: {'; '.join(said)}.", note)
+    note = (
+        "Accuracy in per cent. Each model has one colour and marker; its bar is the 95 % interval. A steep line means "
+        "that the score depends on how tracks are divided."
+    )
+    note += " Under a hatched protocol, test tracks leak into training." if leaking else ""
+    return finished(name, title, drawing, f"Accuracy by protocol: {'; '.join(described)}.", note, marks)
 
 
 @styled
-def certainty_against_recall(name: str, frame: pd.DataFrame, *, title: str = "Certainty against recall") -> Figure:
-    """Whether a model is sure of the genres that it finds.
+def certainty_against_recall(
+    name: str, frame: pd.DataFrame, *, title: str = "Certainty against recall", marks: Sequence[Mark] = ()
+) -> Figure:
+    """Draw the mean certainty of each genre against its recall.
 
     Args:
         name: of the figure.
         frame: columns genre, certainty (decades), recall (fraction), and optionally certainty_paper and recall_paper;
             a genre without tracks (NaN) is left out.
-        title: one line; the place for a correlation.
+        title: one line.
+        marks: warnings.
     """
     frame = frame.dropna(subset=["certainty", "recall"])
     drawing, axes = plot(400, top=30)
@@ -196,28 +226,36 @@ def certainty_against_recall(name: str, frame: pd.DataFrame, *, title: str = "Ce
     in_percent(axes.xaxis)
     points = np.concatenate([ours, theirs[~np.isnan(theirs).any(axis=1)]])
     write_beside(axes, points, list(frame["genre"]))
-    said = "none is known"
+    described = "none is known"
     if len(frame):
         ends = frame.sort_values("certainty", kind="stable").iloc[[0, -1]].to_dict(orient="records")
         least, most = (
             f"{one['genre']} ({one['certainty']:.2f} decades, recall {_percent(one['recall'])})" for one in ends
         )
-        said = f"least certain of {least}, most certain of {most}"
-    return finished(name, title, drawing, f"Certainty and recall of {_counted(len(frame), 'genre')}: {said}.")
+        described = f"least certain of {least}, most certain of {most}"
+    note = (
+        "One dot per genre: its recall in per cent, and the mean certainty of its tracks in decades. If the dots rise "
+        "to the right, the model is most certain of the genres that it recognises best."
+    )
+    alt = f"Certainty and recall of {_counted(len(frame), 'genre')}: {described}."
+    return finished(name, title, drawing, alt, note, marks)
 
 
 @styled
-def reliability(name: str, bins: Mapping[str, pd.DataFrame], *, title: str = "Reliability") -> Figure:
-    """How often a model is right when it is so sure, a panel per model.
+def reliability(
+    name: str, bins: Mapping[str, pd.DataFrame], *, title: str = "Reliability", marks: Sequence[Mark] = ()
+) -> Figure:
+    """Draw accuracy against confidence in bins, a panel per model.
 
     Args:
         name: of the figure.
         bins: by model, at least one: columns confidence, accuracy (fractions), num (of tracks). Empty bins
             are left out.
         title: one line.
+        marks: warnings.
     """
     drawing, grid = panels(list(bins), "confidence (%)", "accuracy (%)")
-    said = []
+    described = []
     for axes, (model, frame) in zip(grid, bins.items(), strict=True):
         frame = frame[frame["num"] > 0]
         confidence, accuracy = frame["confidence"], frame["accuracy"]
@@ -228,52 +266,65 @@ def reliability(name: str, bins: Mapping[str, pd.DataFrame], *, title: str = "Re
         error, sure, right = ((share * one).sum() for one in ((accuracy - confidence).abs(), confidence, accuracy))
         if len(frame):
             axes.text(0, 0.88, f"ECE {100 * error:.1f}")
-            said.append(f"{model} is {_percent(sure)} sure and {_percent(right)} right, ECE {100 * error:.1f}")
+            described.append(f"{model} is {_percent(sure)} sure and {_percent(right)} right, ECE {100 * error:.1f}")
         axes.set(xlim=(-0.03, 1.03), ylim=(0, 1.03))
         in_percent(axes.xaxis, axes.yaxis)
         axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     note = (
-        "Dots are bins of tracks, bars how many tracks they hold. On the dashed line confidence is accuracy; ECE is "
-        "the mean distance from it over tracks, in percentage points."
+        "A dot is a bin of tracks with similar confidence, which is the largest probability; a grey bar is the number "
+        "of tracks in the bin. On the dashed line, confidence equals accuracy. Below it the model is too confident, "
+        "above it too cautious. ECE (expected calibration error) is the mean distance from the line over tracks, in "
+        "percentage points."
     )
-    return finished(name, title, drawing, f"Mean confidence and accuracy: {'; '.join(said) or 'none is known'}.", note)
+    alt = f"Mean confidence and accuracy: {'; '.join(described) or 'none is known'}."
+    return finished(name, title, drawing, alt, note, marks)
 
 
 @styled
 def risk_coverage(
-    name: str, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str = "Risk and coverage"
+    name: str,
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str = "Risk and coverage",
+    marks: Sequence[Mark] = (),
 ) -> Figure:
-    """How often a model errs on the tracks of which it is surest.
+    """Draw the error rate on the tracks of which a model is most certain.
 
     Args:
         name: of the figure.
         curves: by model, at least one: coverage, the share of tracks that are kept, ascending; and risk, the share of
-            these that are wrong.
+            kept tracks with a wrong prediction.
         title: one line.
+        marks: warnings.
     """
     drawing, axes = plot(320, top=8 + key_height(list(curves)))
-    said = []
+    described = []
     for number, (model, curve) in enumerate(curves.items()):
         coverage, risk = (np.asarray(values, float) for values in curve)
         shown = thinned(len(coverage), _MOST_POINTS)
         axes.plot(coverage[shown], risk[shown], **look(number), markevery=(0.02 * number, 0.15))
         half, full = (float(np.interp(share, coverage, risk)) for share in (0.5, 1))
-        said.append(f"{model} {_percent(full)} of all tracks and {_percent(half)} of the surer half")
-    axes.set(xlim=(0, 1), xlabel="coverage: share of tracks kept, surest first (%)", ylabel="risk: wrong of these (%)")
+        described.append(f"{model} {_percent(full)} of all tracks and {_percent(half)} of the more certain half")
+    axes.set(xlim=(0, 1), xlabel="coverage: share of tracks kept, most certain first (%)")
+    axes.set_ylabel("risk: share of these that are wrong (%)")
     axes.set_ylim(bottom=0)
     in_percent(axes.xaxis, axes.yaxis)
     draw_key(drawing, looks(list(curves)))
-    return finished(name, title, drawing, f"Share of tracks that are wrong: {'; '.join(said)}.")
+    note = (
+        "Tracks are kept in the order of their certainty. A point shows which share of the kept tracks has a wrong "
+        "prediction. If a curve falls to the left, certainty separates right predictions from wrong ones."
+    )
+    return finished(name, title, drawing, f"Share of wrong predictions: {'; '.join(described)}.", note, marks)
 
 
 def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
-    """How many of two genres' tracks are taken for the other genre: s_ij = (c_ij + c_ji) / (n_i + n_j).
+    """Compute the share of two genres' tracks that are predicted as the other one: s_ij = (c_ij + c_ji) / (n_i + n_j).
 
     Args:
         confusion: (genre, genre) counts c, true by predicted; n are its row sums.
 
     Returns:
-        (genre, genre) symmetric, in [0, 1], zero on the diagonal and where both genres have no tracks.
+        (genre, genre) symmetric, in [0, 1], zero on the diagonal and for two genres without tracks.
 
     >>> mutual_confusion(np.array([[8, 2], [4, 6]]))
     array([[0. , 0.3],
@@ -288,46 +339,52 @@ def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
 
 @styled
 def genre_tree(
-    name: str, confusion: NDArray[Any], genres: Sequence[str], *, title: str = "Which genres are confused"
+    name: str,
+    confusion: NDArray[Any],
+    genres: Sequence[str],
+    *,
+    title: str = "Which genres are confused",
+    marks: Sequence[Mark] = (),
 ) -> Figure:
-    """A tree that joins genres by how often a model mistakes them for each other.
+    """Draw a tree that joins genres which a model often confuses.
 
-    The similarity of two genres is their `mutual_confusion` s. Groups join by average linkage on 1 - s / max s: where
-    they do, s is the mean over all pairs of genres with one in each group.
+    The similarity of two genres is their `mutual_confusion` s. Groups join by average linkage on 1 - s / max s: the
+    joint is at the mean s of all pairs of genres with one in each group.
 
     Args:
         name: of the figure.
         confusion: (genre, genre) counts, true by predicted.
         genres: names in the order of both axes, at least one.
         title: one line.
+        marks: warnings.
     """
     share = mutual_confusion(confusion)
     top = float(share.max()) or 1.0
     drawing, axes = plot(26.0 * len(genres), left=16, right=16 + LETTER * max(map(len, genres)), width=600)
-    leaves, edge = [0], 1.15 * top  # left of the leaves, so that the closest pair has a branch
+    leaves, edge = [0], 1.15 * top  # beyond the largest value, so that the closest pair has a branch
     if len(genres) > 1:
-        # an affine map of 1 - s / max s, and average linkage joins the same groups under any
+        # average linkage joins the same groups for every increasing affine map of 1 - s / max s
         tree = dendrogram(linkage(squareform(edge - share, checks=False), "average"), no_plot=True)
         leaves = tree["leaves"]
-        for place, distance in zip(tree["icoord"], tree["dcoord"], strict=True):
-            axes.plot(edge - np.array(distance), (np.array(place) - 5) / 10, color=INK, linewidth=1.4)
+        for leaf, distance in zip(tree["icoord"], tree["dcoord"], strict=True):
+            axes.plot(edge - np.array(distance), (np.array(leaf) - 5) / 10, color=INK, linewidth=1.4)
     axes.set(xlim=(-0.02 * top, edge), ylim=(len(genres) - 0.5, -0.5))
-    axes.set_xlabel("tracks of the two that are taken for each other (%)")
+    axes.set_xlabel("tracks of two genres that are predicted as the other (%)")
     axes.set_yticks(range(len(genres)), [genres[number] for number in leaves])
     axes.tick_params(axis="y", length=0, labelleft=False, labelright=True)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     in_percent(axes.xaxis)
     one, other = divmod(int(share.argmax()), len(genres))
-    said = f"{genres[one]} and {genres[other]} are closest, with {_percent(share[one, other])} of their tracks"
+    described = f"{genres[one]} and {genres[other]} are closest, with {_percent(share[one, other])} of their tracks"
     note = (
-        "Of two genres, the tracks of one that are taken for the other, as a share of both genres' tracks; of two "
-        "groups, the mean over pairs of genres (average linkage)."
+        "Two genres join at the share of their tracks that is predicted as the other genre, in per cent. Two groups "
+        "join at the mean over all pairs of genres (average linkage). Genres that join further right are confused "
+        "more often."
     )
-    alt = (
-        f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: {said if share.any() else 'none are confused'}."
-    )
-    return finished(name, title, drawing, alt, note)
+    closest = described if share.any() else "none are confused"
+    alt = f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: {closest}."
+    return finished(name, title, drawing, alt, note, marks)
 
 
 @styled
@@ -340,8 +397,10 @@ def timeline(
     truth: str,
     *,
     title: str = "Probability of each genre along the track",
+    note: str = "",
+    marks: Sequence[Mark] = (),
 ) -> Figure:
-    """The probability of each genre along a track, the true one at the bottom.
+    """Draw the probability of each genre along a track, with the true genre at the bottom.
 
     Args:
         name: of the figure.
@@ -349,8 +408,10 @@ def timeline(
         stop_seconds: (slice,); a slice lasts until the next one starts.
         probs: (slice, genre), rows sum to 1.
         genres: names in the order of the genre axis.
-        truth: the true one of them.
+        truth: the true genre.
         title: one line.
+        note: more for a reader to know.
+        marks: warnings.
     """
     edges = np.append(np.asarray(start_seconds, float), np.asarray(stop_seconds, float)[-1])
     true = list(genres).index(truth)
@@ -369,11 +430,12 @@ def timeline(
         f"Over {edges[-1] - edges[0]:g} seconds the true genre {truth} has a mean probability of "
         f"{_percent(mean[true])}; the most probable is {genres[best]} with {_percent(mean[best])}."
     )
-    return finished(name, title, drawing, alt, "The line is the probability of the true genre.")
+    note = " ".join(filter(None, ("The line is the probability of the true genre, from 0 to 1.", note)))
+    return finished(name, title, drawing, alt, note, marks)
 
 
 def _bars(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """(2, row) how far intervals reach below and above their values; nothing where there is none."""
+    """Return (2, row), the lengths of intervals below and above their values; NaN if there is no interval."""
     return np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(0)
 
 
@@ -382,9 +444,12 @@ def _percent(value: float) -> str:
 
 
 def _with_interval(row: pd.Series) -> str:
-    """Value and interval in per cent, as far as they are known."""
-    value, low, high = (written(float(row[name]), "percent") for name in ("value", "low", "high"))
-    return value.replace("nan", "") if "nan" in (low, high) else f"{value} ({low} to {high})"
+    """Write value and interval in per cent, without what is missing."""
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    if np.isnan(value):
+        return ""
+    interval = "" if np.isnan(low + high) else f" ({written(low, 'percent')} to {written(high, 'percent')})"
+    return written(value, "percent") + interval
 
 
 def _counted(num: int, what: str) -> str:

@@ -1,12 +1,15 @@
-"""What a report shows: tables, which keep their numbers whatever form they are read in, and figures."""
+"""Tables, figures and sections of a report. A table keeps its numbers, whatever form it is written in."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
+
+from genregrid.exhibit.mark import Mark, union
 
 Form = Literal["text", "count", "seconds", "percent", "points", "decimal", "fine", "p", "share", "audio"]
 
@@ -16,9 +19,9 @@ class Column:
     """How one column of a table is written.
 
     Attributes:
-        name: of the frame's column. Where the frame also has ``<name>_low`` and ``<name>_high``, they follow in
-            brackets as the 95 % interval; for a `share`, ``<name>_num`` follows as the count behind it.
-        title: what stands above it.
+        name: of the frame's column. If the frame also has ``<name>_low`` and ``<name>_high``, the 95 % interval follows
+            in brackets. For a `share`, the count ``<name>_num`` follows in brackets.
+        title: the heading.
         form: ``text``; ``count``, a whole number; ``seconds``, with their unit; ``percent``, a fraction written in per
             cent; ``points``, a difference of fractions in signed percentage points; ``decimal`` and ``fine``, two
             and three decimals; ``p``, a p-value; ``share``, a fraction in per cent, shaded by its size; ``audio``,
@@ -30,6 +33,18 @@ class Column:
     form: Form = "text"
 
 
+class Shown(NamedTuple):
+    """A cell as a reader sees it.
+
+    Attributes:
+        text: the value; empty if it is missing.
+        beside: the interval or the count, in brackets; may be empty.
+    """
+
+    text: str
+    beside: str = ""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a report.
@@ -38,8 +53,10 @@ class Table:
         name: file name without suffix, and the anchor in a page.
         title: one line.
         frame: the numbers; written as CSV, to six digits.
-        columns: what is shown of them, in order.
-        note: what a reader must know: unit, n, protocol, how to read it.
+        columns: the columns that are shown, in order.
+        note: what a reader must know: what the numbers are, their unit, n, the protocol, how to read them.
+        row_marks: the marks of each row, such as ``(Mark.LEAKS,)``; empty if no row has any. They are written as a last
+            column `marks`.
     """
 
     name: str
@@ -47,30 +64,58 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     note: str = ""
+    row_marks: Sequence[Sequence[Mark]] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.row_marks) not in (0, len(self.frame)):
+            raise ValueError(f"table {self.name} has {len(self.frame)} rows, and marks for {len(self.row_marks)}")
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Every mark of any row, once."""
+        return union(self.row_marks)
+
+    @cached_property
+    def data(self) -> pd.DataFrame:
+        """The frame, with the column `marks` if any row has a mark; this is what the CSV holds."""
+        return self.frame.assign(marks=[" ".join(row) for row in self.row_marks]) if self.marks else self.frame
+
+    @cached_property
+    def parts(self) -> list[list[Shown]]:
+        """The shown cells, row by row, without the marks."""
+        return [[_shown(row, column) for column in self.columns] for row in self.frame.to_dict(orient="records")]
 
     @cached_property
     def cells(self) -> list[list[str]]:
-        """What is shown, row by row; empty where a value is missing."""
-        return [[_written(row, column) for column in self.columns] for row in self.frame.to_dict(orient="records")]
+        """The shown cells as text, row by row, with the marks; empty where a value is missing."""
+        marks = self.data["marks"] if self.marks else [None] * len(self.frame)
+        return [
+            [" ".join(filter(None, part)) for part in row] + ([] if mark is None else [mark])
+            for row, mark in zip(self.parts, marks, strict=True)
+        ]
+
+    @property
+    def _all_columns(self) -> tuple[Column, ...]:
+        return (*self.columns, Column("marks", "marks")) if self.marks else self.columns
 
     def text(self) -> str:
-        """The table as a screen shows it."""
-        return str(pd.DataFrame(self.cells, columns=[column.title for column in self.columns]).to_string(index=False))
+        """Write the table for a terminal."""
+        titles = [column.title for column in self._all_columns]
+        return str(pd.DataFrame(self.cells, columns=titles).to_string(index=False))
 
     def markdown(self) -> str:
-        """The table in Markdown, its title above and its note below."""
-        columns = [column for column in self.columns if column.form != "audio"]
-        place = [self.columns.index(column) for column in columns]
+        """Write the table in Markdown, with its title above and its note below."""
+        columns = [(number, column) for number, column in enumerate(self._all_columns) if column.form != "audio"]
         lines = [
-            "| " + " | ".join(_escaped(column.title) for column in columns) + " |",
-            "|" + "|".join("---" if column.form == "text" else "---:" for column in columns) + "|",
-            *("| " + " | ".join(_escaped(row[number]) for number in place) + " |" for row in self.cells),
+            "| " + " | ".join(_escaped(column.title) for _, column in columns) + " |",
+            "|" + "|".join("---" if column.form == "text" else "---:" for _, column in columns) + "|",
+            *("| " + " | ".join(_escaped(row[number]) for number, _ in columns) + " |" for row in self.cells),
         ]
         return "\n".join([f"### {self.title}", "", *lines, *(["", self.note] if self.note else []), ""])
 
     def write(self, folder: Path) -> None:
         """Write ``<name>.csv`` (numbers, to six digits) and ``<name>.md`` into a folder that exists."""
-        self.frame.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
+        self.data.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
         (folder / f"{self.name}.md").write_text(self.markdown(), encoding="utf-8")
 
 
@@ -81,9 +126,10 @@ class Figure:
     Attributes:
         name: file name without suffix, and the anchor in a page.
         title: one line.
-        svg: the drawing, an ``<svg>`` element; what is drawn in black takes the page's text colour.
-        alt: what it shows, for those who do not see it.
+        svg: the drawing, an ``<svg>`` element with `alt` as its label, made by `genregrid.exhibit.drawing.finished`.
+        alt: a description for readers who cannot see it.
         note: what a reader must know.
+        marks: the warnings for all that it shows; they are written in the drawing too.
     """
 
     name: str
@@ -91,6 +137,7 @@ class Figure:
     svg: str
     alt: str
     note: str = ""
+    marks: tuple[Mark, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``<name>.svg`` into a folder that exists."""
@@ -107,7 +154,7 @@ class Section:
     Attributes:
         name: the anchor in a page.
         title: its heading.
-        text: what it says, in plain sentences; paragraphs are divided by an empty line.
+        text: an explanation in plain sentences; an empty line starts a new paragraph.
         exhibits: tables and figures in order.
     """
 
@@ -117,21 +164,21 @@ class Section:
     exhibits: tuple[Exhibit, ...] = ()
 
 
-def _written(row: dict[Any, Any], column: Column) -> str:
+def _shown(row: dict[Any, Any], column: Column) -> Shown:
     value = row[column.name]
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    text = written(value, column.form)
+        return Shown("")
     low, high = row.get(f"{column.name}_low"), row.get(f"{column.name}_high")
+    beside = ""
     if low is not None and high is not None and not math.isnan(low + high):
-        text += f" ({written(low, column.form)} to {written(high, column.form)})"
-    if column.form == "share":
-        text += f" ({row[f'{column.name}_num']:.0f})" if f"{column.name}_num" in row else ""
-    return text
+        beside = f"({written(low, column.form)} to {written(high, column.form)})"
+    elif column.form == "share" and f"{column.name}_num" in row:
+        beside = f"({row[f'{column.name}_num']:.0f})"
+    return Shown(written(value, column.form), beside)
 
 
 def written(value: Any, form: Form) -> str:
-    """One value as a reader sees it.
+    """Write one value as a reader sees it.
 
     >>> written(0.7254, "percent"), written(-0.021, "points"), written(0.00004, "p"), written(3.0, "count")
     ('72.5', '-2.1', '< 0.001', '3')
@@ -144,7 +191,7 @@ def written(value: Any, form: Form) -> str:
         case "percent" | "share":
             return f"{100 * value:.1f}"
         case "points":
-            return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: a zero has no minus
+            return f"{round(100 * value, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into 0.0
         case "decimal":
             return f"{round(value, 2) + 0.0:.2f}"
         case "fine":

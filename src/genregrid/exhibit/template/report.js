@@ -3,8 +3,8 @@
 const root = document.documentElement;
 root.classList.add("js");
 
-/** What outlives a reload. A page that was opened from a file may have no storage: then nothing does. */
-const memory = {
+/** Values that survive a reload. Some browsers give a page from a file no storage; then nothing is stored. */
+const storage = {
   get(key) {
     try {
       return JSON.parse(localStorage.getItem(key));
@@ -16,16 +16,16 @@ const memory = {
     try {
       localStorage.setItem(key, JSON.stringify(value));
     } catch {
-      // as above
+      // no storage
     }
   },
 };
 
-// here and not below: the page is not drawn yet, so it does not flash in the other colours
-const remembered = memory.get("genregrid-theme");
-if (remembered) root.dataset.theme = remembered;
+// set before the page is drawn, so that it does not flash in the other colours
+const savedTheme = storage.get("genregrid-theme");
+if (savedTheme) root.dataset.theme = savedTheme;
 
-/** An element with its attributes, what it does on a click, and its children. */
+/** Make an element with attributes, a click handler or null, and children. */
 function make(tag, attributes, click, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -34,7 +34,7 @@ function make(tag, attributes, click, ...children) {
   return element;
 }
 
-/** Hand a CSV (RFC 4180) to the person. */
+/** Download rows as a CSV (RFC 4180). */
 function download(name, rows) {
   const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   const lines = rows.map((row) => row.map((value) => quoted(String(value ?? ""))).join(",") + "\r\n");
@@ -45,14 +45,14 @@ function download(name, rows) {
 
 // ---------------------------------------------------------------------------------------------------- light and dark
 
-function offerDark() {
+function setUpTheme() {
   const button = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
   const show = () => button.setAttribute("aria-pressed", isDark());
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    memory.set("genregrid-theme", root.dataset.theme);
+    storage.set("genregrid-theme", root.dataset.theme);
     show();
   });
   system.addEventListener("change", show);
@@ -62,15 +62,15 @@ function offerDark() {
 // ------------------------------------------------------------------------------------------------------------ tables
 
 const FOLDED_ROWS = 25;
-const FEW_ROWS = 5; // nobody filters these
+const FEW_ROWS = 5; // too few to need a filter
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-/** Text as a filter compares it: without case, accents, and the minus sign that no keyboard has. */
+/** Normalise text for the filter: no case, no accents, and the keyboard's minus sign. */
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").replaceAll("\u2212", "-").toLowerCase();
 
 const textOf = (cell) => cell.dataset.audio ?? cell.textContent.trim();
 
-/** Order of two cells: numbers by value before words; what is empty comes last in either direction. */
+/** Compare two cells: numbers by value come before text; empty cells come last in either direction. */
 function compare(a, b, sign) {
   const [emptyA, emptyB] = [a, b].map((cell) => !cell || textOf(cell) === "");
   if (emptyA || emptyB) return emptyA - emptyB;
@@ -79,27 +79,27 @@ function compare(a, b, sign) {
   return sign * (x - y || 0);
 }
 
-function wakeTable(exhibit) {
+function setUpTable(exhibit) {
   const table = exhibit.querySelector("table");
   const body = table.tBodies[0];
-  const given = [...body.rows].filter((row) => !row.classList.contains("none"));
+  const allRows = [...body.rows].filter((row) => !row.classList.contains("none"));
   const heads = [...table.tHead.rows[0].cells];
-  const words = new Map(given.map((row) => [row, plain(row.textContent)]));
-  let [order, wanted, folded] = [given, [], true];
+  const words = new Map(allRows.map((row) => [row, plain(row.textContent)]));
+  let [order, filterWords, folded] = [allRows, [], true];
 
   const count = make("span", { role: "status" });
   const more = make("button", { type: "button", class: "more" }, () => {
     folded = !folded;
     show();
   });
-  const matching = () => order.filter((row) => wanted.every((word) => words.get(row).includes(word)));
+  const matching = () => order.filter((row) => filterWords.every((word) => words.get(row).includes(word)));
 
   function show() {
     const matches = matching();
     const shown = new Set(folded ? matches.slice(0, FOLDED_ROWS) : matches);
-    for (const row of given) row.hidden = !shown.has(row);
+    for (const row of allRows) row.hidden = !shown.has(row);
     const first = shown.size < matches.length ? `, the first ${shown.size} shown` : "";
-    count.textContent = `${matches.length} of ${given.length} rows${first}`;
+    count.textContent = `${matches.length} of ${allRows.length} rows${first}`;
     more.hidden = matches.length <= FOLDED_ROWS;
     more.textContent = folded ? `Show all ${matches.length} rows` : `Show ${FOLDED_ROWS} rows`;
     exhibit.classList.toggle("open", !folded && !more.hidden);
@@ -110,7 +110,7 @@ function wakeTable(exhibit) {
     for (const other of heads) other.removeAttribute("aria-sort");
     if (next !== "none") head.setAttribute("aria-sort", next);
     const sign = next === "descending" ? -1 : 1;
-    order = next === "none" ? given : [...given].sort((a, b) => compare(a.cells[column], b.cells[column], sign));
+    order = next === "none" ? allRows : [...allRows].sort((a, b) => compare(a.cells[column], b.cells[column], sign));
     body.append(...order);
     show();
   }
@@ -121,22 +121,22 @@ function wakeTable(exhibit) {
   }
 
   const controls = make("div", { class: "controls scripted" });
-  if (given.length > FEW_ROWS) {
+  if (allRows.length > FEW_ROWS) {
     const name = `Filter the rows of ${exhibit.querySelector("h3").textContent.trim()}`;
     const filter = make("input", { type: "search", placeholder: "Filter", "aria-label": name, autocomplete: "off" });
     filter.addEventListener("input", () => {
-      wanted = plain(filter.value).split(/\s+/).filter(Boolean);
+      filterWords = plain(filter.value).split(/\s+/).filter(Boolean);
       show();
     });
     controls.append(filter, count);
   }
 
-  /** A field of the CSV for each number, with those that stand in brackets behind it. */
+  /** Return the CSV fields of a cell: its value, and the numbers in brackets. Without a cell, return their names. */
   const fields = (cell, head) => {
-    const behind = head.dataset.more?.split(" ") ?? [];
-    if (!cell) return [head.dataset.name, ...behind.map((suffix) => `${head.dataset.name}_${suffix}`)];
+    const suffixes = head.dataset.more?.split(" ") ?? [];
+    if (!cell) return [head.dataset.name, ...suffixes.map((suffix) => `${head.dataset.name}_${suffix}`)];
     const values = cell.dataset.more?.split(" ") ?? [];
-    return [cell.dataset.value ?? textOf(cell), ...behind.map((_, number) => values[number])];
+    return [cell.dataset.value ?? textOf(cell), ...suffixes.map((_, number) => values[number])];
   };
   const save = () =>
     download(`${exhibit.id}.csv`, [null, ...matching()].map((row) => heads.flatMap((head, i) => fields(row?.cells[i], head))));
@@ -147,8 +147,8 @@ function wakeTable(exhibit) {
   show();
 }
 
-/** What scrolls sideways must be within reach of the keyboard, and what does not need not be a stop. */
-function reachScrolling() {
+/** Let Tab reach the boxes that scroll sideways, and no others. */
+function setUpScrolling() {
   const fit = () => {
     for (const box of document.querySelectorAll(".scroll")) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
@@ -161,36 +161,36 @@ function reachScrolling() {
 
 // ------------------------------------------------------------------------------------------------------------- sound
 
-/** Plays stretches of recordings; loads nothing before it is asked to, and while it plays, others are silent. */
+/** Plays parts of recordings. It loads a recording when it is first played, and pauses all other players. */
 class Player {
   static #players = [];
   #armed = false;
   playing = false;
   error = false;
 
-  /** `changed()` is called whenever it starts, stops or fails. */
+  /** `changed()` is called when playing starts, stops or fails. */
   constructor(changed) {
     this.audio = new Audio();
     this.audio.preload = "none";
     this.changed = changed;
     for (const event of ["playing", "pause", "error"]) this.audio.addEventListener(event, () => this.#turn(event));
-    // the fragment alone would do in most browsers, but some play on where the stop lies in a compressed frame
+    // some browsers ignore the stop of the URL's fragment inside a compressed frame
     this.audio.addEventListener("timeupdate", () => {
       if (!this.#armed || this.audio.currentTime < this.stop) return;
       this.#armed = false;
       this.audio.pause();
-      this.audio.currentTime = this.stop; // a busy machine tells the time late, and would stand beyond the stretch
+      this.audio.currentTime = this.stop; // a busy machine reports the time late, beyond the stop
     });
     Player.#players.push(this);
   }
 
   #turn(event) {
     this.playing = event === "playing";
-    if (event !== "pause") this.error = event === "error"; // a failure is followed by a pause
+    if (event !== "pause") this.error = event === "error"; // an error is followed by a pause
     this.changed();
   }
 
-  /** Play from start to stop, in seconds; pause if that is what plays now. */
+  /** Play from start to stop, in seconds; pause if this part is playing. */
   toggle(url, start, stop) {
     const same = this.url === url && this.start === start && this.stop === stop && !this.error;
     if (same && this.playing) return this.audio.pause();
@@ -202,21 +202,21 @@ class Player {
       this.audio.currentTime = start;
     }
     this.#armed = true;
-    this.audio.play().catch(() => {}); // the event `error` tells, and a pause that came first is none
+    this.audio.play().catch(() => {}); // the event `error` reports failures; an early pause is not one
   }
 
   silence() {
     this.error = false;
     this.audio.pause();
-    this.#turn("pause"); // now, the event comes later
+    this.#turn("pause"); // the event comes later
   }
 }
 
-const isMissing = "cannot be loaded: it is not where it was when this page was made, or this browser cannot play it.";
+const cannotLoad = "cannot be loaded. It was moved after this page was made, or this browser cannot play it.";
 
-function wakeAudioCells() {
+function setUpAudioCells() {
   const links = document.querySelectorAll("td.audio a.play");
-  let [player, pressed, said] = [null, null, null];
+  let [player, pressed, status] = [null, null, null];
 
   const show = () => {
     for (const button of document.querySelectorAll("td button.play")) {
@@ -224,24 +224,24 @@ function wakeAudioCells() {
       button.classList.toggle("playing", plays);
       button.setAttribute("aria-label", `${plays ? "Pause" : "Play"} ${button.dataset.what}`);
     }
-    if (pressed) said.textContent = player.error ? `${pressed.dataset.what} ${isMissing}` : pressed.dataset.what;
+    if (pressed) status.textContent = player.error ? `${pressed.dataset.what} ${cannotLoad}` : pressed.dataset.what;
   };
 
   function open() {
     player = new Player(show);
     player.audio.controls = true;
-    said = make("p", { role: "status" });
+    status = make("p", { role: "status" });
     const close = make("button", { type: "button" }, () => {
       player.silence();
       bar.hidden = true;
     }, "Close");
-    const bar = make("aside", { class: "player", "aria-label": "Player" }, null, said, player.audio, close);
+    const bar = make("aside", { class: "player", "aria-label": "Player" }, null, status, player.audio, close);
     document.body.append(bar);
     player.bar = bar;
   }
 
   for (const link of links) {
-    const [url, start, stop] = stretch(link.getAttribute("href"));
+    const [url, start, stop] = splitFragment(link.getAttribute("href"));
     const cell = link.parentElement;
     cell.dataset.audio = link.getAttribute("href");
     const seconds = stop < Infinity ? `, ${start} to ${stop} s` : "";
@@ -259,19 +259,19 @@ function wakeAudioCells() {
   }
 }
 
-/** A URL's media fragment, as [URL, start, stop] in seconds. */
-function stretch(url) {
+/** Split a URL with a media fragment into [URL, start, stop], in seconds. */
+function splitFragment(url) {
   const [, path, start, stop] = /^(.*?)(?:#t=([\d.]*)(?:,([\d.]*))?)?$/s.exec(url);
   return [path, Number(start || 0), Number(stop || Infinity)];
 }
 
 // --------------------------------------------------------------------------------------------------- listening test
 
-// P and S are taken: they play and skip
+// without P and S, which play and skip
 const KEYS = "1234567890ABCDEFGHIJKLMNOQRTUVWXYZ";
 const HEADER = ["person", "track", "start_seconds", "stop_seconds", "genre", "guess", "model", "predicted", "certainty", "seconds_taken"];
 
-/** Numbers from 0 to 1: those of `#seed=N` in the page's address, or fresh ones (mulberry32). */
+/** Return a generator of random numbers from 0 to 1 (mulberry32). `#seed=N` in the page's address sets the seed. */
 function randomNumbers() {
   const seed = /\bseed=(\d+)/.exec(location.hash);
   let state = seed ? Number(seed[1]) : crypto.getRandomValues(new Uint32Array(1))[0];
@@ -293,26 +293,26 @@ function shuffled(list) {
   return copy;
 }
 
-function wakeListeningTest() {
+function setUpListeningTest() {
   const section = document.getElementById("listening-test");
   if (!section) return;
   const bytes = atob(document.getElementById("listening-data").textContent);
   const { genres, items } = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
-  const [person, panel, place, hear, pass, choices, verdict, next, score, save, again] = [
-    ".person", ".panel", ".place", ".hear", ".pass", ".choices", ".verdict", ".next", ".score", ".export", ".again",
+  const [person, panel, progress, listen, skipButton, choices, feedback, next, score, save, restart] = [
+    ".person", ".panel", ".progress", ".listen", ".skip-slice", ".choices", ".feedback", ".next", ".score", ".export", ".restart",
   ].map((name) => section.querySelector(name));
   const key = `genregrid-listening-${section.dataset.key}`;
-  const kept = memory.get(key) ?? { person: "", answers: [] };
-  person.value = kept.person;
-  let answers = kept.answers;
+  const stored = storage.get(key) ?? { person: "", answers: [] };
+  person.value = stored.person;
+  let answers = stored.answers;
   let [queue, skipped, item, startedAt, answered] = [[], [], null, null, false];
 
-  // the element stays out of the page: its address would tell the answer
+  // the audio element is not in the page, because its address contains the answer
   const player = new Player(() => {
     if (player.playing) startedAt ??= performance.now();
-    hear.classList.toggle("playing", player.playing);
-    hear.firstChild.data = player.playing ? "Pause " : "Play ";
-    if (player.error && !answered) verdict.textContent = `This recording ${isMissing} Skip it.`;
+    listen.classList.toggle("playing", player.playing);
+    listen.firstChild.data = player.playing ? "Pause " : "Play ";
+    if (player.error && !answered) feedback.textContent = `This recording ${cannotLoad} Skip it.`;
   });
 
   const buttons = genres.map((genre, number) => {
@@ -321,17 +321,17 @@ function wakeListeningTest() {
   });
   choices.append(...buttons);
 
-  const keep = () => memory.set(key, { person: person.value, answers });
+  const store = () => storage.set(key, { person: person.value, answers });
   const percent = (right) => `${right} (${Math.round((100 * right) / answers.length)} %)`;
 
-  function tell() {
+  function showScore() {
     const models = [...new Set(items.map((slice) => slice.model))];
     const rights = (field) => answers.filter((one) => (one[field] ?? items[one.item][field]) === items[one.item].genre);
-    const whose = models.length === 1 ? models[0] : "the models";
+    const rival = models.length === 1 ? models[0] : "the models";
     const [mine, theirs] = [rights("guess"), rights("predicted")].map((list) => percent(list.length));
     score.textContent = answers.length
-      ? `Right on ${answers.length} answered ${answers.length === 1 ? "slice" : "slices"}: you ${mine}; ${whose}: ${theirs}.`
-      : "Nothing answered yet.";
+      ? `Right answers to ${answers.length} answered ${answers.length === 1 ? "slice" : "slices"}: you ${mine}; ${rival}: ${theirs}.`
+      : "No slice answered yet.";
     save.disabled = answers.length === 0;
   }
 
@@ -340,24 +340,24 @@ function wakeListeningTest() {
     queue = shuffled([...items.keys()].filter((number) => !done.has(number)));
     skipped = [];
     ask(false);
-    tell();
+    showScore();
   }
 
-  /** Show the next slice, or that there is none. */
+  /** Show the next slice, or the end of the test. */
   function ask(focus = true) {
     player.silence();
     item = queue.shift() ?? null;
     [startedAt, answered] = [null, false];
     next.hidden = true;
-    verdict.replaceChildren();
+    feedback.replaceChildren();
     for (const button of buttons) button.className = "";
     for (const button of buttons) button.removeAttribute("aria-disabled");
-    for (const element of [hear, pass, choices]) element.hidden = item === null;
-    place.textContent = `Slice ${answers.length + skipped.length + 1} of ${items.length}`;
+    for (const element of [listen, skipButton, choices]) element.hidden = item === null;
+    progress.textContent = `Slice ${answers.length + skipped.length + 1} of ${items.length}`;
     if (item === null) {
-      place.textContent = `${answers.length} of ${items.length} slices answered.`;
-      verdict.textContent = skipped.length ? "You skipped the rest." : "That was the last slice. Thank you.";
-      next.firstChild.data = "Hear the skipped ";
+      progress.textContent = `${answers.length} of ${items.length} slices answered.`;
+      feedback.textContent = skipped.length ? "You skipped the others." : "That was the last slice. Thank you.";
+      next.firstChild.data = "Listen to the skipped slices ";
       next.hidden = skipped.length === 0;
     }
     if (focus) panel.focus({ preventScroll: true });
@@ -366,14 +366,14 @@ function wakeListeningTest() {
   function answer(guess) {
     if (item === null || answered) return;
     if (startedAt === null) {
-      verdict.textContent = "Play it first.";
+      feedback.textContent = "Play it first.";
       return;
     }
     answered = true;
     const { genre, model, predicted, certainty } = items[item];
     const seconds = (performance.now() - startedAt) / 1000;
     answers.push({ item, guess, seconds: Math.round(100 * seconds) / 100 });
-    keep();
+    store();
     for (const [number, button] of buttons.entries()) {
       button.setAttribute("aria-disabled", "true");
       if (genres[number] === genre) button.className = "truth";
@@ -381,14 +381,14 @@ function wakeListeningTest() {
     }
     const bold = (text) => make("strong", {}, null, text);
     const sure = certainty === null ? "" : `, with a certainty of ${certainty.toFixed(2)} decades`;
-    verdict.replaceChildren(
-      "It is ", bold(genre), guess === genre ? ", as you say. " : `, not ${guess}. `,
-      `${model} says `, bold(predicted), `${sure}.`,
+    feedback.replaceChildren(
+      "It is ", bold(genre), guess === genre ? ". Your answer is right. " : `, not ${guess}. `,
+      `${model} predicts `, bold(predicted), `${sure}.`,
     );
-    pass.hidden = true;
+    skipButton.hidden = true;
     next.firstChild.data = "Next ";
     next.hidden = false;
-    tell();
+    showScore();
     next.focus({ preventScroll: true });
   }
 
@@ -398,18 +398,18 @@ function wakeListeningTest() {
     skipped.push(item);
     ask();
   };
-  const goOn = () => {
+  const showNext = () => {
     if (item === null) [queue, skipped] = [skipped, []];
     ask();
   };
-  hear.addEventListener("click", play);
-  pass.addEventListener("click", skip);
-  next.addEventListener("click", goOn);
-  person.addEventListener("input", keep);
-  again.addEventListener("click", () => {
-    if (answers.length && !confirm(`Forget ${answers.length} answers?`)) return;
+  listen.addEventListener("click", play);
+  skipButton.addEventListener("click", skip);
+  next.addEventListener("click", showNext);
+  person.addEventListener("input", store);
+  restart.addEventListener("click", () => {
+    if (answers.length && !confirm(`Delete ${answers.length} answers?`)) return;
     answers = [];
-    keep();
+    store();
     start();
     panel.focus();
   });
@@ -421,14 +421,14 @@ function wakeListeningTest() {
     });
     download("answers.csv", [HEADER, ...rows]);
   });
-  // on the panel, not on the page: elsewhere the space bar scrolls and digits are typed
+  // only on the panel: elsewhere the space bar scrolls and digits are typed
   panel.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const pressed = event.key.toUpperCase();
-    const onButton = event.target.tagName === "BUTTON"; // which space and enter press anyway
+    const onButton = event.target.tagName === "BUTTON"; // space and enter press it already
     if (pressed === "P" || (pressed === " " && !onButton)) play();
     else if (pressed === "S") skip();
-    else if (pressed === "ENTER" && !onButton && !next.hidden) goOn();
+    else if (pressed === "ENTER" && !onButton && !next.hidden) showNext();
     else if (pressed.length === 1 && KEYS.indexOf(pressed) in genres) answer(genres[KEYS.indexOf(pressed)]);
     else return;
     event.preventDefault();
@@ -437,9 +437,9 @@ function wakeListeningTest() {
 }
 
 addEventListener("DOMContentLoaded", () => {
-  offerDark();
-  wakeAudioCells(); // first, so that no filter finds the word on a link
-  for (const table of document.querySelectorAll(".exhibit table")) wakeTable(table.closest(".exhibit"));
-  reachScrolling();
-  wakeListeningTest();
+  setUpTheme();
+  setUpAudioCells(); // before the tables, so that a filter does not find the text of the links
+  for (const table of document.querySelectorAll(".exhibit table")) setUpTable(table.closest(".exhibit"));
+  setUpScrolling();
+  setUpListeningTest();
 });
