@@ -1,9 +1,9 @@
-"""How closely rows described from recordings meet other people's CSVs of the same recordings.
+"""Compare rows described from recordings with other people's CSVs of the same recordings.
 
     python benchmarks/exactness.py ROOT
 
-ROOT is the folder that holds gtzan/. Prints for each file the recipe, its rows that the recordings make, the
-largest difference of any cell in standard deviations of its column, and how many tempi are equal.
+ROOT is the folder that holds gtzan/. Prints for each file the recipe, the number of its rows that the recordings cover,
+the largest difference of any cell in standard deviations of its column, and how many tempi are equal.
 """
 
 import sys

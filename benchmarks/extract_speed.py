@@ -1,10 +1,10 @@
-"""Extraction against plain librosa: the 57 descriptors of the same recordings, one process, one thread, in one run.
+"""Compare extraction with plain librosa: the same 57 descriptors and recordings, one process, one thread, in one run.
 
     python benchmarks/extract_speed.py [FOLDER] [--tracks 10] [--slice 3]
 
-FOLDER holds recordings, in folders at will; without it, ten of 30 s are synthesised. librosa's side is what one writes
-with its public functions, one call per descriptor and slice. Each recording is described by both, one after the other,
-so that both meet the same noise of the machine. Prints seconds per recording, what more cores add, and last
+FOLDER holds recordings, in any subfolders. Without it, ten recordings of 30 s are synthesised. librosa's side uses its
+public functions as a user would, one call per descriptor and slice. Both describe each recording, one after the other,
+so that the noise of the machine is the same for both. Prints seconds per recording, the gain by more cores, and last
 `times_faster_than_librosa: X`.
 """
 

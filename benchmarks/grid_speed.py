@@ -1,11 +1,11 @@
-"""The paper's grid by launcher=local against a plain sequential loop of the same fits, as one ratio in one run.
+"""Compare the paper's grid by launcher=local with a plain sequential loop of the same fits, as a ratio in one run.
 
     python benchmarks/grid_speed.py
 
 Five cells (MLP at 30 and 3 s, LSTM at 3, 6 and 9 s), ten folds, three seeds: 150 fits on the statistical twin's 1000
-tracks. The peer is what one would write by hand: one process on one thread (which such small models are fastest on),
-tensors in memory, validation after every epoch, the best epoch tested, nothing logged or kept. genregrid's time is that
-of the whole command: imports, run folders, reports of every run. Both train the paper's epochs times `--share`.
+tracks. The peer is a hand-written loop: one process on one thread (the fastest for such small models), tensors in
+memory, validation after every epoch, the best epoch tested, nothing logged or kept. genregrid's time is the time of the
+whole command: imports, run folders, reports of every run. Both train the paper's epochs times `--share`.
 
 The last lines are the figures: ``name: value``.
 """

@@ -1,17 +1,17 @@
-"""Time and memory of a run on 1000, 10 000 and 100 000 tracks of the twin, read from a CSV; Linux only.
+"""Measure time and memory of a run on 1000, 10 000 and 100 000 tracks of the twin, read from a CSV; Linux only.
 
     python benchmarks/large_corpora.py docs/large_corpora.svg
 
-Each size is drawn and written in one process, taken apart in a second, stage by stage, and run as a whole in a third:
-reading and validating the CSV, the artist split with its search for repeated recordings, windows and the fitted
-transform, an epoch of the LSTM with its validation, and last everything that ``train.py`` does, test, timeline and run
-folder included. Memory is the largest resident size during a stage, above that of a process which has already trained
-on 200 tracks, so that every library has loaded what it loads late; what that takes is printed too.
+For each size, one process draws and writes the corpus. A second measures the stages one by one: reading and validating
+the CSV, the artist split with its search for repeated recordings, windows and the fitted transform, an epoch of the
+LSTM with its validation. A third runs everything that ``train.py`` does, including test, timeline and run folder.
+Memory is the largest resident size during a stage, less that of a process which has already trained on 200 tracks, so
+that every library has loaded its late parts. The size of these parts is printed too.
 
 A fourth process runs ``train.py`` twice with `dataset.cache`, so that features are mapped from a file. Memory there is
-the largest anonymous one, looked at every 20 ms: unlike its copy of a file, the system cannot take that back.
+the largest anonymous memory, sampled every 20 ms: the system can take back its copy of a file, but not this memory.
 
-One thread; all of it takes five minutes and 2 GB of disk below the system's folder for temporary files.
+One thread; everything takes five minutes and 2 GB of disk below the system's folder for temporary files.
 """
 
 import contextlib

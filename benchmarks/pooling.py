@@ -1,4 +1,4 @@
-"""How closely 3-second rows, pooled to 30 seconds, meet rows that were computed on the whole clip.
+"""Compare 3-second rows, pooled to 30 seconds, with rows that were computed on the whole clip.
 
     python benchmarks/pooling.py ROOT
 

@@ -1,12 +1,12 @@
-"""What slice length and recipe are worth, from audio on: 100 recordings of GTZAN, repeated grouped cross-validation.
+"""Measure the effect of slice length and recipe on 100 recordings of GTZAN, by repeated grouped cross-validation.
 
     python benchmarks/recordings.py ROOT OUT
 
 ROOT is the folder that holds gtzan/audio and gtzan/meta. Describes the recordings at ten slice lengths by the recipe
-`kaggle` and at four by `rich` into OUT, and prints two Markdown tables: accuracy by slice length, which it also draws
-to OUT/slice_length.svg, and `rich` against the 57 on the same folds. No artist stands in two parts. Peers keep the same
-settings everywhere and train on all tracks but the test part's; the LSTM is genregrid's, as `python train.py
-model=lstm` trains it, and takes the epoch of the lowest validation loss from a part of those tracks.
+`kaggle` and at four by `rich` into OUT. Prints two Markdown tables: accuracy by slice length, also drawn to
+OUT/slice_length.svg, and `rich` against the 57 on the same folds. No artist is in two parts. Peers keep the same
+settings everywhere and train on all tracks outside the test part. The LSTM is genregrid's, trained as by `python
+train.py model=lstm`; it takes the epoch of the lowest validation loss from a part of those tracks.
 """
 
 import contextlib

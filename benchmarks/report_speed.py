@@ -1,8 +1,8 @@
-"""Measure how long a report takes and how large its page is, compared with reading the same predictions.
+"""Measure the time to write a report and the size of its page, compared with only reading the same predictions.
 
     python benchmarks/report_speed.py outputs/multirun/TIME
 
-The peer is pandas reading every predictions.csv of the runs, which every report must do.
+The peer is pandas, reading every predictions.csv of the runs. Every report must do this.
 """
 
 import sys

@@ -1,11 +1,11 @@
-"""How far a stacked fit parts from the same fit alone, beside a fit alone whose first weight is nudged by its last bit.
+"""Compare a stacked fit with the same fit alone, and with one whose first weight differs in its last bit.
 
     python benchmarks/stack_difference.py
 
 The paper's MLP on the statistical twin's 3-second slices. Its training magnifies a difference in the last bit until two
-trainings are two models; a stack, which sums in another order, is one such difference.
+trainings give two models. A stack sums in another order, which is one such difference.
 
-One line for each seed: test tracks of 100 that get another genre, nudged and stacked.
+One line for each seed: how many of 100 test tracks get another genre, with the changed weight and with the stack.
 """
 
 import argparse

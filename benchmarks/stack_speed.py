@@ -1,12 +1,12 @@
-"""Many fits at once against one by one, as ratios in one run: the MLP's stack, and a probe of what an LSTM's could be.
+"""Compare many fits at once with fits one by one, in one run: the MLP's stack, and a probe of an LSTM's stack.
 
     python benchmarks/stack_speed.py
 
 Both are the paper's models on the statistical twin's 3-second slices. One by one is a real run of genregrid, by
 Lightning, validation and metrics included; its step is the epoch's time over its steps. The MLP's stack is genregrid's
-own. The LSTM's is a probe in plain PyTorch with the best that was found for a CPU: products of all fits batched, gates
-in place, a backward pass by hand, fused Adam; no validation, so that it is flattered. Processor seconds on one thread,
-so that other jobs on the machine disturb less.
+own. The LSTM's is a probe in plain PyTorch with the best methods found for a CPU: products of all fits batched, gates
+in place, a backward pass by hand, fused Adam. It has no validation, so its figure is too good. Processor seconds on one
+thread, so that other jobs on the machine disturb less.
 
 The last lines are the figures: ``name: value``.
 """

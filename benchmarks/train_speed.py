@@ -1,13 +1,12 @@
-"""An epoch and a whole command of genregrid against a plain PyTorch loop and Keras, as ratios in one run.
+"""Compare an epoch and a whole command of genregrid with a plain PyTorch loop and Keras, as ratios in one run.
 
     python benchmarks/train_speed.py
 
-The work is that of the paper's LSTM: 800 sequences of ten slices of 58 features, batches of 16, Adam, and 100
+The work is the training of the paper's LSTM: 800 sequences of ten slices of 58 features, batches of 16, Adam, and 100
 sequences for validation after every epoch. The hand-written loop keeps its tensors in memory, runs on one thread and
 logs nothing. genregrid's epoch is a real run by `genregrid.training.run.train`: validation with metrics, best
 checkpoint, W&B offline. Rounds alternate between the peers, and the figures are medians, as machines are noisy. Keras
-is measured where it is installed (`pip install keras` with a backend such as tensorflow-cpu); it is no dependency of
-genregrid.
+is measured if it is installed (`pip install keras` with a backend such as tensorflow-cpu); genregrid does not need it.
 
 The last lines are the figures: ``name: value``.
 """

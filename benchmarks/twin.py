@@ -1,4 +1,4 @@
-"""The twin and the real tables side by side, for docs/twin.md: accuracies of classifiers and of the LSTM, and medians.
+"""Compare the twin with the real tables, for docs/twin.md: accuracies of classifiers and of the LSTM, and medians.
 
     python benchmarks/twin.py ROOT [--seed SEED]
 

@@ -1,10 +1,10 @@
-"""Validation accuracy of a model's settings, which is what its YAML is chosen by.
+"""Measure the validation accuracy of a model's settings; the settings in its YAML were chosen by this.
 
     python benchmarks/validate.py kernel_ridge model.gamma=0.5 model.whitening=0.2
 
-Trains on GTZAN's 10-second slices (five folds) and on epidemic11 (two folds), under track and artist, and pools what is
-said of validation tracks. Test tracks are judged too, as in every run, and nobody looks. The seed is none of those that
-docs/results.md reports. Needs GENREGRID_DATA.
+Trains on GTZAN's 10-second slices (five folds) and on epidemic11 (two folds), under track and artist, and pools the
+predictions of validation tracks. Test tracks are scored too, as in every run, but not printed. docs/results.md reports
+no run with this seed. Needs GENREGRID_DATA.
 """
 
 import argparse
