@@ -54,9 +54,9 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
         print(gather(cfg, folder))
     elif cfg.audio is not None:
-        from genregrid.listening.listen import listen
+        from genregrid.listening.score import score_recordings
 
-        print(listen(Path(cfg.checkpoint), Path(cfg.audio), folder))
+        print(score_recordings(Path(cfg.checkpoint), Path(cfg.audio), folder))
     else:
         from genregrid.training.run import (
             evaluate,  # torch and Lightning take seconds to import; a report needs neither

@@ -17,7 +17,7 @@ from genregrid.config import register_schemas
 from genregrid.errors import UserError
 from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_failures
 from genregrid.models.network import Network
-from genregrid.record.facts import identity
+from genregrid.record.facts import RunFacts, identity
 from genregrid.record.folder import ERROR_FILE, finished_run
 from genregrid.report.cell import read_grid
 from genregrid.training.run import finished_before, train
@@ -38,10 +38,32 @@ def make_cfg(write_csv: Callable[..., Path]) -> Callable[..., DictConfig]:
     return make
 
 
+FACTS = RunFacts(
+    model="lstm",
+    seed=0,
+    settings={},
+    started="2026-01-01T00:00:00.000+00:00",
+    versions={},
+    commit=None,
+    dataset="twin",
+    dataset_label="twin",
+    synthetic=False,
+    slice_seconds=3.0,
+    protocol="track",
+    leaks=False,
+    folds=5,
+    fold=0,
+    val_folds=4,
+    split_seed=0,
+    num_tracks={},
+    data_hashes={},
+)
+
+
 def fake_run(folder: Path, model: str = "lstm", **facts: object) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("{}")
-    content = {"model": model, "slice_seconds": 3.0, "split_label": "track"} | facts
+    content = FACTS.to_json() | {"model": model} | facts
     (folder / "run.json").write_text(json.dumps(content))
     return folder
 

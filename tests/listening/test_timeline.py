@@ -1,4 +1,4 @@
-"""What is said of one recording adds up: the verdict, the rows of the timeline, its spans, and the picture."""
+"""Scores of one recording: the prediction, the rows of the timeline, its spans, and the picture."""
 
 from pathlib import Path
 
@@ -6,28 +6,30 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from genregrid.listening.timeline import Heard
+from genregrid.listening.timeline import ScoredRecording
 
 
-def heard(probs: list[list[float]], genres: list[str], *, file: str = "song.wav", slice_seconds: float = 3.0) -> Heard:
+def scored(
+    probs: list[list[float]], genres: list[str], *, file: str = "song.wav", slice_seconds: float = 3.0
+) -> ScoredRecording:
     log_probs = np.log(np.array(probs, np.float32))
-    return Heard(file, genres, slice_seconds, log_probs, log_probs[-1], 10.0, ["odd"])
+    return ScoredRecording(file, genres, slice_seconds, log_probs, log_probs[-1], 10.0, notes=["odd"])
 
 
 THREE = ["blues", "jazz", "rock"]
 PROBS = [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.1, 0.09, 0.81]]
 
 
-def test_the_verdict_is_that_of_the_whole_with_certainty_in_decades() -> None:
-    verdict = heard(PROBS, THREE).verdict()
-    assert (verdict["genre"], verdict["second"], verdict["third"]) == ("rock", "blues", "jazz")
-    assert verdict["certainty"] == pytest.approx(np.log10(0.81 / 0.1), rel=1e-5)
-    assert verdict["p_jazz"] == pytest.approx(0.09)
-    assert verdict["notes"] == "odd"
+def test_the_prediction_is_that_of_the_whole_recording_with_certainty_in_decades() -> None:
+    prediction = scored(PROBS, THREE).prediction()
+    assert (prediction["genre"], prediction["second"], prediction["third"]) == ("rock", "blues", "jazz")
+    assert prediction["certainty"] == pytest.approx(np.log10(0.81 / 0.1), rel=1e-5)
+    assert prediction["p_jazz"] == pytest.approx(0.09)
+    assert prediction["notes"] == "odd"
 
 
 def test_the_timeline_has_a_row_for_every_slice() -> None:
-    timeline = heard(PROBS, THREE, slice_seconds=2.5).timeline()
+    timeline = scored(PROBS, THREE, slice_seconds=2.5).timeline()
     assert timeline["start_seconds"].tolist() == [0, 2.5, 5, 7.5]
     assert timeline["stop_seconds"].tolist() == [2.5, 5, 7.5, 10]
     assert timeline["genre"].tolist() == ["blues", "blues", "jazz", "rock"]
@@ -35,7 +37,7 @@ def test_the_timeline_has_a_row_for_every_slice() -> None:
 
 
 def test_the_summary_joins_slices_of_one_genre() -> None:
-    lines = heard(PROBS, THREE).summary().splitlines()
+    lines = scored(PROBS, THREE).summary().splitlines()
     assert lines[0] == "song.wav: rock"
     assert "rock 81.0 %, blues 10.0 %, jazz 9.0 %" in lines[1]
     mean = (np.log10(7 / 2) + np.log10(2)) / 2
@@ -47,15 +49,15 @@ def test_the_summary_joins_slices_of_one_genre() -> None:
     ]
 
 
-def test_a_summary_of_many_turns_stays_short() -> None:
-    lines = heard([[0.9, 0.1], [0.1, 0.9]] * 40, ["blues", "rock"]).summary().splitlines()
-    assert lines[-2] == "  ... and 68 spans more in timeline.csv"
+def test_a_summary_of_many_changes_is_short() -> None:
+    lines = scored([[0.9, 0.1], [0.1, 0.9]] * 40, ["blues", "rock"]).summary().splitlines()
+    assert lines[-2] == "  ... and 68 more spans in timeline.csv"
     assert len(lines) == 3 + 12 + 2
 
 
 def test_the_picture_shows_every_genre_in_a_colour_of_its_own(tmp_path: Path) -> None:
     genres = [f"genre {number}" for number in range(12)]
-    heard([[1 / 12] * 12] * 3, genres, file="$a$b_{ 音.wav").draw(tmp_path / "a.png")
+    scored([[1 / 12] * 12] * 3, genres, file="$a$b_{ 音.wav").draw(tmp_path / "a.png")
     middle = imread(tmp_path / "a.png")[:, 400, :3]
     bands = {tuple(pixel) for pixel in np.round(middle, 2)[60:-60]}
     assert len(bands) >= 12

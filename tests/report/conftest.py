@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from genregrid.record.result import said_columns
+from genregrid.record.result import prediction_columns
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -61,7 +61,7 @@ def draw_run(
     def said(rows: pd.DataFrame) -> dict[str, Any]:
         logits = random.standard_normal((len(rows), len(genres))).astype(np.float32)
         logits[np.arange(len(rows)), [genres.index(genre) for genre in rows["genre"]]] += skill
-        return said_columns(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), genres)
+        return prediction_columns(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), genres)
 
     for name, which in (("predictions", "test"), ("predictions_val", "val")):
         rows = table.loc[table["part"] == which, ["track", "part", "genre"]].reset_index(drop=True)

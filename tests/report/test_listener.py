@@ -39,7 +39,7 @@ def answered(items: list[dict[str, Any]], tmp_path: Path, right: float = 1.0) ->
     return tmp_path / "answers.csv"
 
 
-def test_slices_are_of_an_honest_model_that_hears_slices(cells: list[Cell], audio: Recordings) -> None:
+def test_slices_are_of_an_honest_model_that_takes_single_slices(cells: list[Cell], audio: Recordings) -> None:
     items = listening_items(cells, audio)
     assert {item["model"] for item in items} == {"mlp 3 s, drawn, track"}
     assert pd.DataFrame(items)["genre"].value_counts().to_dict() == {"blues": 10, "jazz": 10, "rock": 10}

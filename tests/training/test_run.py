@@ -142,7 +142,7 @@ def test_leaks_are_marked_wherever_they_go(run: Trainer, tmp_path: Path) -> None
     assert read_json(tmp_path / "run/run.json")["leaks"] is True
     assert set(pd.read_csv(tmp_path / "run/per_genre.csv")["split"]) == {"row-LEAKS"}
     rescored = evaluate(composed("evaluate", f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"), tmp_path / "again")
-    assert rescored.facts["leaks"] is True
+    assert rescored.facts.leaks is True
     assert "LEAKS" in leaderboard(read_grid(tmp_path)[0]).text()
 
 
@@ -198,12 +198,12 @@ def test_evaluate_refuses_tracks_that_were_trained_on(run: Trainer, tmp_path: Pa
     with pytest.raises(UserError, match=r"of 9 test tracks, such as .* were in the training or validation part"):
         evaluate(composed("evaluate", checkpoint, "split=track", "split.folds=3", "split.fold=1"), tmp_path / "a")
     assert (
-        evaluate(composed("evaluate", checkpoint, "split=track", "split.folds=3"), tmp_path / "own").facts["leaks"]
+        evaluate(composed("evaluate", checkpoint, "split=track", "split.folds=3"), tmp_path / "own").facts.leaks
         is False
     )
     leaky = composed("evaluate", checkpoint, "split=track", "split.folds=3", "split.fold=1", "split.allow_leak=true")
     result = evaluate(leaky, tmp_path / "b")
-    assert result.facts["leaks"] is True
+    assert result.facts.leaks is True
     assert "LEAKS" in result.title
 
 
@@ -221,7 +221,7 @@ def test_evaluate_scores_every_track_of_another_corpus(
     )
     result = evaluate(cfg, tmp_path / "other")
     assert len(result.predictions) == 10
-    assert result.facts["protocol"] == "all"
+    assert result.facts.protocol == "all"
 
 
 def test_evaluate_knows_a_track_by_its_features_under_any_name(

@@ -65,7 +65,7 @@ def test_a_stack_comes_to_what_each_fit_comes_to_alone(
         pd.testing.assert_frame_equal(stacked.curves, alone.curves, rtol=1e-3, atol=1e-4)
         pd.testing.assert_frame_equal(stacked.predictions, alone.predictions, rtol=1e-3, atol=1e-4)
         pd.testing.assert_frame_equal(stacked.validation, alone.validation, rtol=1e-3, atol=1e-4)
-        assert stacked.facts["identity"] == alone.facts["identity"]
+        assert stacked.facts.identity == alone.facts.identity
 
 
 def test_a_stacked_fit_leaves_the_files_of_any_other(make_cfg: Callable[..., DictConfig], tmp_path: Path) -> None:

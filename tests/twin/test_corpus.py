@@ -34,6 +34,6 @@ def test_lstm_is_right_two_times_in_three_and_worse_on_new_artists(fit: Callable
 
 def test_the_twins_published_lists_divide_it(fit: Callable[[str], Result]) -> None:
     result = fit("filtered")
-    assert result.facts["num_tracks"] == {"train": 435, "val": 200, "test": 286}
-    assert result.facts["synthetic"]
+    assert result.facts.num_tracks == {"train": 435, "val": 200, "test": 286}
+    assert result.facts.synthetic
     assert "synthetic" in result.summary()

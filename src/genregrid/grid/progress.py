@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from genregrid.record.facts import RunFacts
 from genregrid.record.folder import ERROR_FILE, run_folders, why_failed
 
 # What the runs of a cell differ in.
@@ -155,10 +156,11 @@ class Progress:
 
 def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
     """The cell of a finished run, and its accuracy on validation tracks."""
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    name = f"{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
-    settings = facts.get("settings", {}) | {"dataset": facts.get("dataset_label", "")}
-    return (name, frozenset((key, str(value)) for key, value in settings.items())), facts.get("val_accuracy")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    facts = RunFacts.from_json(content, path)
+    settings = facts.settings | {"dataset": facts.dataset_label}
+    cell = (facts.cell_title, frozenset((key, str(value)) for key, value in settings.items()))
+    return cell, content.get("val_accuracy")
 
 
 def _told(cell: _Cell, cells: Iterable[_Cell]) -> str:

@@ -1,4 +1,4 @@
-"""What a model says of one recording: genre, certainty, and how both run along the recording."""
+"""The scores of one recording: genre and certainty, as a whole and slice by slice, as tables, text and a picture."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,23 +13,25 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from genregrid.exhibit.drawing import stack
-from genregrid.record.result import said_columns
+from genregrid.exhibit.mark import Mark
+from genregrid.record.result import prediction_columns
 
 _MOST_SPANS = 12  # in a printed timeline
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a model says of one recording.
+class ScoredRecording:
+    """A model's predictions for one recording.
 
     Attributes:
-        file: its path.
+        file: path of the recording.
         genres: names in the order of the genre axis.
         slice_seconds: slice length in seconds.
-        log_probs: (slice, genre) float32, what the model says once it has heard that slice.
+        log_probs: (slice, genre) float32, log-probabilities of the window that ends with that slice.
         total: (genre,) float32, log-probabilities of the whole recording.
-        seconds: its length.
-        notes: what is odd about it.
+        seconds: length of the recording.
+        marks: warnings about the model's training.
+        notes: warnings about the recording.
     """
 
     file: str
@@ -38,46 +40,56 @@ class Heard:
     log_probs: NDArray[np.float32]
     total: NDArray[np.float32]
     seconds: float
+    marks: tuple[Mark, ...] = ()
     notes: list[str] = field(default_factory=list)
 
-    def verdict(self) -> dict[str, Any]:
-        """One row on the whole recording: genre, certainty, the next two, a probability per genre (``p_<genre>``)."""
-        said: dict[str, Any] = self._said(self.total[None]).iloc[0].to_dict()
-        about = {"num_slices": len(self.log_probs), "notes": "; ".join(self.notes)}
-        return {"file": self.file, "seconds": round(self.seconds, 2)} | said | about
+    def prediction(self) -> dict[str, Any]:
+        """Return one row for the whole recording.
+
+        Keys: genre, certainty, second and third genre, a probability per genre (``p_<genre>``), and marks if any.
+        """
+        row: dict[str, Any] = {"file": self.file, "seconds": round(self.seconds, 2)}
+        row |= self._columns(self.total[None]).iloc[0].to_dict()
+        row |= {"num_slices": len(self.log_probs), "notes": "; ".join(self.notes)}
+        return row | ({"marks": " ".join(self.marks)} if self.marks else {})
 
     def timeline(self) -> pd.DataFrame:
-        """One row per slice: where it starts and stops in seconds, and the same columns as the verdict's."""
+        """Return one row per slice: its start and stop in seconds, and the columns of `prediction`."""
         number = np.arange(len(self.log_probs))
         start = self.slice_seconds * number
-        place = {"file": self.file, "slice": number, "start_seconds": start, "stop_seconds": start + self.slice_seconds}
-        return pd.concat([pd.DataFrame(place), self._said(self.log_probs)], axis=1)
+        position = {
+            "file": self.file,
+            "slice": number,
+            "start_seconds": start,
+            "stop_seconds": start + self.slice_seconds,
+        }
+        return pd.concat([pd.DataFrame(position), self._columns(self.log_probs)], axis=1)
 
-    def _said(self, log_probs: NDArray[np.float32]) -> pd.DataFrame:
-        """Columns genre, certainty, second, third and ``p_<genre>`` of (row, genre)."""
-        said = pd.DataFrame(said_columns(log_probs, self.genres)).rename(columns={"predicted": "genre"})
+    def _columns(self, log_probs: NDArray[np.float32]) -> pd.DataFrame:
+        """Return the columns genre, certainty, second, third and ``p_<genre>`` of (row, genre)."""
+        frame = pd.DataFrame(prediction_columns(log_probs, self.genres)).rename(columns={"predicted": "genre"})
         probs = [f"p_{name}" for name in self.genres]
-        return said[[*said.columns.difference(probs, sort=False), *probs]]
+        return frame[[*frame.columns.difference(probs, sort=False), *probs]]
 
     def summary(self) -> str:
-        """The verdict with its top three, and the timeline in spans of one genre."""
-        verdict = self.verdict()
+        """Describe the prediction with its top three genres, and the timeline in spans of one genre."""
+        prediction = self.prediction()
         best = np.argsort(-self.total, kind="stable")[:3]
         shares = ", ".join(f"{self.genres[number]} {100 * np.exp(self.total[number]):.1f} %" for number in best)
         spans = [f"{_clock(a)}-{_clock(b)}  {genre}  {mean:.2f}" for a, b, genre, mean in self._spans()]
         if len(spans) > _MOST_SPANS:
-            spans[_MOST_SPANS:] = [f"... and {len(spans) - _MOST_SPANS} spans more in timeline.csv"]
+            spans[_MOST_SPANS:] = [f"... and {len(spans) - _MOST_SPANS} more spans in timeline.csv"]
         length = f"{_clock(self.seconds)} long, {len(self.log_probs)} slices of {self.slice_seconds:g} s"
         lines = [
-            f"{shares}; certainty {verdict['certainty']:.2f} decades",
-            f"{length}; as it goes on, with mean certainty:",
+            f"{shares}; certainty {prediction['certainty']:.2f} decades",
+            f"{length}; predictions along it, with mean certainty:",
             *spans,
             *(f"note: {note}" for note in self.notes),
         ]
-        return "\n  ".join([f"{self.file}: {verdict['genre']}", *lines])
+        return "\n  ".join([f"{self.file}: {prediction['genre']}", *lines])
 
     def _spans(self) -> Iterator[tuple[float, float, str, float]]:
-        """Start and stop in seconds, genre and mean certainty of slices that follow each other with one genre."""
+        """Yield start and stop in seconds, genre and mean certainty of consecutive slices with one predicted genre."""
         for genre, group in groupby(self.timeline().itertuples(), key=lambda row: row.genre):
             rows = list(group)
             certainty = float(np.mean([row.certainty for row in rows]))
@@ -91,17 +103,18 @@ class Heard:
         probs = np.exp(self.log_probs)
         order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
         stack(axes, edges, probs, self.genres, order)
-        verdict = self.verdict()
-        title = f"{Path(self.file).name}: {verdict['genre']}, certainty {verdict['certainty']:.2f} decades"
-        axes.set_title(title, parse_math=False)  # a dollar sign in a name is no formula
+        prediction = self.prediction()
+        title = f"{Path(self.file).name}: {prediction['genre']}, certainty {prediction['certainty']:.2f} decades"
+        title += f" ({' '.join(self.marks)})" if self.marks else ""
+        axes.set_title(title, parse_math=False)  # a dollar sign in a name does not start a formula
         figure.legend(loc="outside right upper", frameon=False)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a script that matplotlib's font lacks
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # matplotlib's font lacks some scripts
             figure.savefig(path, dpi=120)
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds.
+    """Format a time as minutes and seconds.
 
     >>> _clock(0.0), _clock(75.5)
     ('0:00', '1:15')

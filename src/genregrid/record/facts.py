@@ -1,82 +1,207 @@
-"""What was run, on what, and by which versions: the content of run.json."""
+"""What was run, on what data and by which versions: `RunFacts` (run.json) and `Provenance` (kept in a checkpoint)."""
 
 import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hints
 
 from genregrid.config import PROTOCOLS, DatasetConfig, SplitConfig, split_label
-from genregrid.data.datamodule import GenreDataModule
+from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
+
+if TYPE_CHECKING:
+    from genregrid.data.datamodule import GenreDataModule  # imports torch, which a report does without
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
-# Keys that name a run or its data and have facts of their own; the rest tells settings of one model apart.
+# Keys that name a run or its data and are facts themselves; the other keys distinguish settings of one model.
 _NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume", "search"}
-# Keys that change where and how fast a run is, not what comes out.
-_NO_MATTER = {
+# Keys that change where and how fast a run is computed, not its result.
+_NO_EFFECT = {
     f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")
 }
-# Keys that say where data lie, which are known by their hashes.
-_PLACES = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint")}
+# Keys that locate data; the identity of a run has the hashes of the data instead.
+_LOCATIONS = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint")}
+# Facts that only some runs have; run.json leaves them out where they are missing.
+_OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "members")
 
 
-def run_facts(model_name: str, config: Any) -> dict[str, Any]:
-    """Facts about a training run: model, seed, settings, versions and commit.
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What was run, on what data and by which versions.
+
+    Attributes:
+        model: name of the model in outputs.
+        seed: of initial weights and batches.
+        settings: other settings of the configuration by dotted key.
+        started: time in ISO 8601, UTC.
+        versions: of Python and packages, by name.
+        commit: of the source, with a plus where it had uncommitted changes; ``None`` outside of git.
+        dataset: name of the corpus.
+        dataset_label: label of the corpus in outputs.
+        synthetic: whether the corpus of training or test is a statistical twin.
+        recipe: of the descriptors; ``None`` in old run folders.
+        slice_seconds: slice length in seconds.
+        protocol: how tracks are divided into parts.
+        leaks: whether test tracks were trained on.
+        folds: number of folds.
+        fold: number of the test fold.
+        val_folds: number of validation folds; ``None`` where the protocol has none.
+        val_fold: number of the validation fold.
+        split_seed: seed of the division into folds.
+        num_tracks: tracks of each part, by its name.
+        data_hashes: SHA-256 of every table, by file name.
+        identity: see `identity`; empty where nothing was trained.
+        checkpoint: path of the checkpoint that was scored, if one was.
+        trained_on: corpus and protocol of that checkpoint's training.
+        search: settings of the search that a trial belongs to.
+        members: of an ensemble: dicts with model, weight, temperature and runs.
+    """
+
+    model: str
+    seed: int
+    settings: dict[str, Any]
+    started: str
+    versions: dict[str, str]
+    commit: str | None
+    dataset: str
+    dataset_label: str
+    synthetic: bool
+    recipe: str | None = None
+    slice_seconds: float
+    protocol: str
+    leaks: bool
+    folds: int
+    fold: int
+    val_folds: int | None
+    val_fold: int = 0
+    split_seed: int
+    num_tracks: dict[str, int]
+    data_hashes: dict[str, str]
+    identity: str = ""
+    checkpoint: str | None = None
+    trained_on: str | None = None
+    search: dict[str, Any] | None = None
+    members: list[dict[str, Any]] | None = None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Warnings that every output of the run must show."""
+        holds = {Mark.LEAKS: self.leaks, Mark.SYNTHETIC: self.synthetic}
+        return tuple(mark for mark in Mark if holds[mark])
+
+    @property
+    @dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a checkpoint keeps about the training of its weights: plain values only.
+
+    Attributes:
+        facts: of the training run.
+        config: the resolved configuration as plain dicts.
+        tracks: names of the tracks of each part, by its name.
+        seen: fingerprints of the tracks of training and validation, which recognise them under other names.
+        root: `dataset.root` before interpolations are resolved, as data may move.
+        source_slice_seconds: slice length of the table that slices were pooled from, in seconds.
+        window_slices: longest window of training, in slices.
+    """
+
+    facts: RunFacts
+    config: dict[str, Any]
+    tracks: dict[str, list[str]]
+    seen: list[int]
+    root: str
+    source_slice_seconds: float
+    window_slices: int
+
+    @property
+    def known_tracks(self) -> set[str]:
+        """Names of the tracks of training and validation."""
+        return {*self.tracks["train"], *self.tracks["val"]}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one flat dict of plain values: the facts, then the rest."""
+        return self.facts.to_json() | {name: value for name, value in vars(self).items() if name != "facts"}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], source: object) -> Self:
+        """Read what `to_json` returned; arguments and errors as in `RunFacts.from_json`."""
+        facts = RunFacts.from_json(content, source)
+        return cls(facts=facts, **_checked(cls, content, source))
+
+
+def training_facts(
+    model_name: str, config: Any, dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule"
+) -> RunFacts:
+    """Describe a training run.
 
     Args:
-        model_name: what outputs call the model.
+        model_name: name of the model in outputs.
         config: the resolved `TrainConfig` as plain dicts.
+        dataset: the corpus, with the recipe that it has.
+        split: how it was divided.
+        datamodule: table and split.
     """
     flat = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
-    settings = {key: value for key, value in flat.items() if key not in _NO_MATTER}
-    if settings["trainer.devices"] == 1:  # several make larger batches; one is what runs had before there was a choice
+    settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT}
+    if settings["trainer.devices"] == 1:  # runs that are older than this setting have one device and lack the key
         del settings["trainer.devices"]
-    return {
-        "model": model_name,
-        "seed": config["seed"],
-        "settings": settings | {"dataset.include_length": config["dataset"]["include_length"]},
+    return RunFacts(
+        model=model_name,
+        seed=config["seed"],
+        settings=settings | {"dataset.include_length": config["dataset"]["include_length"]},
         **origin(),
-    }
+        **_data_facts(dataset, split, datamodule),
+        synthetic=dataset.synthetic,
+        leaks=datamodule.split.leaks,
+        identity=identity(model_name, config, datamodule.table.hashes),
+    )
 
 
-def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
-    """A name of 16 hexadecimal digits for what a run would be: settings and data, not where and how fast.
+def evaluation_facts(
+    trained: RunFacts,
+    dataset: DatasetConfig,
+    split: SplitConfig,
+    datamodule: "GenreDataModule",
+    *,
+    leaks: bool,
+    checkpoint: str,
+) -> RunFacts:
+    """Describe the evaluation of a checkpoint.
 
     Args:
-        model_name: what outputs call the model.
-        config: the resolved `TrainConfig` as plain dicts.
-        data_hashes: SHA-256 of every table.
+        trained: facts of its training.
+        dataset: the corpus of the test, with the recipe that it has.
+        split: how it was divided.
+        datamodule: table and split.
+        leaks: whether test tracks were trained on, or training itself leaked.
+        checkpoint: path.
     """
-    flat = _flatten({key: value for key, value in config.items() if key not in ("logger", "resume")})
-    told = {key: value for key, value in flat.items() if key not in _NO_MATTER | _PLACES}
-    content = json.dumps([model_name, told, sorted(data_hashes.values())], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return replace(
+        trained,
+        **_data_facts(dataset, split, datamodule),
+        synthetic=dataset.synthetic or trained.synthetic,
+        leaks=leaks,
+        identity="",
+        checkpoint=checkpoint,
+        trained_on=trained.origin,
+    )
 
 
-def origin() -> dict[str, Any]:
-    """When and by what a run is made: started, versions, commit."""
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreDataModule, leaks: bool) -> dict[str, Any]:
-    """Facts about a table and its split: corpus, slice length, protocol, fold, parts and hashes."""
+def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule") -> dict[str, Any]:
+    """Fields of `RunFacts` about a table and its split, other than marks."""
     has_folds = split.protocol in PROTOCOLS and split.protocol != "filtered"
     return {
         "dataset": dataset.name,
         "dataset_label": dataset.label,
-        "synthetic": dataset.synthetic,
         "recipe": dataset.recipe,
         "slice_seconds": datamodule.table.slice_seconds,
         "protocol": split.protocol,
-        "split_label": split_label(split.protocol, leaks),
-        "leaks": leaks,
         "folds": split.folds if has_folds else 1,
         "fold": split.fold if has_folds else 0,
         "val_folds": split.val_folds if has_folds else None,
@@ -87,6 +212,85 @@ def data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: GenreData
     }
 
 
+def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
+    """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities.
+
+    Args:
+        model_name: name of the model in outputs.
+        config: the resolved `TrainConfig` as plain dicts.
+        data_hashes: SHA-256 of every table.
+    """
+    flat = _flatten({key: value for key, value in config.items() if key not in ("logger", "resume")})
+    settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT | _LOCATIONS}
+    content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def identity_in(content: Mapping[str, Any]) -> str | None:
+    """Return the identity in the content of a run.json or a checkpoint; ``None`` where it has none."""
+    return content.get("identity")
+
+
+def origin() -> dict[str, Any]:
+    """Return the facts started, versions and commit of a run that starts now."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def marked_name(name: str, marks: Iterable[Mark]) -> str:
+    """Add SYNTHETIC to a name if it is among the marks; LEAKS is part of every `split_label`.
+
+    >>> marked_name("mine", (Mark.SYNTHETIC,)), marked_name("gtzan", ())
+    ('mine (SYNTHETIC)', 'gtzan')
+    """
+    return f"{name} ({Mark.SYNTHETIC})" if Mark.SYNTHETIC in marks else name
+
+
+def cell_name(model: str, slice_seconds: float, split: str = "") -> str:
+    """Name a cell within a corpus: model, slice length in seconds and, if given, the label of its protocol.
+
+    >>> cell_name("lstm", 3.0, "track"), cell_name("mlp", 0.5)
+    ('lstm-slice3-track', 'mlp-slice0.5')
+    """
+    return f"{model}-slice{slice_seconds:g}" + (f"-{split}" if split else "")
+
+
+def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, Any]:
+    """Return the values of a dataclass's fields other than `facts`, each of the declared type."""
+    hints = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    hint = "its version of genregrid may differ: make it again"
+    for field in fields(cls):
+        name = field.name
+        if name == "facts":
+            continue
+        if name not in content:
+            if field.default is MISSING:
+                raise UserError(f"it has no key '{name}'", key=source, hint=hint)
+            continue
+        if not _has_type(content[name], hints[name]):
+            raise UserError(f"its key '{name}' has a value of a wrong type, {content[name]!r}", key=source, hint=hint)
+        values[name] = content[name]
+    return values
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Return whether a value has a type; a whole number is a float, but true and false are no numbers.
+
+    >>> _has_type(3, float), _has_type(True, int), _has_type(None, str | None), _has_type([1], dict[str, int])
+    (True, False, True, False)
+    """
+    if isinstance(hint, UnionType):
+        return any(_has_type(value, one) for one in get_args(hint))
+    kind = get_origin(hint) or hint
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
@@ -95,10 +299,10 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of this source tree, with a plus where it has uncommitted changes; ``None`` outside of git."""
+    """Return the commit of this source tree, with a plus where it has uncommitted changes; ``None`` outside of git."""
     here = Path(__file__).parent
     try:
-        words = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from genregrid.record.facts import identity_in
+
 #: Why a run failed: one sentence, and below it what a programmer wants to know.
 ERROR_FILE = "error.txt"
 
@@ -37,6 +39,6 @@ def finished_run(folder: Path, identity: str) -> Path | None:
     others = sorted(folder.parent.glob(f"{name}-job*")) if name else []
     for run in (folder, *others):
         path = run / "run.json"
-        if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("identity") == identity:
+        if path.is_file() and identity_in(json.loads(path.read_text(encoding="utf-8"))) == identity:
             return run
     return None

@@ -25,6 +25,7 @@ from genregrid.data.table import FeatureTable
 from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.score import confusion_matrix
 from genregrid.models.base import GenreClassifier, voted
+from genregrid.record.facts import RunFacts
 
 _PER_GENRE = ("precision", "recall", "f1", "certainty")
 
@@ -50,7 +51,7 @@ class Result:
         notes: what was left out, merged or ignored, one sentence each.
     """
 
-    facts: dict[str, Any]
+    facts: RunFacts
     scores: dict[str, float]
     predictions: pd.DataFrame
     validation: pd.DataFrame
@@ -76,10 +77,10 @@ class Result:
     def title(self) -> str:
         """What was run, in words that say where it leaks or is synthetic."""
         facts = self.facts
-        trained_on = f", trained on {facts['trained_on']}" if "trained_on" in facts else ""
+        trained_on = f", trained on {facts.trained_on}" if facts.trained_on else ""
         return (
-            f"{facts['model']}, {facts['slice_seconds']:g} s slices, {facts['dataset_label']}, "
-            f"split {facts['split_label']}, fold {facts['fold']} of {facts['folds']}, seed {facts['seed']}{trained_on}"
+            f"{facts.model}, {facts.slice_seconds:g} s slices, {facts.dataset_title}, "
+            f"split {facts.split_label}, fold {facts.fold} of {facts.folds}, seed {facts.seed}{trained_on}"
         )
 
     def per_genre(self, level: str = "test") -> pd.DataFrame:
@@ -95,7 +96,9 @@ class Result:
         _write_json(folder / "metrics.json", metrics)
         levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
-        per_genre = per_genre.assign(dataset=self.facts["dataset_label"], split=self.facts["split_label"])
+        per_genre = per_genre.assign(dataset=self.facts.dataset_label, split=self.facts.split_label)
+        if self.facts.marks:
+            per_genre["marks"] = " ".join(self.facts.marks)
         per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
         self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
         if len(self.timeline):
@@ -113,7 +116,7 @@ class Result:
         if len(self.validation):
             right = self.validation["genre"] == self.validation["predicted"]
             told["val_accuracy"] = round(float(right.mean()), 6)
-        _write_json(folder / "run.json", self.facts | told)  # last: it marks a finished run
+        _write_json(folder / "run.json", self.facts.to_json() | told)  # last: it marks a finished run
 
     def summary(self) -> str:
         """One readable table: headline figures with their interval, then a line per genre."""
@@ -149,7 +152,7 @@ class ResultLogger(Protocol):
         """End the logger's run."""
 
 
-def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: dict[str, Any], notes: list[str]) -> Result:
+def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFacts, notes: list[str]) -> Result:
     """The result of a tested model.
 
     Args:
@@ -218,10 +221,10 @@ def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: T
     number = track.numpy()
     names = np.array(table.genres, dtype=object)
     columns = {"track": np.array(table.tracks, dtype=object)[number], "part": part, "genre": names[table.genre[number]]}
-    return pd.DataFrame(columns | said_columns(log_probs.numpy(), list(table.genres)))
+    return pd.DataFrame(columns | prediction_columns(log_probs.numpy(), list(table.genres)))
 
 
-def said_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
+def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
     """What a model says of tracks or slices: predicted, certainty, ``p_<genre>``, second and third genre, as columns.
 
     Args:

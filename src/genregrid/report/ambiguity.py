@@ -213,7 +213,7 @@ def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
 def _named(cell: Cell, reference: Reference) -> dict[str, str]:
     """What a publication says of tracks of the cell's corpus, by name; a synthetic twin has other tracks."""
     own = reference.named[reference.named["corpus"] == cell.corpus]
-    return {} if cell.facts["synthetic"] else dict(zip(own["track"], own["taken_for"], strict=True))
+    return {} if cell.facts.synthetic else dict(zip(own["track"], own["taken_for"], strict=True))
 
 
 def _timelines(cell: Cell, number: int, reference: Reference | None) -> list[Figure]:
@@ -237,7 +237,7 @@ def _timeline(cell: Cell, row: int, name: str) -> Figure:
     start, stop = (heard[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
     figure = timeline(name, start, stop, probs, cell.genres, verdict["genre"])
     what = {1: "each slice by itself", "track": "the track as far as it was heard"}.get(
-        cell.facts["settings"].get("window", "track"), "the last slices that were heard"
+        cell.facts.settings.get("window", "track"), "the last slices that were heard"
     )
     title = f"{verdict['track']} slice by slice: {verdict['genre']}, taken for {verdict['predicted']}"
     return Figure(name, title, figure.svg, figure.alt, f"{cell.title}; {what}.")

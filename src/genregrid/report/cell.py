@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.record.facts import RunFacts, marked_name
 from genregrid.record.folder import ERROR_FILE, why_failed
 
 #: What tells two cells apart.
@@ -32,7 +34,7 @@ class Cell:
         slice_seconds: slice length in seconds.
         trained_on: corpus and protocol of the training where a checkpoint was scored on another corpus, else empty.
         settings: what else tells it apart from cells of the same model, such as ``model.hidden_size=32``.
-        facts: run.json of its first run.
+        facts: of its first run.
         config: config.yaml of its first run; empty where there is none.
         runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
             started, commit.
@@ -46,7 +48,7 @@ class Cell:
     slice_seconds: float
     trained_on: str
     settings: str
-    facts: dict[str, Any]
+    facts: RunFacts
     config: dict[str, Any]
     runs: pd.DataFrame
     predictions: pd.DataFrame
@@ -61,12 +63,22 @@ class Cell:
     @property
     def title(self) -> str:
         """The label, and on what."""
-        return f"{self.label}, {self.dataset}, {self.split}"
+        return f"{self.label}, {self.dataset_title}, {self.split}"
+
+    @property
+    def dataset_title(self) -> str:
+        """Label of the corpus, with SYNTHETIC where it is."""
+        return marked_name(self.dataset, self.marks)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Warnings that hold for its runs."""
+        return self.facts.marks
 
     @property
     def missing_folds(self) -> int:
         """How many folds of the corpus were never tested."""
-        return int(self.facts["folds"]) - int(self.runs["fold"].nunique())
+        return self.facts.folds - int(self.runs["fold"].nunique())
 
     @property
     def corpus(self) -> str:
@@ -76,7 +88,7 @@ class Cell:
     @property
     def leaks(self) -> bool:
         """Whether test tracks were trained on."""
-        return bool(self.facts["leaks"])
+        return self.facts.leaks
 
     @property
     def genres(self) -> list[str]:
@@ -94,9 +106,9 @@ class Cell:
         return frozenset(self.predictions["track"])
 
     @property
-    def hears_slices(self) -> bool:
+    def takes_single_slices(self) -> bool:
         """Whether the model hears single slices, which vote for their track."""
-        return bool(self.facts["settings"].get("window") == 1)
+        return bool(self.facts.settings.get("window") == 1)
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -159,7 +171,7 @@ def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(np.log(np.maximum(probs, 1e-300)))
 
 
-def among_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
+def in_top_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """(row,) bool: whether the true genre is one of the three that the model names first."""
     places = [name for name in ("predicted", "second", "third") if name in frame]
     return np.asarray(frame[places].eq(frame["genre"], axis=0).any(axis=1))
@@ -215,7 +227,7 @@ def _odd(cells: list[Cell]) -> Iterator[str]:
     for cell in cells:
         peers = [other for other in cells if (other.dataset, other.split) == (cell.dataset, cell.split)]
         if cell.missing_folds > min(other.missing_folds for other in peers):
-            tested = f"{cell.runs['fold'].nunique()} of {cell.facts['folds']} folds"
+            tested = f"{cell.runs['fold'].nunique()} of {cell.facts.folds} folds"
             yield f"{cell.title}: only {tested} were tested, so that it has other tracks than the cells beside it"
         if (num := cell.runs["commit"].nunique()) > 1:
             yield f"{cell.title}: its runs are of {num} commits of the source"
@@ -223,7 +235,7 @@ def _odd(cells: list[Cell]) -> Iterator[str]:
 
 def _read_run(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        facts = RunFacts.from_json(json.loads((folder / "run.json").read_text(encoding="utf-8")), folder / "run.json")
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         predictions = read_run_csv(folder / "predictions.csv")
         groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
@@ -232,29 +244,29 @@ def _read_run(folder: Path) -> dict[str, Any]:
         if predictions["track"].duplicated().any() or group.isna().any():
             raise ValueError("predictions.csv has a track twice, or one that split.csv lacks")
         return {
-            "dataset": facts["dataset_label"],
-            "split": facts["split_label"],
-            "model": facts["model"],
-            "slice_seconds": float(facts["slice_seconds"]),
-            "fold": facts["fold"],
-            "seed": facts["seed"],
-            "split_seed": facts["split_seed"],
-            "val_fold": facts.get("val_fold", 0),
+            "dataset": facts.dataset_label,
+            "split": facts.split_label,
+            "model": facts.model,
+            "slice_seconds": float(facts.slice_seconds),
+            "fold": facts.fold,
+            "seed": facts.seed,
+            "split_seed": facts.split_seed,
+            "val_fold": facts.val_fold,
             "folder": folder,
-            "repeats": facts.get("trained_on") == f"{facts['dataset_label']} ({facts['split_label']})",
-            "started": facts["started"],
-            "trained_on": facts.get("trained_on", ""),
-            "scored": facts.get("checkpoint", ""),
-            "num_train": facts["num_tracks"]["train"],
-            "num_test": facts["num_tracks"]["test"],
+            "repeats": facts.trained_on == facts.origin,
+            "started": facts.started,
+            "trained_on": facts.trained_on or "",
+            "scored": facts.checkpoint or "",
+            "num_train": facts.num_tracks["train"],
+            "num_test": facts.num_tracks["test"],
             "accuracy": metrics["test/accuracy"],
-            "commit": facts["commit"],
-            "knobs": facts["settings"]
-            | {name: facts[name] for name in ("folds", "val_folds")}
+            "commit": facts.commit,
+            "knobs": facts.settings
+            | {"folds": facts.folds, "val_folds": facts.val_folds}
             | {"genres": ",".join(name[2:] for name in predictions if name.startswith("p_"))}
-            | {"data": hashlib.sha256(json.dumps(facts["data_hashes"], sort_keys=True).encode()).hexdigest()[:8]},
+            | {"data": hashlib.sha256(json.dumps(facts.data_hashes, sort_keys=True).encode()).hexdigest()[:8]},
             "facts": facts,
-            "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts["fold"], seed=facts["seed"]),
+            "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts.fold, seed=facts.seed),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -20,7 +20,7 @@ def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
     """What is known against tracks of real corpora, by track name, in a few words."""
     doubts: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for cell in cells:
-        if not cell.facts["synthetic"]:
+        if not cell.facts.synthetic:
             for track, doubt in [*_two_labels(cell), *_left_out(cell), *_named(cell)]:
                 doubts[track][doubt] = None
     return {track: "; ".join(words) for track, words in doubts.items()}
@@ -28,7 +28,7 @@ def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
 
 def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
     """Tracks that repeat one of another genre, slice by slice; other protocols keep artists together too."""
-    if cell.facts["protocol"] != "track":
+    if cell.facts.protocol != "track":
         return
     split = pd.read_csv(cell.runs["folder"].iloc[0] / "split.csv", keep_default_na=False).drop_duplicates("track")
     for _, group in split[split.groupby("group")["genre"].transform("nunique") > 1].groupby("group"):

@@ -1,7 +1,7 @@
 """Ensembles of finished runs: one soft vote per test part, written as a run folder like any other."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from genregrid.metrics.calibration import fit_temperature, rescale
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.soft_vote import mixture_weights
-from genregrid.record.facts import origin
-from genregrid.record.result import Result, said_columns
+from genregrid.record.facts import RunFacts, origin
+from genregrid.record.result import Result, prediction_columns
 from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid, read_run_csv
 
 #: Validation rows, imagined, that favour no member.
@@ -54,10 +54,10 @@ def ensemble(runs: object, folder: Path) -> str:
         if not any(Path(name).rglob("run.json")):
             raise UserError(f"ensemble={name} holds no finished run: a run folder has run.json and metrics.json.")
     cells, notes = read_grid(*map(Path, names))
-    voted = [cell for cell in cells if "members" in cell.facts]
+    voted = [cell for cell in cells if cell.facts.members is not None]
     notes += [f"{cell.title} is a vote already and takes no part" for cell in voted]
     text = []
-    groups = list(_peers([cell for cell in cells if "members" not in cell.facts]))
+    groups = list(_peers([cell for cell in cells if cell.facts.members is None]))
     for index, group in enumerate(groups):
         number = sum(other[0].split == group[0].split for other in groups[:index])
         votes = [vote for division in _divisions(group) if (vote := _vote(group, division, notes)) is not None]
@@ -82,10 +82,10 @@ class _Vote:
     members_right: NDArray[np.bool_]  # (member, track)
 
 
-def _make_folder(facts: dict[str, Any], config: dict[str, Any], folder: Path, number: int) -> Path:
+def _make_folder(facts: RunFacts, config: dict[str, Any], folder: Path, number: int) -> Path:
     """The run folder of one vote of a group, with what reports read of its corpus; groups are told apart by number."""
-    name = f"ensemble{number or ''}-{facts['split_label']}-fold{facts['fold']}-seed{facts['seed']}"
-    path = folder / str(facts["dataset_label"]) / name
+    name = f"ensemble{number or ''}-{facts.split_label}-fold{facts.fold}-seed{facts.seed}"
+    path = folder / facts.dataset_label / name
     path.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create({"dataset": config.get("dataset", {})}), path / "config.yaml")
     return path
@@ -96,7 +96,7 @@ def _peers(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
     peers: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
         if not cell.trained_on:  # a checkpoint scored elsewhere has no validation tracks there
-            key = (cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts["folds"])
+            key = (cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts.folds)
             peers.setdefault(key, []).append(cell)
     yield from peers.values()
 
@@ -142,8 +142,8 @@ def _vote(cells: Sequence[Cell], division: tuple[int, int], notes: list[str]) ->
     # a track that validates in one run may train in another: it counts as what its prediction is kept as
     split = read_run_csv(members[0].folder / "split.csv")
     split["part"] = np.select([split["track"].isin(tracks), split["track"].isin(known)], ["test", "val"], "train")
-    facts = _facts(cells, division, weights, temperatures, num_runs)
-    facts["num_tracks"] = {part: int((split["part"] == part).sum()) for part in ("train", "val", "test")}
+    num_tracks = {part: int((split["part"] == part).sum()) for part in ("train", "val", "test")}
+    facts = replace(_facts(cells, division, weights, temperatures, num_runs), num_tracks=num_tracks)
     result = _result(facts, genres, tables[0], tables[1], split)
     return _Vote(result, weights, test.argmax(axis=2) == _numbers(genre_of[tracks], genres))
 
@@ -201,40 +201,41 @@ def _facts(
     weights: NDArray[np.float64],
     temperatures: Sequence[float],
     num_runs: Sequence[int],
-) -> dict[str, Any]:
+) -> RunFacts:
     """The content of run.json: what the members have in common, and who they are."""
     fold, split_seed = division
     members = zip(cells, weights, temperatures, num_runs, strict=True)
-    return cells[0].facts | {
+    return replace(
+        cells[0].facts,
         **origin(),
-        "model": "ensemble",
-        "dataset_label": "+".join(dict.fromkeys(cell.dataset for cell in cells)),
-        "recipe": "+".join(dict.fromkeys(cell.facts["recipe"] for cell in cells if "recipe" in cell.facts)),
-        "slice_seconds": max(cell.slice_seconds for cell in cells),
-        "fold": fold,
-        "seed": split_seed,
-        "split_seed": split_seed,
-        "val_fold": 0,
-        "settings": {"members": " + ".join(sorted(cell.label for cell in cells))},
-        "synthetic": any(cell.facts["synthetic"] for cell in cells),
-        "data_hashes": {
-            f"{cell.dataset}/{name}": digest for cell in cells for name, digest in cell.facts["data_hashes"].items()
+        model="ensemble",
+        dataset_label="+".join(dict.fromkeys(cell.dataset for cell in cells)),
+        recipe="+".join(dict.fromkeys(cell.facts.recipe for cell in cells if cell.facts.recipe is not None)),
+        slice_seconds=max(cell.slice_seconds for cell in cells),
+        fold=fold,
+        seed=split_seed,
+        split_seed=split_seed,
+        val_fold=0,
+        settings={"members": " + ".join(sorted(cell.label for cell in cells))},
+        synthetic=any(cell.facts.synthetic for cell in cells),
+        data_hashes={
+            f"{cell.dataset}/{name}": digest for cell in cells for name, digest in cell.facts.data_hashes.items()
         },
-        "members": [
+        members=[
             {"model": cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6), "runs": num}
             for cell, weight, temperature, num in members
         ],
-    }
+    )
 
 
 def _said(part: str, genre_of: "pd.Series[str]", genres: list[str], log_probs: NDArray[np.float64]) -> pd.DataFrame:
     """The columns of predictions.csv, from log-probabilities (track, genre) of the tracks of `genre_of`."""
     frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of.to_numpy()})
-    return frame.assign(**said_columns(log_probs.astype(np.float32), genres))
+    return frame.assign(**prediction_columns(log_probs.astype(np.float32), genres))
 
 
 def _result(
-    facts: dict[str, Any], genres: list[str], predictions: pd.DataFrame, validation: pd.DataFrame, split: pd.DataFrame
+    facts: RunFacts, genres: list[str], predictions: pd.DataFrame, validation: pd.DataFrame, split: pd.DataFrame
 ) -> Result:
     log_probs = torch.from_numpy(log_probs_of(predictions)).float()
     target = torch.tensor(genre_numbers(predictions, genres))
@@ -270,7 +271,7 @@ def _summary(cells: Sequence[Cell], votes: Sequence[_Vote]) -> str:
         shown = weight[number] if number < len(weight) else np.nan
         rows.append({"model": name, "weight": shown, **bootstrap.mean(right[number]).columns("accuracy")})
     num_tracks = len({track for vote in votes for track in vote.result.predictions["track"]})
-    title = f"{first['dataset_label']}, split {first['split_label']}: {len(votes)} votes on {num_tracks} tracks"
+    title = f"{first.dataset_title}, split {first.split_label}: {len(votes)} votes on {num_tracks} tracks"
     columns = (
         Column("model", "model"),
         Column("weight", "weight", "decimal"),

@@ -12,7 +12,7 @@ from genregrid.exhibit.table import Column, Table, written
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.published.reference import Reference
-from genregrid.report.cell import Cell, among_three
+from genregrid.report.cell import Cell, in_top_three
 
 #: Two models differ where chance would give a difference as large in fewer than one of twenty cases.
 _SIGNIFICANT = 0.05
@@ -47,7 +47,7 @@ def leaderboard(cells: Sequence[Cell]) -> Table:
 
 def _row(cell: Cell) -> dict[str, object]:
     frame = cell.predictions
-    accuracy, among = cell.bootstrap.mean(cell.correct), cell.bootstrap.mean(among_three(frame))
+    accuracy, among = cell.bootstrap.mean(cell.correct), cell.bootstrap.mean(in_top_three(frame))
     return {
         "dataset": cell.dataset,
         "split": cell.split,
@@ -198,8 +198,8 @@ def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
         cell.runs.groupby(["fold", "seed", "split_seed"], as_index=False)["accuracy"].mean() for cell in (first, second)
     ]
     runs = parts[0].merge(parts[1], on=["fold", "seed", "split_seed"], suffixes=("", "_other"))
-    folds, val_folds = (first.facts[name] for name in ("folds", "val_folds"))
-    if second.facts["folds"] != folds or runs["fold"].nunique() < 2:
+    folds, val_folds = first.facts.folds, first.facts.val_folds
+    if second.facts.folds != folds or val_folds is None or runs["fold"].nunique() < 2:
         return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
     difference = runs["accuracy"] - runs["accuracy_other"]
     # shares of units, not of tracks: under a leak a track stands in several parts

@@ -40,7 +40,7 @@ def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, 
     urls = audio[cell.dataset]
     timeline = cell.timeline[cell.timeline["track"].isin(urls)].sort_values(["run", "track", "slice"])
     timeline = timeline[timeline["run"] == timeline.groupby("track")["run"].transform("min")]
-    if cell.hears_slices:
+    if cell.takes_single_slices:
         timeline = timeline.sample(frac=1, random_state=0)  # the first slices of a genre may all be introductions
     slices = timeline.drop_duplicates("track").sort_values("track")
     slices = slices.groupby("genre", group_keys=False).head(_MOST_PER_GENRE)
@@ -58,10 +58,10 @@ def _rival(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
     known = [
         cell
         for cell in cells
-        if not cell.leaks and not cell.facts["synthetic"] and cell.tracks & audio.get(cell.dataset, {}).keys()
+        if not cell.leaks and not cell.facts.synthetic and cell.tracks & audio.get(cell.dataset, {}).keys()
         if len(cell.timeline)
     ]
-    nearest = [(not cell.hears_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
+    nearest = [(not cell.takes_single_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
     return known[nearest.index(min(nearest))] if known else None
 
 

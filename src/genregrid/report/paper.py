@@ -14,7 +14,7 @@ from genregrid.exhibit.figure import certainty_against_recall, learning_curves
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.published.reference import Reference
-from genregrid.report.cell import Cell, among_three
+from genregrid.report.cell import Cell, in_top_three
 from genregrid.report.leaderboard import PLACE, caveat, groups, honest_cells, one_hot, place
 
 #: Models side by side in one table; more are no longer read.
@@ -96,7 +96,7 @@ def _by_slice(cell: Cell) -> tuple[pd.DataFrame, ClusterBootstrap]:
 
 def _votes(cell: Cell) -> bool:
     """Whether single slices are heard, and a track has several of them to vote."""
-    return cell.hears_slices and len(cell.timeline) > len(cell.predictions)
+    return cell.takes_single_slices and len(cell.timeline) > len(cell.predictions)
 
 
 def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where: str) -> Table:
@@ -154,7 +154,7 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
         for level, frame, bootstrap in levels:
             first = (frame["genre"] == frame["predicted"]).to_numpy()
             rows.append(place(cell) | {"level": level, "num": len(frame)} | bootstrap.mean(first).columns("top1"))
-            rows[-1] |= bootstrap.mean(among_three(frame)).columns("top3") | _printed_top(cell, level, reference)
+            rows[-1] |= bootstrap.mean(in_top_three(frame)).columns("top3") | _printed_top(cell, level, reference)
     columns = [*PLACE, Column("level", "by"), Column("num", "n", "count")]
     columns += [Column("top1", "first %", "percent"), Column("top3", "among first three %", "percent")]
     frame = pd.DataFrame(rows)

@@ -27,7 +27,7 @@ def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path
     Raises:
         UserError: `folder` holds no recording of a track of the grid, or reading folders of music is not installed.
     """
-    real = {cell.dataset: cell for cell in cells if not cell.facts["synthetic"]}
+    real = {cell.dataset: cell for cell in cells if not cell.facts.synthetic}
     if folder is None:
         roots = {name: Path(cell.config["dataset"]["root"]) for name, cell in real.items() if "dataset" in cell.config}
         found = {name: _tracks_unasked(root / "audio") for name, root in roots.items()}

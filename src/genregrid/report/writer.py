@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from genregrid.exhibit.mark import union
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Exhibit, Section, Table
 from genregrid.published.reference import read_reference
@@ -72,7 +73,8 @@ def write_report(
     sections.append(_provenance(cells, notes))
     items = listening_items(cells, urls)
     genres = listening_genres(cells, items)
-    page = render_page("genregrid report", _subtitle(cells), _marks(cells), sections, items, genres)
+    marks = union(cell.marks for cell in cells)
+    page = render_page("genregrid report", _subtitle(cells), marks, sections, items, genres)
     _write(folder, sections, page)
     text += notes
     return Report(folder, tuple(sections), tuple(cells), "\n".join([*text, f"report: {folder / 'report.html'}"]))
@@ -92,17 +94,11 @@ def _subtitle(cells: Sequence[Cell]) -> str:
     return f"{num_runs} runs in {len(cells)} cells on {datasets}"
 
 
-def _marks(cells: Sequence[Cell]) -> list[str]:
-    marks = {"LEAKS": any(cell.leaks for cell in cells)}
-    marks |= {"SYNTHETIC": any(cell.facts["synthetic"] for cell in cells)}
-    return [mark for mark, holds in marks.items() if holds]
-
-
 def _overview(cells: Sequence[Cell], board: Table) -> Section:
     text = "Every model, slice length, corpus and protocol of these runs. Compare within a corpus and protocol only."
     if any(cell.leaks for cell in cells):
         text += " Figures marked LEAKS come from tracks that the model had learnt from: they measure memory."
-    if any(cell.facts["synthetic"] for cell in cells):
+    if any(cell.facts.synthetic for cell in cells):
         text += " A synthetic corpus shows how the software works; its figures are about no music."
     return Section("leaderboard", "Leaderboard", text, (board,))
 
@@ -136,7 +132,7 @@ def _provenance(cells: Sequence[Cell], notes: Sequence[str]) -> Section:
         Column("commit", "commit"),
         Column("folder", "folder"),
     )
-    versions = ", ".join(f"{name} {version}" for name, version in cells[0].facts["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in cells[0].facts.versions.items())
     text = (
         "Every number above is computed from predictions.csv, predictions_val.csv, timeline.csv and curves.csv of "
         f"these run folders, and every table lies as CSV beside this page. First run: {versions}."

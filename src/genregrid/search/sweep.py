@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.errors import UserError
 from genregrid.grid.job import without_hydra
 from genregrid.models.network import Network
+from genregrid.record.facts import RunFacts
 from genregrid.search.report import write_study_report
 from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
 from genregrid.search.study import Launch, Search
@@ -134,9 +135,9 @@ def _check_sections(
         raise UserError(f"the space has a range of {wrong[0]}, a key that no such model has: mend or remove it.")
 
 
-def _fingerprint(facts: Mapping[str, Any], cfg: DictConfig, space: Space, num_folds: int) -> dict[str, Any]:
+def _fingerprint(facts: RunFacts, cfg: DictConfig, space: Space, num_folds: int) -> dict[str, Any]:
     """What must stay the same as long as a study goes on; data by hash."""
     names = ("model", "dataset_label", "slice_seconds", "protocol", "folds", "fold", "val_folds", "split_seed", "seed")
-    own = {name: facts[name] for name in (*names, "data_hashes")}
+    own = {name: getattr(facts, name) for name in (*names, "data_hashes")}
     own |= {f"search.{name}": cfg.search[name] for name in ("score", "prune")} | {"search.num_folds": num_folds}
-    return own | {key: value for key, value in facts["settings"].items() if key not in space}
+    return own | {key: value for key, value in facts.settings.items() if key not in space}

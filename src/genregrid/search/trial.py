@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -78,7 +79,7 @@ def cross_validate(
     num_epochs = int(cfg.trainer.max_epochs)
     done: list[dict[str, float]] = []
     ready = inner_fold(cfg, model_name, 0)
-    facts = ready.facts | {"search": dict(cfg.search)}
+    facts = replace(ready.facts, search=dict(cfg.search))
     with run_logger(cfg.logger, facts, folder) as logger:
         for number in range(num_inner_folds(cfg)):
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import wandb
 
+from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.table import Figure, Section, Table
 from genregrid.metrics.calibration import reliability
 from genregrid.metrics.selective import risk_coverage
+from genregrid.record.facts import cell_name
 from genregrid.report.cell import Cell
 from genregrid.report.writer import Report
-from genregrid.tracking.wandb_run import marks, start_run
+from genregrid.tracking.wandb_run import start_run
 
 if TYPE_CHECKING:
     from genregrid.record.result import Result  # imports torch, which a report does without
@@ -85,7 +87,7 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
     datasets, splits, models, slices = (
         list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("dataset", "protocol", "model", "slice")
     )
-    leaks, synthetic = (any(cell[name] for cell in cells) for name in ("leaks", "synthetic"))
+    marks = union(cell.marks for cell in report.cells)
     with start_run(
         report.folder,
         mode,
@@ -93,8 +95,13 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
         name=f"report {'+'.join(datasets)} {'+'.join(splits)}"[:128],  # the longest name that W&B takes
         group=group,
         job_type="report",
-        tags=[*models, *datasets, *splits, *slices, *marks(leaks=leaks, synthetic=synthetic)],
-        config={"cells": cells, "leaks": leaks, "synthetic": synthetic},
+        tags=[*models, *datasets, *splits, *slices, *marks],
+        config={
+            "cells": cells,
+            "leaks": Mark.LEAKS in marks,
+            "synthetic": Mark.SYNTHETIC in marks,
+            "marks": list(marks),
+        },
     ) as run:
         run.log({"report/contents": wandb.Table(dataframe=_contents(report.sections))} | _exhibits(report.sections))
         for cell in report.cells:
@@ -115,14 +122,14 @@ def _place(cell: Cell) -> dict[str, Any]:
         "settings": cell.settings,
         "trained_on": cell.trained_on,
         "leaks": cell.leaks,
-        "synthetic": bool(cell.facts["synthetic"]),
+        "synthetic": cell.facts.synthetic,
     }
 
 
 def _name(cell: Cell) -> str:
     more = [cell.settings] if cell.settings else []
     more += [f"trained on {cell.trained_on}"] if cell.trained_on else []
-    return "/".join([cell.dataset, cell.split, " ".join([f"{cell.model}-slice{cell.slice_seconds:g}", *more])])
+    return "/".join([cell.dataset, cell.split, " ".join([cell_name(cell.model, cell.slice_seconds), *more])])
 
 
 def _contents(sections: Sequence[Section]) -> pd.DataFrame:

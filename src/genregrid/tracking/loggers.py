@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genregrid.tracking.wandb_run import marks, start_run
+from genregrid.record.facts import RunFacts
+from genregrid.tracking.wandb_run import start_run
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import CSVLogger
@@ -19,7 +20,7 @@ def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
 
 
 def wandb_logger(
-    *, facts: dict[str, Any], folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
+    *, facts: RunFacts, folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
 ) -> "ResultWandbLogger":
     """A logger for one run, its files in the run folder, named, grouped and tagged by what was run.
 
@@ -35,17 +36,16 @@ def wandb_logger(
     """
     from genregrid.tracking.result_logger import ResultWandbLogger  # imports Lightning, which takes seconds
 
-    cell = f"{facts['dataset_label']}/{facts['model']}-slice{facts['slice_seconds']:g}-{facts['split_label']}"
-    tags = [facts["model"], facts["dataset_label"], facts["split_label"], f"slice{facts['slice_seconds']:g}"]
-    kind = "evaluate" if "checkpoint" in facts else "search" if "search" in facts else "train"
+    cell = f"{facts.dataset_label}/{facts.cell_name}"
+    kind = "evaluate" if facts.checkpoint else "search" if facts.search else "train"
     run = start_run(
         folder,
         mode,
         project=project,
-        name=f"{cell}-fold{facts['fold']}-seed{facts['seed']}" + ("" if kind == "train" else f"-{kind}"),
+        name=f"{cell}-fold{facts.fold}-seed{facts.seed}" + ("" if kind == "train" else f"-{kind}"),
         group=group or cell,
         job_type=kind,
-        tags=tags + marks(leaks=facts["leaks"], synthetic=facts["synthetic"]),
-        config=facts,
+        tags=[facts.model, facts.dataset_label, facts.split_label, f"slice{facts.slice_seconds:g}", *facts.marks],
+        config=facts.to_json(),
     )
     return ResultWandbLogger(experiment=run)

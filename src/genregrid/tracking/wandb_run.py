@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 _INIT_TIMEOUT_SECONDS = 20
 
 
-def marks(*, leaks: bool, synthetic: bool) -> list[str]:
-    """The tags of a run that leaks or is synthetic."""
-    return [mark for mark, holds in (("LEAKS", leaks), ("synthetic", synthetic)) if holds]
-
-
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
     """Start a W&B run with files of its own; offline where the server refuses or cannot be reached.
 

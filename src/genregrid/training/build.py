@@ -22,7 +22,7 @@ from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.features.recipe import columns_of
 from genregrid.models.base import GenreClassifier
-from genregrid.record.facts import data_facts, identity, run_facts
+from genregrid.record.facts import Provenance, RunFacts, training_facts
 from genregrid.training.devices import check_devices
 
 Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
@@ -44,7 +44,7 @@ class Prepared:
     config: dict[str, Any]
     datamodule: GenreDataModule
     model: GenreClassifier
-    facts: dict[str, Any]
+    facts: RunFacts
 
 
 def prepare(cfg: DictConfig, model_name: str) -> Prepared:
@@ -68,13 +68,17 @@ def prepare(cfg: DictConfig, model_name: str) -> Prepared:
     model = _model(settings.model, settings.trainer, corpus.table)
     model.transform.fit(datamodule.table.features, datamodule.training_rows)
     dataset = replace(settings.dataset, recipe=corpus.recipe)
-    facts = run_facts(model_name, config) | data_facts(dataset, settings.split, datamodule, split.leaks)
-    facts["identity"] = identity(model_name, config, corpus.table.hashes)
-    model.provenance = facts | {"config": config, "tracks": datamodule.tracks, "seen": _seen_tracks(datamodule)}
+    facts = training_facts(model_name, config, dataset, settings.split, datamodule)
     unresolved: Any = OmegaConf.to_container(cfg.dataset)
-    model.provenance["root"] = unresolved["root"]  # data may move, and GENREGRID_DATA with it
-    model.provenance["source_slice_seconds"] = float(corpus.source.slice_seconds)
-    model.provenance["window_slices"] = int(datamodule.windows[TRAIN].length.max())
+    model.provenance = Provenance(
+        facts=facts,
+        config=config,
+        tracks=datamodule.tracks,
+        seen=_seen_tracks(datamodule),
+        root=unresolved["root"],  # not resolved: data may move, and GENREGRID_DATA with it
+        source_slice_seconds=float(corpus.source.slice_seconds),
+        window_slices=int(datamodule.windows[TRAIN].length.max()),
+    ).to_json()
     return Prepared(settings, config, datamodule, model, facts)
 
 

@@ -20,6 +20,7 @@ from genregrid.config import TrainerConfig
 from genregrid.errors import UserError
 from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier
 from genregrid.models.network import Network
+from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared
 from genregrid.training.last_checkpoint import LastCheckpoint
 from genregrid.training.stack import Fitted, StackCheckpoint, can_be_stacked, fit_stack
@@ -105,7 +106,7 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
     with quiet_lightning():
         trainer = build_trainer(model, settings, folder, logger, [checkpoint, last_checkpoint])
         best = str(folder / f"{_CHECKPOINT}.ckpt")
-        if (fitted := _fitted.pop(ready.facts["identity"], None)) is not None:
+        if (fitted := _fitted.pop(ready.facts.identity, None)) is not None:
             _take_over(trainer, model, fitted, logger, len(ready.datamodule.train_dataloader()))
             with interruptible():
                 trainer.test(model, ready.datamodule, verbose=False)
@@ -146,7 +147,7 @@ def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
     if not (ready.settings.resume and path.is_file()):
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
-    return path if content[CHECKPOINT_KEY].get("identity") == ready.facts["identity"] else None
+    return path if identity_in(content[CHECKPOINT_KEY]) == ready.facts.identity else None
 
 
 def fit_together(runs: Sequence[Prepared], chances: Sequence[torch.Tensor], folder: Path) -> None:
@@ -161,7 +162,7 @@ def fit_together(runs: Sequence[Prepared], chances: Sequence[torch.Tensor], fold
         return
     models, settings = [run.model for run in runs], runs[0].settings
     if can_be_stacked(models, settings.trainer, len(runs[0].datamodule.table.track)):
-        names = [run.facts["identity"] for run in runs]
+        names = [run.facts.identity for run in runs]
         seconds = settings.trainer.checkpoint_seconds
         checkpoint = StackCheckpoint(folder / STACK_CHECKPOINT, names, seconds, settings.resume)
         fitted = fit_stack(models, [run.datamodule for run in runs], chances, settings.trainer, checkpoint)

@@ -22,7 +22,7 @@ from genregrid.data.split import TRAIN, Split, split_by_name
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.models.estimator import EstimatorHead
-from genregrid.record.facts import data_facts, identity
+from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
 from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, read_corpus, split_of, typed
@@ -38,9 +38,6 @@ from genregrid.training.fit import (
     quiet_lightning,
     trainer_basics,
 )
-
-# What a checkpoint keeps beside the facts of run.json.
-_NOT_FACTS = ("config", "tracks", "seen", "root", "source_slice_seconds", "window_slices", "identity")
 
 
 def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
@@ -149,19 +146,17 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     settings = typed(cfg, EvaluateConfig)
     torch.set_num_threads(1)
     model = load_checkpoint(Path(str(settings.checkpoint)))
-    trained = model.provenance
-    dataset = _dataset_for(model, settings.dataset)
+    trained = Provenance.from_json(model.provenance, settings.checkpoint)
+    dataset = _dataset_for(model, trained, settings.dataset)
     corpus = read_corpus(dataset, model.slice_seconds)
     dataset = replace(dataset, recipe=corpus.recipe)
-    _refuse_other_recipe(dataset, trained["recipe"])
+    _refuse_other_recipe(dataset, trained.facts.recipe)
     split_config, split = _split_for(settings, trained, dataset, corpus)
-    datamodule = datamodule_of(corpus.table, split, trained["config"])
-    leaks = split.leaks or trained["leaks"] or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
-    facts = {name: value for name, value in trained.items() if name not in _NOT_FACTS}
-    facts |= data_facts(dataset, split_config, datamodule, leaks)
-    facts |= {"synthetic": dataset.synthetic or trained["synthetic"], "checkpoint": str(settings.checkpoint)}
-    facts |= {"trained_on": f"{trained['dataset_label']} ({trained['split_label']})"}
-    changed = dataset.name == trained["dataset"] and facts["data_hashes"] != trained["data_hashes"]
+    datamodule = datamodule_of(corpus.table, split, trained.config)
+    leaks = split.leaks or trained.facts.leaks or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
+    checkpoint = str(settings.checkpoint)
+    facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks=leaks, checkpoint=checkpoint)
+    changed = dataset.name == trained.facts.dataset and facts.data_hashes != trained.facts.data_hashes
     notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
     with run_logger(settings.logger, facts, folder) as logger, quiet_lightning():
@@ -180,18 +175,18 @@ def _has_estimator(model: GenreClassifier) -> bool:
 # --- evaluating a checkpoint -----------------------------------------------------------------------------------------
 
 
-def _dataset_for(model: GenreClassifier, chosen: DatasetConfig | None) -> DatasetConfig:
+def _dataset_for(model: GenreClassifier, provenance: Provenance, chosen: DatasetConfig | None) -> DatasetConfig:
     """The dataset to score, fitted to the model; that of its training where none is chosen."""
-    trained = DatasetConfig(**model.provenance["config"]["dataset"])
+    trained = DatasetConfig(**provenance.config["dataset"])
     if chosen is None:
-        chosen = replace(trained, root=str(OmegaConf.create({"root": model.provenance["root"]}).root))
+        chosen = replace(trained, root=str(OmegaConf.create({"root": provenance.root}).root))
     if chosen.recipe != UNKNOWN_RECIPE:  # a note beside the table may still name it
         _refuse_other_recipe(chosen, trained.recipe)
     # a genre that the model does not know is then refused with its row, and features come in the model's order
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
 
-def _refuse_other_recipe(dataset: DatasetConfig, trained: str) -> None:
+def _refuse_other_recipe(dataset: DatasetConfig, trained: str | None) -> None:
     if dataset.recipe != trained:
         raise UserError(
             f"the checkpoint was trained on descriptors of the recipe '{trained}', but dataset={dataset.name} holds "
@@ -199,28 +194,28 @@ def _refuse_other_recipe(dataset: DatasetConfig, trained: str) -> None:
         )
 
 
-def _is_same_corpus(dataset: DatasetConfig, trained: dict[str, Any]) -> bool:
+def _is_same_corpus(dataset: DatasetConfig, trained: Provenance) -> bool:
     """Whether a track's name stands for the recording that it stood for in training."""
-    return bool(dataset.corpus == trained["config"]["dataset"]["corpus"])
+    return bool(dataset.corpus == trained.config["dataset"]["corpus"])
 
 
 def _split_for(
-    settings: EvaluateConfig, trained: dict[str, Any], dataset: DatasetConfig, corpus: Corpus
+    settings: EvaluateConfig, trained: Provenance, dataset: DatasetConfig, corpus: Corpus
 ) -> tuple[SplitConfig, Split]:
     """The split that was asked for; else, by name, the tracks that training set aside; else every track.
 
     Every track it is for a corpus that was not trained on. A leaking protocol has no tracks of its own to set aside
     and is dealt again.
     """
-    own = SplitConfig(**trained["config"]["split"])
+    own = SplitConfig(**trained.config["split"])
     if settings.split is not None:
         seed = settings.split.seed if settings.seed is None else settings.seed
-        chosen = replace(settings.split, seed=trained["split_seed"] if seed is None else seed)
-    elif settings.seed is not None or (trained["leaks"] and corpus.table.hashes == trained["data_hashes"]):
+        chosen = replace(settings.split, seed=trained.facts.split_seed if seed is None else seed)
+    elif settings.seed is not None or (trained.facts.leaks and corpus.table.hashes == trained.facts.data_hashes):
         chosen = replace(own, seed=own.seed if settings.seed is None else settings.seed)
     else:
         same_corpus = _is_same_corpus(dataset, trained)
-        set_aside = set(trained["tracks"]["test"]) & set(corpus.table.tracks) if same_corpus else set()
+        set_aside = set(trained.tracks["test"]) & set(corpus.table.tracks) if same_corpus else set()
         if set_aside:
             return own, split_by_name(corpus.table, own.protocol, set_aside)
         chosen = SplitConfig(protocol=EVERY_TRACK)
@@ -228,17 +223,16 @@ def _split_for(
 
 
 def _tests_on_seen_tracks(
-    datamodule: GenreDataModule, trained: dict[str, Any], dataset: DatasetConfig, split: SplitConfig
+    datamodule: GenreDataModule, trained: Provenance, dataset: DatasetConfig, split: SplitConfig
 ) -> bool:
     """Whether test tracks were trained or validated on; refused unless the split allows the leak.
 
     A track is known by its features, and within a corpus by its name.
     """
-    names = {*trained["tracks"]["train"], *trained["tracks"]["val"]}
     same_corpus = _is_same_corpus(dataset, trained)
     fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
-    seen, test = set(trained["seen"]), datamodule.tracks["test"]
-    known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in names)]
+    seen, test = set(trained.seen), datamodule.tracks["test"]
+    known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in trained.known_tracks)]
     if known and not split.allow_leak:
         raise UserError(
             f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of "
@@ -251,15 +245,15 @@ def _tests_on_seen_tracks(
 # --- telling ------------------------------------------------------------------------------------------------------
 
 
-def announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
+def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
     """Print what is about to run, and every note on the data and `more`; return the notes."""
     unused = datamodule.num_unused_slices
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
     notes += [f"{unused} slices stand in no window"] if unused else []
-    parts = ", ".join(f"{count} {part}" for part, count in facts["num_tracks"].items())
+    parts = ", ".join(f"{count} {part}" for part, count in facts.num_tracks.items())
     print(
-        f"{facts['dataset_label']}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
-        f"{facts['slice_seconds']:g} s; split {facts['split_label']}: {parts} tracks",
+        f"{facts.dataset_title}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
+        f"{facts.slice_seconds:g} s; split {facts.split_label}: {parts} tracks",
         *(f"  {note}" for note in notes),
         sep="\n",
         flush=True,
@@ -268,7 +262,7 @@ def announce(facts: dict[str, Any], datamodule: GenreDataModule, more: Sequence[
 
 
 @contextmanager
-def run_logger(logger_config: Any, facts: dict[str, Any], folder: Path) -> Iterator[Logger | None]:
+def run_logger(logger_config: Any, facts: RunFacts, folder: Path) -> Iterator[Logger | None]:
     """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
     logger = (
         instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None

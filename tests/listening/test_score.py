@@ -1,28 +1,27 @@
-"""Recordings scored by a trained model say what evaluation says of their CSV, and what cannot be scored is refused."""
+"""Scores of recordings equal the evaluation of their CSV, and recordings that cannot be scored are refused."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
-from genregrid.config import register_schemas
 from genregrid.errors import UserError
 from genregrid.features.__main__ import main as extract
-from genregrid.listening.listen import listen
+from genregrid.listening.score import score_recordings
 from genregrid.training.run import evaluate, train
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 RATE_HZ = 22_050
 TONES_HZ = {"high": 2500.0, "low": 200.0}
 
 
 def write_recording(path: Path, genre: str, *, seconds: float = 3.3, seed: int = 0, rate: int = RATE_HZ) -> Path:
-    """A tone with noise: what a small model tells apart at once."""
+    """Write a tone with noise; a small model learns such genres at once."""
     random = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     samples = 0.4 * np.sin(2 * np.pi * TONES_HZ[genre] * random.uniform(0.9, 1.1) * time)
@@ -44,16 +43,13 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trained(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
+def trained(corpus: Path, composed: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., Path]:
     """`trained("lstm", *overrides)` is the folder of a run on `corpus`."""
 
     def run(model: str, *overrides: str) -> Path:
-        register_schemas()
         folder = tmp_path / "-".join([model, *overrides]).replace("/", "_")
         base = [f"model={model}", "logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=15", "split.folds=3"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [*base, "dataset=csv", f"dataset.path={corpus}", "slice=0.5", *overrides])
-        train(cfg, folder, model)
+        train(composed(*base, "dataset=csv", f"dataset.path={corpus}", "slice=0.5", *overrides), folder, model)
         return folder
 
     return run
@@ -73,115 +69,125 @@ def test_a_recording_is_scored_as_its_row_of_the_csv_is(
     trained: Callable[..., Path], tmp_path: Path, setting: tuple[str, ...]
 ) -> None:
     folder = trained(*setting)
-    listen(folder, tmp_path / "music", tmp_path / "heard")
-    heard = pd.read_csv(tmp_path / "heard/recordings.csv").set_index("file")
+    score_recordings(folder, tmp_path / "music", tmp_path / "scored")
+    scored = pd.read_csv(tmp_path / "scored/recordings.csv").set_index("file")
     predictions = pd.read_csv(folder / "predictions.csv")
     for row in predictions.itertuples():
         genre, song = row.track.split(".")
-        mine = heard.loc[str(tmp_path / "music" / genre / f"{song}.wav")]
+        mine = scored.loc[str(tmp_path / "music" / genre / f"{song}.wav")]
         assert mine["genre"] == row.predicted
         assert mine["p_high"] == pytest.approx(row.p_high, abs=1e-4)
         assert mine["certainty"] == pytest.approx(row.certainty, rel=1e-3)
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_what_training_has_heard_is_told(trained: Callable[..., Path], tmp_path: Path, num_threads: int) -> None:
-    """On any number of threads: sums of matrix products differ in their last bits with it."""
+def test_recordings_of_the_training_set_have_a_note(
+    trained: Callable[..., Path], tmp_path: Path, num_threads: int
+) -> None:
+    """It does on any number of threads, though sums of matrix products differ in their last bits."""
     folder = trained("lstm")
     with threadpool_limits(num_threads):
-        listen(folder, tmp_path / "music", tmp_path / "heard")
-    heard = pd.read_csv(tmp_path / "heard/recordings.csv").set_index("file")["notes"].fillna("")
+        score_recordings(folder, tmp_path / "music", tmp_path / "scored")
+    scored = pd.read_csv(tmp_path / "scored/recordings.csv").set_index("file")["notes"].fillna("")
     parts = pd.read_csv(folder / "split.csv").set_index("track")["part"]
-    for file, notes in heard.items():
+    for file, notes in scored.items():
         path = Path(str(file))
         seen = parts[f"{path.parent.name}.{path.stem}"] in ("train", "val")
         assert ("trained on this recording" in notes) == seen, file
 
 
-def test_a_recording_of_a_trained_name_is_told_of(trained: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_recording_with_the_name_of_a_training_track_has_a_note(trained: Callable[..., Path], tmp_path: Path) -> None:
     folder = trained("mlp")
     parts = pd.read_csv(folder / "split.csv").set_index("track")["part"]
     track = parts[parts == "train"].index[0]
     genre, song = track.split(".")
     write_recording(tmp_path / genre / f"{song}.flac", genre, seed=77)
-    printed = listen(folder, tmp_path / genre, tmp_path / "heard")
+    printed = score_recordings(folder, tmp_path / genre, tmp_path / "scored")
     assert f"the model was trained on a {track}: if it is this recording, its answer is no test" in printed
 
 
-def test_a_long_recording_is_heard_in_windows_as_long_as_those_of_training(
+def test_a_long_recording_is_cut_into_windows_as_long_as_those_of_training(
     trained: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Its first half is low, its second high: the timeline turns, and each end says what it holds."""
+    """Its first half is low and its second half is high, and so is the timeline."""
     folder = trained("lstm")
     low, _ = soundfile.read(write_recording(tmp_path / "low.wav", "low", seconds=6, seed=8))
     high, _ = soundfile.read(write_recording(tmp_path / "high.wav", "high", seconds=6, seed=9))
     soundfile.write(tmp_path / "both.flac", np.concatenate([low, high]), RATE_HZ)
-    printed = listen(folder, tmp_path / "both.flac", tmp_path / "heard")
-    timeline = pd.read_csv(tmp_path / "heard/timeline.csv")
-    assert len(timeline) == 23  # the last slice of Kaggle's recipe needs a sample behind it
+    printed = score_recordings(folder, tmp_path / "both.flac", tmp_path / "scored")
+    timeline = pd.read_csv(tmp_path / "scored/timeline.csv")
+    assert len(timeline) == 23  # in Kaggle's recipe the last slice needs one sample more
     assert list(timeline["start_seconds"][:3]) == [0.0, 0.5, 1.0]
     assert timeline["genre"].iloc[0] == "low"
     assert timeline["genre"].iloc[-1] == "high"
-    alone = pd.read_csv(tmp_path / "heard/timeline.csv")["p_low"].iloc[11]
+    alone = pd.read_csv(tmp_path / "scored/timeline.csv")["p_low"].iloc[11]
     assert alone > 0.5
     assert "0:00-" in printed
     assert "low" in printed
 
 
-def test_a_folder_leaves_two_tables_and_a_picture_of_each(trained: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_folder_gives_two_tables_and_a_picture_of_each_recording(
+    trained: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = trained("mlp")
     write_recording(tmp_path / "new/Ke$ha - $ong.ogg", "high", seed=20)
     write_recording(tmp_path / "new/44100 Hz.wav", "low", seed=21, rate=44_100)
-    printed = listen(folder, tmp_path / "new", tmp_path / "heard")
-    heard = pd.read_csv(tmp_path / "heard/recordings.csv")
-    assert list(heard["genre"]) == ["low", "high"]
-    assert heard[["p_high", "p_low"]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
-    pictures = sorted((tmp_path / "heard").glob("*.png"))
+    printed = score_recordings(folder, tmp_path / "new", tmp_path / "scored")
+    scored = pd.read_csv(tmp_path / "scored/recordings.csv")
+    assert list(scored["genre"]) == ["low", "high"]
+    assert scored[["p_high", "p_low"]].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    pictures = sorted((tmp_path / "scored").glob("*.png"))
     assert [path.name for path in pictures] == ["000-44100 Hz.png", "001-Ke$ha - $ong.png"]
     assert all(path.stat().st_size > 5000 for path in pictures)
     assert "%" in printed
     assert "decades" in printed
 
 
-def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(
-    trained: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_recordings_that_cannot_be_scored_are_listed_and_the_others_scored(
+    trained: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     folder = trained("mlp")
     write_recording(tmp_path / "new/fine.wav", "high")
     write_recording(tmp_path / "new/short.wav", "high", seconds=0.3)
     (tmp_path / "new/text.wav").write_text("no audio")
-    listen(folder, tmp_path / "new", tmp_path / "heard")
+    score_recordings(folder, tmp_path / "new", tmp_path / "scored")
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
     assert "short.wav: lasts 0.30 s, too short for a slice of 0.5 s" in errors[0]
     assert "text.wav: named .wav but without a RIFF header" in errors[1]
-    heard = pd.read_csv(tmp_path / "heard/recordings.csv")
-    assert heard["genre"].notna().tolist() == [True, False, False]
-    assert heard["notes"][1].startswith("skipped: lasts 0.30 s")
-    with pytest.raises(UserError, match="none of 1 recordings could be scored"):
-        listen(folder, tmp_path / "new/text.wav", tmp_path / "nothing")
+    scored = pd.read_csv(tmp_path / "scored/recordings.csv")
+    assert scored["genre"].notna().tolist() == [True, False, False]
+    assert scored["notes"][1].startswith("skipped: lasts 0.30 s")
+    with user_error("audio", tmp_path / "new/text.wav", problem="none of 1 recordings"):
+        score_recordings(folder, tmp_path / "new/text.wav", tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
 def test_a_model_of_a_recipe_that_cannot_be_computed_is_refused(
-    trained: Callable[..., Path], corpus: Path, tmp_path: Path
+    trained: Callable[..., Path],
+    corpus: Path,
+    tmp_path: Path,
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     corpus.with_suffix(".recipe.json").unlink()
     folder = trained("mlp")
-    with pytest.raises(UserError, match="recipe 'unknown', which cannot be computed from audio"):
-        listen(folder, tmp_path / "music", tmp_path / "heard")
+    with user_error("checkpoint", folder, problem="'unknown'"):
+        score_recordings(folder, tmp_path / "music", tmp_path / "scored")
 
 
-def test_a_model_is_not_evaluated_on_a_csv_of_another_recipe(trained: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_model_is_not_evaluated_on_a_csv_of_another_recipe(
+    trained: Callable[..., Path], composed: Callable[..., DictConfig], tmp_path: Path
+) -> None:
     folder = trained("mlp")
     other = tmp_path / "constant.csv"
     arguments = ["--slice", "0.5", "--padding", "constant", "--out", str(other), "--workers", "1"]
     assert extract([str(tmp_path / "music"), *arguments]) == 0
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(
-            "evaluate", [f"checkpoint={folder}", "dataset=csv", f"dataset.path={other}", "dataset.corpus=other"]
-        )
-    with pytest.raises(UserError, match="recipe 'kaggle-reflect', but dataset=csv holds 'kaggle-constant'"):
+    overrides = [f"checkpoint={folder}", "dataset=csv", f"dataset.path={other}", "dataset.corpus=other"]
+    cfg = composed(*overrides, config="evaluate")
+    with pytest.raises(UserError, match=r"'kaggle-reflect'.* 'kaggle-constant'"):
         evaluate(cfg, tmp_path / "evaluated")
 
 
@@ -189,5 +195,5 @@ def test_the_rich_recipe_trains_and_scores(corpus: Path, trained: Callable[..., 
     arguments = ["--slice", "0.5", "--recipe", "rich", "--out", str(corpus), "--workers", "1", "--overwrite"]
     assert extract([str(tmp_path / "music"), *arguments]) == 0
     folder = trained("mlp")
-    listen(folder, tmp_path / "music/high/song 0.wav", tmp_path / "heard")
-    assert pd.read_csv(tmp_path / "heard/recordings.csv")["genre"].tolist() == ["high"]
+    score_recordings(folder, tmp_path / "music/high/song 0.wav", tmp_path / "scored")
+    assert pd.read_csv(tmp_path / "scored/recordings.csv")["genre"].tolist() == ["high"]
