@@ -97,7 +97,57 @@ class RunFacts:
         return tuple(mark for mark in Mark if holds[mark])
 
     @property
-    @dataclass(frozen=True, kw_only=True)
+    def split_label(self) -> str:
+        """Name of the protocol in outputs, with LEAKS where test tracks were trained on."""
+        return split_label(self.protocol, self.leaks)
+
+    @property
+    def dataset_title(self) -> str:
+        """Label of the corpus for readers, with SYNTHETIC where it is."""
+        return marked_name(self.dataset_label, self.marks)
+
+    @property
+    def cell_name(self) -> str:
+        """Name of the run's cell within a corpus, such as ``lstm-slice3-track``; see `cell_name`."""
+        return cell_name(self.model, self.slice_seconds, self.split_label)
+
+    @property
+    def cell_title(self) -> str:
+        """Name of the run's cell for readers, with SYNTHETIC where the corpus is."""
+        return marked_name(self.cell_name, self.marks)
+
+    @property
+    def origin(self) -> str:
+        """Corpus and protocol, as `trained_on` has them for a checkpoint of this run."""
+        return f"{self.dataset_label} ({self.split_label})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of run.json, as plain values."""
+        content: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name == "leaks":
+                content["split_label"] = self.split_label
+            if value or name not in _OPTIONAL:
+                content[name] = value
+            if name == "leaks":
+                content["marks"] = [str(mark) for mark in self.marks]
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], source: object) -> Self:
+        """Read the content of a run.json; keys that are not facts are ignored.
+
+        Args:
+            content: what `to_json` returned, now or in an older version.
+            source: the file, for the error message.
+
+        Raises:
+            UserError: a key is missing or has a value of another type.
+        """
+        return cls(**_checked(cls, content, source))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What a checkpoint keeps about the training of its weights: plain values only.
 
