@@ -264,9 +264,10 @@ def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] =
 @contextmanager
 def run_logger(logger_config: Any, facts: RunFacts, folder: Path) -> Iterator[Logger | None]:
     """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
-    logger = (
-        instantiate(logger_config, facts=facts, folder=folder, _convert_="all") if logger_config else None
-    )  # logger=none is empty
+    logger = None
+    if logger_config:  # logger=none is empty
+        # Partial: Hydra would turn the dataclass of the facts into a dict.
+        logger = instantiate(logger_config, _partial_=True, _convert_="all")(facts=facts, folder=folder)
     failed = True
     try:
         yield logger
