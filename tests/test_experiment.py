@@ -9,7 +9,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from genregrid.config import TrainConfig, register_schemas
@@ -28,8 +27,7 @@ def jobs_of(grids: Sequence[dict[str, str]], params: dict[str, str], *arguments:
     sweeper.hydra_context = context
     words = [f"{key}={value}" for key, value in params.items()]
     overrides = OverridesParser.create().parse_overrides([*words, *arguments])
-    (jobs,) = sweeper.split_arguments(overrides, None)
-    return [set(job) for job in jobs]
+    return [set(job) for job in sweeper.jobs_of(overrides)]
 
 
 def test_jobs_are_the_union_of_the_grids_times_the_parameters() -> None:
@@ -58,9 +56,14 @@ def test_parameters_are_replaced_and_plain_overrides_go_to_every_job() -> None:
     assert all({"seed=7", "dataset=gtzan"} <= job for job in jobs)
 
 
-def test_a_pick_that_no_grid_has_is_refused_with_what_there_is() -> None:
-    with pytest.raises(HydraException, match=r"no grid of this experiment has .*: model=mlp, slice=30,3; model=lstm"):
+def test_a_selection_that_no_grid_has_is_refused_with_what_there_is(user_error: Callable[..., Any]) -> None:
+    with user_error(hint="it has model=mlp, slice=30,3; model=lstm"):
         jobs_of(PAPER, {}, "model=mlp", "slice=6")
+
+
+def test_a_range_without_single_values_is_refused(user_error: Callable[..., Any]) -> None:
+    with user_error("model.dropout", "interval(0,1)"):
+        jobs_of(PAPER, {}, "model.dropout=interval(0,1)")
 
 
 def test_two_grids_that_share_a_cell_run_it_once() -> None:

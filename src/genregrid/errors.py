@@ -89,7 +89,7 @@ def command(
             except ModuleNotFoundError as error:
                 if extra is None:
                     raise
-                mistake = missing_package(error, f'pip install -e ".[{extra}]"')
+                mistake = UserError("not installed", key=error.name, hint=f'run `pip install -e ".[{extra}]"`')
             except OSError as error:  # a folder without permission, a full disk, a closed pipe
                 mistake = system_error(error)
             except KeyboardInterrupt:
@@ -101,11 +101,6 @@ def command(
         return wrapped
 
     return decorated
-
-
-def missing_package(error: ModuleNotFoundError, install: str) -> UserError:
-    """A package that is not installed as a user's mistake, with the command that installs it."""
-    return UserError("not installed", key=error.name, hint=f"run `{install}`")
 
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:

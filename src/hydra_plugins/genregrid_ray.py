@@ -1,8 +1,7 @@
 """Hydra's launcher for a Ray cluster, as ``launcher=ray``: each job of a grid is a task of Ray.
 
-hydra-ray-launcher is not used: it takes cloudpickle from 3 back to 2, brings boto3 and Ray's dashboard along, and a
-process that dies ends its whole grid. Hydra looks for launchers in the namespace `hydra_plugins` only, hence this
-module's place.
+hydra-ray-launcher is not used: it downgrades cloudpickle from 3 to 2, installs boto3 and Ray's dashboard, and a process
+that dies ends its whole grid. Hydra looks for launchers only in the namespace `hydra_plugins`, so this module is here.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from genregrid.grid.job import compose_job, run_quietly, told_lost
+from genregrid.grid.job import compose_job, record_lost_job, run_quietly
 from genregrid.parallel.ray_cluster import Died, connected, each_done
 
 
@@ -36,16 +35,16 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 
 
 class RayLauncher(Launcher):
-    """Runs each job as a task of a Ray cluster; its workers import torch once, and run job after job.
+    """Runs each job as a task of a Ray cluster, in worker processes that import torch once.
 
-    What a job prints goes into output.txt of its folder. A job whose machine dies is run again; one whose process ends
-    at every attempt is told in error.txt there.
+    The output of a job is in output.txt of its folder. If the machine of a job dies, the job runs again. If its process
+    ends at every attempt, error.txt has the reason.
 
     Args:
         address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
         cpus: cores of a job.
-        gpus: GPUs of a job, or a part of one.
-        memory_gb: memory in GB that a machine must have unclaimed for a job to start there; ``None``: not asked.
+        gpus: GPUs of a job, or a fraction of one.
+        memory_gb: free memory in GB that a machine must have before a job starts there; ``None``: not checked.
     """
 
     def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:
@@ -53,11 +52,11 @@ class RayLauncher(Launcher):
         self._resources: dict[str, Any] = {"cpus": cpus, "gpus": gpus, "memory_gb": memory_gb}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra hands over."""
+        """Receive what Hydra passes to launchers."""
         self._context, self._task, self._config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs, and return when all are done, in the order of the overrides."""
+        """Run jobs, and return when all have ended, in the order of the overrides."""
         setup_globals()
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
@@ -75,12 +74,12 @@ class RayLauncher(Launcher):
         )
 
     def _lost(self, number: int, overrides: list[str], died: Died) -> JobReturn:
-        sentence = f"its process ended at every attempt: out of memory, or a machine that fails ({died.reason})"
-        return told_lost(compose_job(self._context, self._config, number, overrides), overrides, sentence)
+        reason = f"its process ended at every attempt: out of memory, or a machine that fails ({died.reason})"
+        return record_lost_job(compose_job(self._context, self._config, number, overrides), overrides, reason)
 
 
 def _run(job: tuple[int, list[str]], launcher: RayLauncher, state: Any) -> JobReturn:
-    """What a worker runs."""
+    """Run a job in a worker process of the cluster."""
     import ray
 
     Singleton.set_state(state)

@@ -1,7 +1,7 @@
-"""Hydra's hand to `genregrid.search`: a multirun becomes the trials of a study.
+"""Hydra's sweeper for searches, as ``hydra/sweeper: study``: the jobs of a multirun are the trials of a study.
 
-Hydra's own plugin for Optuna asks for a release of 2021 and knows neither pruning nor a study that goes on
-(docs/sweeps.md). Imports nothing heavy, as Hydra reads every plugin at every start.
+Hydra's own plugin for Optuna needs a release of 2021 and has neither pruning nor resumed studies (docs/sweeps.md).
+Imports nothing heavy, because Hydra imports every plugin at every start.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from genregrid.cli.job import Job
+from genregrid.errors import UserError
 from genregrid.grid.progress import Progress, forget_failures
 
 
@@ -24,6 +26,8 @@ class StudySweeperConf:
 
     _target_: str = "hydra_plugins.genregrid_study_sweeper.StudySweeper"
     space: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)  # of an experiment; a search rejects both
+    grids: list[dict[str, str]] = field(default_factory=list)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="genregrid")
@@ -34,33 +38,46 @@ class StudySweeper(Sweeper):
 
     Args:
         space: ranges by key, of each family of models and of single models (`genregrid.search.space.read_range`).
+        params: must be empty: these are the values of an experiment.
+        grids: must be empty: these are the grids of an experiment.
+
+    Raises:
+        UserError: an experiment is chosen.
     """
 
-    def __init__(self, space: dict[str, Any]) -> None:
-        self._space: Any = OmegaConf.to_container(OmegaConf.create(space))  # as Hydra may hand over its own kinds
+    def __init__(self, space: dict[str, Any], params: dict[str, str], grids: list[dict[str, str]]) -> None:
+        if params or grids:
+            raise UserError(
+                "it searches the settings of one model, and an experiment is a grid",
+                key="sweep",
+                value="optuna",
+                hint="leave out one of them",
+            )
+        self._space: Any = OmegaConf.to_container(OmegaConf.create(space))  # Hydra may pass its own kinds
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra hands over before a sweep."""
-        HydraConfig.instance().set_config(config)  # the study's folder is named after the model that was chosen
-        self.config = config
-        self.hydra_context = hydra_context
+        """Receive what Hydra passes to sweepers."""
+        HydraConfig.instance().set_config(config)  # the name of the study's folder has that of the chosen model
+        self.hydra_context, self.config, self._task = hydra_context, config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials of the overrides on the command line, and write the study's report."""
+        """Run the trials that the command line asks for, and write the study's report."""
         from genregrid.search import require_optuna
 
         require_optuna()
         from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
 
-        assert self.config is not None  # set by Hydra before it asks
+        assert self.config is not None  # Hydra calls `setup` first
         assert self.hydra_context is not None
         assert self.launcher is not None
         folder = Path(str(self.config.hydra.sweep.dir))
-        forget_failures(folder)  # of earlier commands, which told them
-        Progress.current = Progress(folder, int(self.config.search.num_trials), watch=True)  # tells failures in the end
+        forget_failures(folder)  # earlier commands have reported them
+        if isinstance(self._task, Job):  # reports failures at the end; the search itself prints a line for each trial
+            num_trials = int(self.config.search.num_trials)
+            self._task.progress = Progress(folder, num_trials, watch=True, how_to_resume="the same command resumes it")
         own = list(self.config.hydra.overrides.hydra)
         name = self.config.hydra.job.config_name
         sweep(self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch)

@@ -1,22 +1,25 @@
-"""Hydra's basic sweeper for grids: unions of products, which tell how far they are and can be gone on with.
+"""Hydra's sweeper for grids, as ``hydra/sweeper: grids``: unions of products of values, with progress and resuming.
 
 The paper's table has an MLP at 30 and 3 seconds and an LSTM at 3, 6 and 9: two grids, not one of two times four. Hydra
-looks for sweepers in the namespace `hydra_plugins` only, hence this module's place.
+looks for sweepers only in the namespace `hydra_plugins`, so this module is here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # internal by name only: plugins extend it
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from genregrid.cli.job import Job
+from genregrid.errors import UserError
 from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
 
 
@@ -33,14 +36,14 @@ class GridSweeperConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="genregrid")
 
 
-class GridSweeper(BasicSweeper):
+class GridSweeper(Sweeper):
     """Runs every job of every grid, each job once.
 
-    A value on the command line that stands in a grid picks what the grids have of it (``model=lstm``); one that stands
-    in none takes the place of the grids' own (``slice=10``).
+    A value on the command line that is in a grid selects the cells of the grids that have it (``model=lstm``). One that
+    is in no grid replaces the grids' own values (``slice=10``).
 
     Args:
-        max_batch_size: jobs handed to the launcher at once; ``None``: all.
+        max_batch_size: jobs given to the launcher at once, 1 or more; ``None``: all.
         params: values by key, swept in every grid.
         grids: values by key, of each grid.
     """
@@ -51,78 +54,115 @@ class GridSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         grids: Sequence[dict[str, str]] = (),
     ) -> None:
-        super().__init__(max_batch_size, params)
+        self._max_batch_size = max_batch_size
+        self._params = params or {}
         self._grids = grids
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs; with ``resume=true`` in the folder of the grid that was begun by the same words."""
-        assert self.config is not None
-        config = self.config
-        if config.get("resume") and not any(
-            word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra
-        ):
-            self._go_on(config)
-        if config.get("resume"):
-            forget_failures(Path(config.hydra.sweep.dir))
-        with_bar = not isinstance(self.launcher, BasicLauncher)
-        jobs = self.split_arguments(self._parsed(arguments), None)[0]
-        with terminated_as_interrupted(), Progress(Path(config.hydra.sweep.dir), len(jobs), with_bar):
-            return super().sweep(arguments)
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Receive what Hydra passes to sweepers."""
+        self.hydra_context, self.config, self._task = hydra_context, config, task_function
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
-    def _go_on(self, config: DictConfig) -> None:
-        words = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-        folder = earlier_folder(Path(config.hydra.sweep.dir), words)
-        if folder is None:
-            print("resume=true: no grid was begun by these words, so this one begins.")
-            return
-        print(f"resume=true: going on in {folder}")
-        with open_dict(config):  # both, as jobs are composed anew from the overrides
-            config.hydra.sweep.dir = str(folder)
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Run all jobs; with ``resume=true`` in the folder of the grid that the same overrides started.
 
-    def _parsed(self, arguments: list[str]) -> list[Override]:
-        assert self.hydra_context is not None  # set by Hydra before it asks
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        return parser.parse_overrides([*self._parse_config(), *arguments])
+        Raises:
+            UserError: a wrong batch size, a value without an end, or no grid has what the command line selects.
+        """
+        assert self.config is not None  # Hydra calls `setup` first
+        assert self.launcher is not None
+        overrides = [*(f"{key}={values}" for key, values in self._params.items()), *arguments]
+        jobs = self.jobs_of(self._parser().parse_overrides(overrides))
+        size = len(jobs) if self._max_batch_size is None else self._max_batch_size
+        if size < 1:
+            raise UserError("1 job or more, or null for all", key="hydra.sweeper.max_batch_size", value=size)
+        if self.config.get("resume"):
+            self._resume(self.config)
+        folder = Path(str(self.config.hydra.sweep.dir))
+        runs_here = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"  # Hydra's own, job after job
+        with terminated_as_interrupted(), Progress(folder, len(jobs), watch=not runs_here) as progress:
+            if isinstance(self._task, Job):
+                self._task.progress = progress
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+            returned = []
+            for start in range(0, len(jobs), size):
+                batch = jobs[start : start + size]
+                self.validate_batch_is_legal(batch)
+                returned.append(self.launcher.launch(batch, initial_job_idx=start))
+                for job in returned[-1]:
+                    _ = job.return_value  # raises what the job raised
+            return returned
+
+    def _resume(self, config: DictConfig) -> None:
+        """Find the folder of the grid that the same overrides started, and let its failed jobs run again."""
+        hydra_overrides = config.hydra.overrides.hydra
+        if not any(override.startswith("hydra.sweep.dir=") for override in hydra_overrides):
+            found = earlier_folder(Path(config.hydra.sweep.dir), [*hydra_overrides, *config.hydra.overrides.task])
+            if found is None:
+                print("resume=true: no grid was started by the same overrides, so this one starts.")
+            else:
+                print(f"resume=true: resuming {found}")
+                with open_dict(config):  # both, because each job is composed from the overrides
+                    config.hydra.sweep.dir = str(found)
+                    hydra_overrides.append(f"hydra.sweep.dir='{found}'")
+        forget_failures(Path(config.hydra.sweep.dir))
+
+    def _parser(self) -> OverridesParser:
+        assert self.hydra_context is not None  # Hydra calls `setup` first
+        return OverridesParser.create(config_loader=self.hydra_context.config_loader)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Compose a job of each cell: to compose all of a large grid takes minutes."""
+        """Compose one job of each cell: to compose all jobs of a large grid takes minutes."""
         super().validate_batch_is_legal(list({cell_of(overrides): overrides for overrides in batch}.values()))
 
-    def split_arguments(  # type: ignore[override]  # static there, and called on the instance
-        self, overrides: list[Override], max_batch_size: int | None
-    ) -> list[list[list[str]]]:
-        """The jobs, each a list of overrides, in batches for the launcher."""
+    def jobs_of(self, overrides: Sequence[Override]) -> list[list[str]]:
+        """List the jobs, each as a list of overrides.
+
+        Raises:
+            UserError: a value without an end, or no grid has what the command line selects.
+        """
+        asked = {override.get_key_element(): _values(override) for override in overrides}  # the command line is last
         if not self._grids:
-            return BasicSweeper.split_arguments(overrides, max_batch_size)
-        assert self.hydra_context is not None  # set by Hydra before it asks
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+            return _products(asked)
+        parser = self._parser()
         grids = [
             {key: _values(parser.parse_override(f"{key}={values}")) for key, values in grid.items()}
             for grid in self._grids
         ]
         known = {key: {value for grid in grids for value in grid.get(key, ())} for grid in grids for key in grid}
-        asked = {override.get_key_element(): override for override in overrides}  # the command line comes last
         jobs: dict[tuple[str, ...], None] = {}
         for grid in grids:
             chosen = {
-                key: [value for value in _values(asked[key]) if value in values or value not in known[key]]
+                key: [value for value in asked[key] if value in values or value not in known[key]]
                 if key in asked
                 else values
                 for key, values in grid.items()
             }
-            if all(chosen.values()):
-                own = [parser.parse_override(f"{key}={','.join(values)}") for key, values in chosen.items()]
-                rest = [override for key, override in asked.items() if key not in grid]
-                (product,) = BasicSweeper.split_arguments([*own, *rest], None)
-                jobs |= dict.fromkeys(tuple(sorted(job)) for job in product)
-        if grids and not jobs:
+            rest = {key: values for key, values in asked.items() if key not in grid}
+            jobs |= dict.fromkeys(tuple(sorted(job)) for job in _products(chosen | rest))
+        if not jobs:
             cells = "; ".join(", ".join(f"{key}={values}" for key, values in grid.items()) for grid in self._grids)
-            raise HydraException(f"no grid of this experiment has what the command line picks: {cells}.")
-        return list(self.split_overrides_to_chunks([list(job) for job in jobs], max_batch_size))
+            raise UserError("no grid of this experiment has what the command line selects", hint=f"it has {cells}")
+        return [list(job) for job in jobs]
+
+
+def _products(values: dict[str, list[str]]) -> list[list[str]]:
+    """Combine every value of each key with every value of the others.
+
+    >>> _products({"model": ["mlp"], "seed": ["0", "1"]})
+    [['model=mlp', 'seed=0'], ['model=mlp', 'seed=1']]
+    """
+    words = [[f"{key}={value}" for value in chosen] for key, chosen in values.items()]
+    return [list(job) for job in product(*words)]
 
 
 def _values(override: Override) -> list[str]:
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator())
-    return [override.get_value_element_as_str()]
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        key, value = override.get_key_element(), override.get_value_string()
+        raise UserError("a grid needs single values", key=key, value=value, hint="list them: a,b,c")
+    return list(override.sweep_string_iterator())

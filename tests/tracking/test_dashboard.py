@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from genregrid.cli.report import gather
+from genregrid.cli.report import report
 from genregrid.config import register_schemas
 from genregrid.tracking.workspace import main
 from genregrid.training.run import train
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_frame: Callable[..., p
                 "train", [f"model={model}", "dataset=csv", f"dataset.path={folder / 'drawn.csv'}", *quick, *more]
             )
             train(cfg, folder / "runs" / name, model)
-        gather(compose("evaluate", [f"runs={folder / 'runs'}", "logger=wandb"]), folder / "report")
+        report(compose("evaluate", [f"runs={folder / 'runs'}", "logger=wandb"]), folder / "report")
     return folder
 
 

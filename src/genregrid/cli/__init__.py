@@ -1,1 +1,1 @@
-"""Commands: what a word on the command line means, and how a mistake is reported."""
+"""Commands: which keys start and belong to each, how mistakes are reported, and exit codes."""

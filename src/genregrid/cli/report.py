@@ -1,28 +1,30 @@
-"""Gather runs into a report, and log it where a dashboard is wanted; needs no torch, which takes seconds to import."""
+"""Report on runs: ``python evaluate.py runs=FOLDER [reference=paper] [audio=FOLDER] [human=answers.csv]``."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from genregrid.cli.command import Command
 from genregrid.errors import UserError
-from genregrid.report.writer import write_report
 
 
-def gather(cfg: DictConfig, folder: Path) -> str:
-    """Write the report of the runs below ``cfg.runs`` into a folder, and return its leaderboard as text.
+def report(cfg: DictConfig, folder: Path) -> str:
+    """Write the report of the runs below ``cfg.runs``, log it to W&B if asked, and return its leaderboard.
 
     Args:
         cfg: a composed `EvaluateConfig` with `runs` set.
-        folder: made if missing.
+        folder: of the report; made if missing.
 
     Raises:
-        UserError: there is no finished run, or what is to be set beside them does not fit.
+        UserError: there is no finished run, the logger is not W&B, or `reference`, `audio` or `human` do not fit.
     """
+    from genregrid.report.writer import write_report
+
+    if cfg.runs == "":
+        raise UserError("it names no folder", key="runs", value="", hint="give the folder of a multirun, or outputs")
     if cfg.logger and "wandb" not in cfg.logger["_target_"]:
-        raise UserError(
-            "a report is logged by logger=wandb only; its tables lie in its folder anyway: leave logger out."
-        )
-    report = write_report(
+        raise UserError("only logger=wandb logs a report", key="logger", hint="leave it out: the folder has all tables")
+    written = write_report(
         Path(cfg.runs),
         folder,
         reference=cfg.reference,
@@ -32,5 +34,8 @@ def gather(cfg: DictConfig, folder: Path) -> str:
     if cfg.logger:
         from genregrid.tracking.dashboard import log_report  # wandb takes a second to import
 
-        log_report(report, project=cfg.logger["project"], mode=cfg.logger["mode"], group=cfg.logger["group"])
-    return report.text
+        log_report(written, project=cfg.logger["project"], mode=cfg.logger["mode"], group=cfg.logger["group"])
+    return written.text
+
+
+REPORT = Command("runs=FOLDER", report, takes=("reference", "audio", "human", "logger"))

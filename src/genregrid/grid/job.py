@@ -1,4 +1,4 @@
-"""One job of a grid, as launchers see it: its configuration, its folder, what it prints, and what if it is lost."""
+"""One job of a grid, as launchers see it: configuration, run folder, output, and what is written if it is lost."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ _OUTPUT_FILE = "output.txt"
 
 
 def compose_job(context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a job.
+    """Compose the configuration of a job.
 
     Args:
         context: of Hydra.
@@ -32,13 +32,13 @@ def compose_job(context: HydraContext, config: DictConfig, number: int, override
 
 
 def folder_of(job: DictConfig) -> Path:
-    """The run folder of a job, whose name is made of its choices."""
+    """Return the run folder of a job; its name comes from the job's settings."""
     with _as_current(job):
         return Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A copy of a composed configuration as the task is given it, without Hydra's own part."""
+    """Copy a composed configuration without Hydra's own part, as the task receives it."""
     own = config.copy()
     with open_dict(own):
         del own["hydra"]
@@ -46,13 +46,13 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def run_quietly(context: HydraContext, task: Callable[..., Any], job: DictConfig, place: str = "") -> JobReturn:
-    """Run a job in this process; what it prints goes into output.txt of its folder.
+    """Run a job in this process, and write what it prints to output.txt in its folder.
 
     Args:
         context: of Hydra.
-        task: the function that Hydra hands to launchers.
-        job: the configuration, as `compose_job` has it.
-        place: where this is, for output.txt; empty where that goes without saying.
+        task: the function that Hydra passes to launchers.
+        job: the configuration, from `compose_job`.
+        place: the machine, for output.txt; empty if it is this one.
     """
     folder = folder_of(job)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,36 +60,36 @@ def run_quietly(context: HydraContext, task: Callable[..., Any], job: DictConfig
     with output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         if place:
             print(f"on {place}", flush=True)
-        done = run_job(
+        returned = run_job(
             hydra_context=context,
             task_function=task,
             config=job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    if list(folder.iterdir()) == [output]:  # it was finished before, elsewhere, or is a trial, which leaves nothing
+    if list(folder.iterdir()) == [output]:  # a trial, or a job that another folder holds already
         shutil.rmtree(folder)
-    # without its configs, which the other process would have to know the classes of
-    return JobReturn(overrides=done.overrides, status=done.status, _return_value=done._return_value)
+    returned.cfg = returned.hydra_cfg = None  # the parent process may not be able to unpickle their classes
+    return returned
 
 
-def told_lost(job: DictConfig, overrides: Sequence[str], sentence: str) -> JobReturn:
-    """Leave the reason where a job that fails by itself leaves its own.
+def record_lost_job(job: DictConfig, overrides: Sequence[str], reason: str) -> JobReturn:
+    """Write why a job was lost to error.txt in its folder, where a job that fails writes its own error.
 
     Args:
         job: the configuration of a job whose process ended.
         overrides: of the job.
-        sentence: why.
+        reason: why it ended.
     """
     folder = folder_of(job)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ERROR_FILE).write_text(f"{sentence}\n", encoding="utf-8")
+    (folder / ERROR_FILE).write_text(f"{reason}\n", encoding="utf-8")
     return JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
 
 
 @contextmanager
 def _as_current(job: DictConfig) -> Iterator[None]:
-    """Let ``${hydra:...}`` stand for what it will in the job."""
+    """Resolve ``${hydra:...}`` for this job."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(job)
     try:

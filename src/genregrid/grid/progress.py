@@ -1,7 +1,7 @@
-"""A grid's folder tells how far the grid is: what is done, what failed, what is best, and where to go on.
+"""The progress of a grid, read from its folder: finished and failed jobs, the best cell, and which grid to resume.
 
-Jobs may run here, in other processes or on other machines; all that they share is this folder. A run folder begins with
-config.yaml and ends with run.json or, where it failed, with error.txt.
+Jobs may run in this process, in other processes or on other machines. They share this folder only. A run folder has
+config.yaml from the start, and in the end run.json or, if the run failed, error.txt.
 """
 
 import json
@@ -21,9 +21,9 @@ from tqdm import tqdm
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import ERROR_FILE, run_folders, why_failed
 
-# What the runs of a cell differ in.
+# The settings in which the runs of a cell differ.
 _IN_CELL = ("seed", "split.seed", "split.fold", "split.val_fold")
-# What may be said differently when a grid goes on: nothing of what comes out depends on it.
+# Overrides that may differ when a grid is resumed: no result depends on them.
 _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=", "trainer.threads=")
 _SECONDS_BETWEEN_LOOKS = 1.0
 _Cell = tuple[str, frozenset[tuple[str, str]]]  # name and settings
@@ -31,46 +31,48 @@ _BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{pos
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far a grid is.
+class GridStatus:
+    """How many jobs of a grid are finished, started and failed.
 
     Attributes:
         done: finished run folders.
-        begun: run folders that are not finished.
-        failed: sentence by run folder.
+        started: run folders that are not finished.
+        failed: for each run folder, why it failed.
         accuracy: mean accuracy on validation tracks by cell, such as ``lstm-slice3-track``; the best first.
     """
 
     done: list[Path] = field(default_factory=list)
-    begun: list[Path] = field(default_factory=list)
+    started: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
 
 
 class Progress:
-    """Looks at a grid's folder and tells how far the grid is; a context in which its jobs are launched.
+    """Shows the progress of a grid; a context in which its jobs are launched.
 
     Args:
         folder: of the grid.
-        num_jobs: jobs of the grid, those included that were finished before.
-        watch: whether to look all the time, as a bar on a terminal and else as lines; without it `tell` does.
+        num_jobs: jobs of the grid, including those that were finished before.
+        watch: whether to look at the folder all the time, and to show a bar on a terminal, else lines; if not,
+            `job_ended` prints a line.
+        how_to_resume: what resumes the grid, for the message after ctrl-C.
     """
 
-    current: "Progress | None" = None
-
-    def __init__(self, folder: Path, num_jobs: int, watch: bool) -> None:
+    def __init__(
+        self, folder: Path, num_jobs: int, watch: bool, how_to_resume: str = "resume=true resumes the grid"
+    ) -> None:
         self.folder = folder
+        self.how_to_resume = how_to_resume
         self._num_jobs = num_jobs
         self._watch = watch
         self._read: dict[Path, tuple[_Cell, float | None]] = {}
         self._ended = threading.Event()
-        self._begun = time.monotonic()
-        self._num_before = len(self.standing().done)
+        self._start = time.monotonic()
+        self._num_before = len(self.status().done)
 
     def __enter__(self) -> "Progress":
-        Progress.current = self
         if self._watch:
-            self._thread = threading.Thread(target=self._look_on, daemon=True)
+            self._thread = threading.Thread(target=self._watch_folder, daemon=True)
             self._thread.start()
         return self
 
@@ -79,13 +81,13 @@ class Progress:
         if self._watch:
             self._thread.join()
             if not sys.stderr.isatty():
-                self.tell()
+                self.print_status()
 
-    def standing(self) -> Standing:
-        """Read the folder; a finished run is read once."""
-        done, begun, failed, scores = [], [], {}, dict[_Cell, list[float]]()
+    def status(self) -> GridStatus:
+        """Read the folder; each finished run is read once."""
+        done, started, failed, scores = [], [], {}, dict[_Cell, list[float]]()
         for run, names in sorted(run_folders(self.folder)):
-            with suppress(FileNotFoundError):  # a job began again just now
+            with suppress(FileNotFoundError):  # a job that failed earlier was started again at this moment
                 if "run.json" in names:
                     if run not in self._read:
                         self._read[run] = _cell_and_score(run / "run.json")
@@ -96,66 +98,71 @@ class Progress:
                 elif ERROR_FILE in names:
                     failed[run] = why_failed(run)
                 else:
-                    begun.append(run)
-        means = {_told(cell, scores): sum(values) / len(values) for cell, values in scores.items()}
-        return Standing(done, begun, failed, dict(sorted(means.items(), key=lambda item: -item[1])))
+                    started.append(run)
+        means = {_name(cell, scores): sum(values) / len(values) for cell, values in scores.items()}
+        return GridStatus(done, started, failed, dict(sorted(means.items(), key=lambda item: -item[1])))
 
-    def tell(self) -> None:
-        """Print a line: cells done and failed, time left, best so far."""
-        standing = self.standing()
-        num_done, num_failed = len(standing.done), len(standing.failed)
+    def print_status(self) -> None:
+        """Print a line: jobs finished, failed and started, time left, the best cell so far."""
+        status = self.status()
+        num_done, num_failed = len(status.done), len(status.failed)
         num_left = max(self._num_jobs - num_done - num_failed, 0)
-        words = [f"{num_done} of {self._num_jobs} jobs done", f"{num_failed} failed", *self._best(standing)]
+        parts = [f"{num_done} of {self._num_jobs} jobs done", f"{num_failed} failed"]
+        if status.started:
+            parts.append(f"{len(status.started)} started")
         num_new = num_done - self._num_before
         if num_new > 0 and num_left > 0:
-            seconds = (time.monotonic() - self._begun) / num_new * num_left
-            words.insert(2, f"{tqdm.format_interval(seconds)} left")
-        if standing.begun:
-            words.insert(2, f"{len(standing.begun)} begun")
-        print(f"grid: {', '.join(words)}", flush=True)
+            seconds = (time.monotonic() - self._start) / num_new * num_left
+            parts.append(f"{tqdm.format_interval(seconds)} left")
+        print(f"grid: {', '.join([*parts, *_best(status)])}", flush=True)
 
     def job_ended(self) -> None:
-        """Tell the standing after a job that ran in this process, unless a bar does."""
+        """Print the status after a job of this process, unless the folder is watched."""
         if not self._watch:
-            self.tell()
+            self.print_status()
 
     def conclude(self) -> bool:
-        """Print the grid's folder, behind what failed in it and why; whether something did."""
-        failed = self.standing().failed
+        """Print which jobs failed and why, then the grid's folder; return whether a job failed."""
+        failed = self.status().failed
         if failed:
             print(f"{len(failed)} of {self._num_jobs} jobs failed:", file=sys.stderr)
-            runs_by_sentence: dict[str, list[Path]] = {}
-            for run, sentence in sorted(failed.items()):
-                runs_by_sentence.setdefault(sentence, []).append(run)
-            for sentence, runs in runs_by_sentence.items():
+            runs_by_reason: dict[str, list[Path]] = {}
+            for run, reason in sorted(failed.items()):
+                runs_by_reason.setdefault(reason, []).append(run)
+            for reason, runs in runs_by_reason.items():
                 more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-                print(f"  {runs[0]}{more}: {sentence}", file=sys.stderr)
+                print(f"  {runs[0]}{more}: {reason}", file=sys.stderr)
         print(f"run: {self.folder}")
         return bool(failed)
 
-    def _best(self, standing: Standing) -> list[str]:
-        return [f"best {cell} {100 * value:.1f} % of validation" for cell, value in standing.accuracy.items()][:1]
-
-    def _look_on(self) -> None:
-        if not sys.stderr.isatty():
-            told = (-1, -1)
-            while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
-                standing = self.standing()
-                if (now := (len(standing.done) + len(standing.failed), len(standing.begun) > 0)) != told:
-                    self.tell()
-                told = now
+    def _watch_folder(self) -> None:
+        if sys.stderr.isatty():
+            self._show_bar()
             return
+        shown = (-1, False)
+        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
+            status = self.status()
+            now = (len(status.done) + len(status.failed), len(status.started) > 0)
+            if now != shown:
+                self.print_status()
+            shown = now
+
+    def _show_bar(self) -> None:
         with tqdm(total=self._num_jobs, initial=self._num_before, bar_format=_BAR_FORMAT) as bar:
-            ended = False
-            while not ended:
-                ended = self._ended.wait(_SECONDS_BETWEEN_LOOKS)
-                standing = self.standing()
-                bar.n = len(standing.done) + len(standing.failed)
-                bar.set_postfix_str(", ".join([f"{len(standing.failed)} failed", *self._best(standing)]))
+            has_ended = False
+            while not has_ended:
+                has_ended = self._ended.wait(_SECONDS_BETWEEN_LOOKS)
+                status = self.status()
+                bar.n = len(status.done) + len(status.failed)
+                bar.set_postfix_str(", ".join([f"{len(status.failed)} failed", *_best(status)]))
+
+
+def _best(status: GridStatus) -> list[str]:
+    return [f"best {cell} {100 * value:.1f} % of validation" for cell, value in status.accuracy.items()][:1]
 
 
 def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
-    """The cell of a finished run, and its accuracy on validation tracks."""
+    """Read the cell of a finished run, and its accuracy on validation tracks."""
     content = json.loads(path.read_text(encoding="utf-8"))
     facts = RunFacts.from_json(content, path)
     settings = facts.settings | {"dataset": facts.dataset_label}
@@ -163,8 +170,8 @@ def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
     return cell, content.get("val_accuracy")
 
 
-def _told(cell: _Cell, cells: Iterable[_Cell]) -> str:
-    """A cell's name, and the settings that tell it apart from others of that name."""
+def _name(cell: _Cell, cells: Iterable[_Cell]) -> str:
+    """Name a cell, with the settings in which it differs from others of that name."""
     name, settings = cell
     common = frozenset.intersection(*(others for other, others in cells if other == name))
     return " ".join([name, *(f"{key}={value}" for key, value in sorted(settings - common))])
@@ -172,15 +179,15 @@ def _told(cell: _Cell, cells: Iterable[_Cell]) -> str:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which `timeout` and schedulers send, end a grid as ctrl-C does."""
+    """Let SIGTERM end a grid as ctrl-C does: `timeout` and schedulers send it."""
 
-    def answer(*_: object) -> NoReturn:
+    def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may answer
+        yield  # only the main thread can set a handler
         return
-    before = signal.signal(signal.SIGTERM, answer)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
@@ -188,36 +195,35 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def cell_of(overrides: Iterable[str]) -> frozenset[str]:
-    """A job's overrides but for folds and seeds: equal for the jobs of a cell.
+    """Return a job's overrides without folds and seeds: they are equal for all jobs of a cell.
 
     >>> sorted(cell_of(["model=mlp", "seed=0", "split.fold=3"]))
     ['model=mlp']
     """
-    return frozenset(word for word in overrides if word.split("=")[0].lstrip("+") not in _IN_CELL)
+    return frozenset(override for override in overrides if override.split("=")[0].lstrip("+") not in _IN_CELL)
 
 
-def earlier_folder(folder: Path, words: Iterable[str]) -> Path | None:
-    """The newest grid beside `folder` that was begun by the same overrides, but for what changes no result.
+def earlier_folder(folder: Path, overrides: Iterable[str]) -> Path | None:
+    """Find the newest grid beside `folder` that was started by the same overrides, except those without any effect.
 
     Args:
         folder: where a new grid would be written.
-        words: the overrides of the command line.
+        overrides: of the command line.
     """
-    wanted = _said(words)
-    begun = sorted(folder.parent.glob("*/multirun.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in begun:
+    wanted = _with_effect(overrides)
+    grids = sorted(folder.parent.glob("*/multirun.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in grids:
         config: Any = OmegaConf.load(path)
-        overrides = config.hydra.overrides
-        if _said([*overrides.hydra, *overrides.task]) == wanted:
+        if _with_effect([*config.hydra.overrides.hydra, *config.hydra.overrides.task]) == wanted:
             return path.parent
     return None
 
 
 def forget_failures(folder: Path) -> None:
-    """Have the failed jobs of a grid count as not begun: they are tried again."""
+    """Delete error.txt of the failed jobs of a grid, so that they run again."""
     for run, _ in run_folders(folder):
         (run / ERROR_FILE).unlink(missing_ok=True)
 
 
-def _said(words: Iterable[str]) -> set[str]:
-    return {word for word in words if not word.lstrip("+~").startswith(_MAY_DIFFER)}
+def _with_effect(overrides: Iterable[str]) -> set[str]:
+    return {override for override in overrides if not override.lstrip("+~").startswith(_MAY_DIFFER)}

@@ -1,0 +1,70 @@
+"""A user's mistake in the configuration, as a `UserError` made from the errors of Hydra and OmegaConf."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from genregrid.errors import UserError
+from genregrid.training.devices import is_first_process
+
+_HINT = "`--cfg job` shows every key, `--help` every choice"
+
+
+def mistake_of(error: BaseException) -> UserError | None:
+    """The user's mistake that an exception is about; ``None`` where it is a fault of the program."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, UserError):
+            return cause
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    if isinstance(error, InstantiationException) and len(causes) > 1:
+        return UserError(f"{causes[1]} ({_on_one_line(error).split(':')[0]})", hint=_HINT)
+    for cause in causes:
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file is not None:
+            group, _, name = cause.missing_cfg_file.rpartition("/")
+            choices = ", ".join(cause.options or ())
+            return UserError(f"choose one of {choices}", key=group or "--config-name", value=name)
+        if isinstance(cause, OverrideParseException):
+            return UserError(cause.message.splitlines()[0], key=cause.override, hint=_HINT)
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            if isinstance(cause, ConfigKeyError | ConfigAttributeError):
+                return UserError("there is no such key", key=cause.full_key, hint=_HINT)
+            return UserError(str(cause.msg).splitlines()[0], key=cause.full_key, value=cause.value, hint=_HINT)
+    return UserError(_on_one_line(error), hint=_HINT)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _on_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def missing_group(words: Sequence[str], optional_groups: Mapping[str, str]) -> UserError | None:
+    """The mistake of a key such as ``dataset.path`` without its group; ``None`` if no override is of that kind.
+
+    OmegaConf 2.3 reports it as an `AssertionError` without a cause.
+
+    Args:
+        words: the overrides of the command line.
+        optional_groups: for each part of the configuration that may be null, an override that fills it.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        part, dot, _ = key.lstrip("+").partition(".")
+        if dot and part in optional_groups:
+            return UserError("its group is not chosen", key=key, value=value, hint=f"add {optional_groups[part]}")
+    return None
+
+
+def print_mistake(sentence: object) -> None:
+    """Print to standard error, in one of the processes of a run only: the others meet the same mistake."""
+    if is_first_process():
+        print(sentence, file=sys.stderr, flush=True)

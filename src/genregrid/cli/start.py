@@ -1,0 +1,32 @@
+"""The entry of both scripts. It imports the standard library only, so that it can report packages that are missing."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from genregrid.errors import UserError, command
+
+_SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -e ."
+
+
+def start(name: str, conf: Path) -> NoReturn:
+    """Run a script and end the process.
+
+    Args:
+        name: of the script, without ``.py``: of its module in this room and of its YAML file in `conf`.
+        conf: the folder of the configuration.
+    """
+    sys.exit(_main(name, conf))
+
+
+@command()
+def _main(name: str, conf: Path) -> int:
+    try:
+        from genregrid.cli.script import run_script
+
+        main = import_module(f"genregrid.cli.{name}")
+    except ModuleNotFoundError as error:
+        hint = f"run `. .venv/bin/activate`, or set up once with `{_SET_UP}`"
+        raise UserError("not installed in this Python", key=error.name, hint=hint) from None
+    return run_script(main.main, main.OPTIONAL_GROUPS, conf, name)

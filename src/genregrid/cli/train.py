@@ -1,0 +1,24 @@
+"""Train one model on one corpus, slice length and protocol: ``python train.py model=lstm slice=3``."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+OPTIONAL_GROUPS = {"search": "sweep=optuna"}
+
+
+def main(cfg: DictConfig, folder: Path) -> float | None:
+    """Train, test and print one table. A trial of a search tests nothing and returns its validation score."""
+    # torch and Lightning take seconds to import; --help does not need them
+    from genregrid.search.trial import score_trial
+    from genregrid.training.run import finished_before, train
+
+    model = HydraConfig.get().runtime.choices["model"]
+    if cfg.search is not None:
+        return score_trial(cfg, folder, model)
+    if cfg.resume and (finished := finished_before(cfg, folder, model)) is not None:
+        print(f"{finished} is finished already")
+    else:
+        print(train(cfg, folder, model).summary())
+    return None

@@ -1,0 +1,72 @@
+"""Which command of evaluate.py a configuration starts, and which keys it takes."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig
+
+from genregrid.cli.command import choose
+from genregrid.cli.evaluate import COMMANDS
+from genregrid.cli.recordings import RECORDINGS
+from genregrid.cli.report import REPORT
+from genregrid.cli.score import SCORE
+from genregrid.cli.vote import VOTE
+from genregrid.config import EvaluateConfig
+
+Composed = Callable[..., DictConfig]
+UserErrors = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "command"),
+    [
+        ("checkpoint=x", SCORE),
+        ("checkpoint=x dataset=gtzan split=row seed=1 logger=csv", SCORE),
+        ("checkpoint=x audio=song.wav", RECORDINGS),
+        ("runs=x audio=songs reference=paper human=answers.csv logger=wandb", REPORT),
+        ("ensemble=[a,b]", VOTE),
+    ],
+)
+def test_a_key_starts_its_command_with_the_keys_that_it_takes(overrides: str, command: Any, composed: Composed) -> None:
+    assert choose(COMMANDS, composed(*overrides.split(), config="evaluate")) is command
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        ("", None, None),
+        ("dataset=gtzan", None, None),
+        ("audio=song.wav", "audio", "song.wav"),
+        ("checkpoint=x runs=y", "checkpoint", "x"),
+        ("runs=y ensemble=z", "runs", "y"),
+        ("checkpoint=x ensemble=z", "checkpoint", "x"),
+        ("audio=song.wav ensemble=z", "audio", "song.wav"),
+        ("checkpoint=x reference=paper", "reference", "paper"),
+        ("checkpoint=x human=answers.csv", "human", "answers.csv"),
+        ("checkpoint=x audio=song.wav seed=1", "seed", 1),
+        ("ensemble=z seed=1", "seed", 1),
+        ("ensemble=z logger=wandb", "logger", None),
+        ("runs=y dataset=gtzan", "dataset", None),
+        ("runs=y split=track", "split", None),
+    ],
+)
+def test_other_combinations_are_refused_with_the_key(
+    overrides: str, key: str | None, value: Any, composed: Composed, user_error: UserErrors
+) -> None:
+    with user_error(key, value):
+        choose(COMMANDS, composed(*overrides.split(), config="evaluate"))
+
+
+def test_every_key_of_the_configuration_belongs_to_a_command() -> None:
+    assert set.union(*(command.keys for command in COMMANDS)) == {field.name for field in fields(EvaluateConfig)}
+
+
+def test_an_empty_folder_and_a_logger_of_files_are_refused_by_a_report(
+    composed: Composed, user_error: UserErrors, tmp_path: Any
+) -> None:
+    with user_error("runs", ""):
+        REPORT.run(composed("runs=''", config="evaluate"), tmp_path)
+    with user_error("logger"):
+        REPORT.run(composed("runs=x", "logger=csv", config="evaluate"), tmp_path)

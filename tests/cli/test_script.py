@@ -1,0 +1,152 @@
+"""Scripts in this process: exit codes, what goes to standard error, and what one job does to the others."""
+
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from genregrid.cli import train
+from genregrid.cli.job import Job, Main
+from genregrid.cli.script import run_script
+from genregrid.cli.start import start
+from genregrid.record.folder import ERROR_FILE
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def restored_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the script sets it
+
+
+@pytest.fixture
+def script(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`script("train", *arguments)` runs a script in this process and returns its exit code."""
+
+    def run(name: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            start(name, project_root / "conf")
+        return int(str(ended.value.code))
+
+    return run
+
+
+@pytest.fixture
+def run(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run(main, *arguments)` runs a function as evaluate.py would and returns the exit code."""
+
+    def start_main(main: Main, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments])
+        return run_script(main, {}, project_root / "conf", "evaluate")
+
+    return start_main
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "start_of_line"),
+    [
+        ("train", ("slcie=3",), "slcie: "),
+        ("train", ("model=foo",), "model=foo: "),
+        ("train", ("search.num_trials=3",), "search.num_trials=3: "),
+        ("train", ("sweep=grids", "search.num_trials=3"), "search.num_trials=3: "),
+        ("train", ("-m", "sweep=optuna", "experiment=paper"), "sweep=optuna: "),
+        ("train", ("split=row", "logger=none"), "split=row"),
+        ("train", ("model.dropout=2", "logger=none"), "model.dropout=2: "),
+        ("train", ("trainer.devices=2", "model=knn", "logger=none"), "trainer.devices=2: "),
+        ("train", ("-m", "seed=0,1", "launcher=local", "hydra.launcher.workers=0"), "hydra.launcher.workers=0: "),
+        ("train", ("-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"), "hydra.sweeper.max_batch_size=0: "),
+        ("evaluate", (), "give one of "),
+        ("evaluate", ("checkpoint=x", "human=answers.csv"), "human=answers.csv: "),
+        ("evaluate", ("runs=x", "split=track"), "split: "),
+        ("evaluate", ("checkpoint=x", "audio=Some Song (Live), pt 1: it's.wav"), "checkpoint=x"),
+        ("evaluate", ("audio=song.wav",), "audio=song.wav: "),
+        ("evaluate", ("checkpoint=x", "dataset.recipe=kaggle-reflect"), "dataset.recipe=kaggle-reflect: "),
+        ("evaluate", ("runs=nowhere",), "runs=nowhere"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_line_and_code_two(
+    script: Run, name: str, arguments: tuple[str, ...], start_of_line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script(name, *arguments) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith(start_of_line)
+    assert "run: " not in printed.out
+
+
+def test_a_result_has_its_folder_in_the_last_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(cfg: DictConfig, folder: Path) -> None:
+        (folder / "result.txt").write_text("right")
+
+    assert run(main, "hydra.run.dir=here") == 0
+    assert capsys.readouterr().out == "run: here\n"
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda cfg, folder: None, "hydra.run.dir=here") == 0
+    assert not Path("here").exists()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (PermissionError(13, "Permission denied", "here"), 2, "here: Permission denied; hydra.run.dir="),
+        (KeyboardInterrupt(), 130, "interrupted; what was written so far is in here."),
+    ],
+)
+def test_what_ends_a_run_is_one_line_and_a_code(
+    run: Run, error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(cfg: DictConfig, folder: Path) -> None:
+        raise error
+
+    assert run(main, "hydra.run.dir=here") == code
+    assert capsys.readouterr().err.splitlines()[-1].startswith(line)  # for an error, Hydra prints a line before it
+
+
+def test_a_fault_of_the_program_raises(run: Run) -> None:
+    def main(cfg: DictConfig, folder: Path) -> None:
+        raise AssertionError("a fault")
+
+    with pytest.raises(AssertionError, match="a fault"):
+        run(main)
+
+
+def test_a_job_that_fails_in_a_grid_leaves_its_reason_and_the_others_run(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(cfg: DictConfig, folder: Path) -> None:
+        if cfg.seed == 1:
+            raise ZeroDivisionError("by zero")
+        (folder / "config.yaml").touch()
+
+    assert run(main, "-m", "seed=0,1,2", "hydra.sweep.dir=grid") == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == "run: grid"
+    assert "grid: 0 of 3 jobs done, 1 failed, 2 started" in printed.out
+    assert "ZeroDivisionError: by zero" in printed.err
+    assert "Traceback" not in printed.err
+    (reason,) = Path("grid").rglob(ERROR_FILE)
+    assert reason.read_text().startswith("ZeroDivisionError: by zero\n\nTraceback")
+    assert reason.parent.name == "evaluate-job1"
+    assert len(list(Path("grid").rglob("config.yaml"))) == 2
+
+
+def test_ctrl_c_in_a_grid_names_its_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(cfg: DictConfig, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    assert run(main, "-m", "seed=0,1", "hydra.sweep.dir=grid") == 130
+    assert capsys.readouterr().err == "interrupted; finished jobs are in grid; resume=true resumes the grid.\n"
+
+
+def test_a_job_arrives_in_another_process_without_its_state() -> None:
+    job = Job(train.main)
+    job.has_failed, job.folder = True, Path("here")
+    again = pickle.loads(pickle.dumps(job))
+    assert (again.has_failed, again.folder, again.__wrapped__) == (False, None, train.main)
