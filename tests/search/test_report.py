@@ -31,7 +31,10 @@ def study(tmp_path: Path) -> optuna.Study:
     (tmp_path / "study").mkdir()
     made = optuna.create_study(study_name="search", storage=f"sqlite:///{tmp_path / 'study/study.db'}")
     about = {"model": "lstm", "dataset_label": "twin-synthetic", "protocol": "track", "folds": 5}
-    attrs = {"fixed": ["sweep=optuna", "model=lstm", "slice=3", "search.num_trials=9", "dataset.path=a b.csv"]}
+    attrs: dict[str, Any] = {
+        "marks": ["SYNTHETIC"],
+        "fixed": ["sweep=optuna", "model=lstm", "slice=3", "search.num_trials=9", "dataset.path=a b.csv"],
+    }
     for name, value in (attrs | {"score": "loss", "num_steps": 20, "fingerprint": about}).items():
         made.set_user_attr(name, value)
     return made

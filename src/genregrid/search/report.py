@@ -17,7 +17,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from genregrid.config import LEAKING_PROTOCOLS
 from genregrid.exhibit.drawing import COLOURS, INK, draw_key, finished, in_percent, panels, plot, styled
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Exhibit, Figure, Form, Section, Table
 from genregrid.search.score import mean_scores
@@ -54,7 +56,8 @@ def write_study_report(study_folder: Path) -> str:
     study = load_study(study_folder)
     folder = study_folder if study_folder.is_dir() else study_folder.parent
     trials = trial_table(study)
-    lines, sections = _best(study, trials), []
+    marks = _marks(study)
+    lines, sections = [*_best(study, trials), *([f"Marks: {', '.join(marks)}"] if marks else [])], []
     sections.append(Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials)))
     if len(trials):
         sections.append(Section("history", "History", "", (history(study),)))
@@ -62,8 +65,7 @@ def write_study_report(study_folder: Path) -> str:
         sections.append(Section("trials", "Trials", "", (_all_trials(study, trials),)))
     about = study.user_attrs.get("fingerprint", {})
     names = [str(about[name]) for name in ("model", "dataset_label", "protocol") if name in about]
-    marks = [mark for mark in ("LEAKS", "synthetic") if any(mark in name for name in _labels(study))]
-    page = render_page("genregrid search", ", ".join(names), [mark.upper() for mark in marks], sections)
+    page = render_page("genregrid search", ", ".join(names), marks, sections)
     for section in sections:
         for exhibit in section.exhibits:
             exhibit.write(folder)
@@ -71,10 +73,12 @@ def write_study_report(study_folder: Path) -> str:
     return "\n".join([*lines, f"report: {folder / 'report.html'}"])
 
 
-def _labels(study: optuna.Study) -> list[str]:
-    about = study.user_attrs.get("fingerprint", {})
-    leaks = ["LEAKS"] if about.get("protocol") in ("row", "misaligned", "mixed") else []
-    return [str(about.get("dataset_label", "")), *leaks]
+def _marks(study: optuna.Study) -> tuple[Mark, ...]:
+    """Return the marks of a study; of one that is older than marks, whether its protocol leaks."""
+    if "marks" in study.user_attrs:
+        return tuple(map(Mark, study.user_attrs["marks"]))
+    leaks = study.user_attrs.get("fingerprint", {}).get("protocol") in LEAKING_PROTOCOLS
+    return (Mark.LEAKS,) if leaks else ()
 
 
 def _score(study: optuna.Study) -> str:
@@ -161,7 +165,7 @@ def _best_table(study: optuna.Study, trials: pd.DataFrame) -> tuple[Exhibit, ...
         "Means over inner folds, on validation tracks; accuracy and F1 by track. Differences well below the spread "
         "over folds are noise."
     )
-    return (Table("best", "The five best trials", top, columns, note),)
+    return (Table("best", "The five best trials", top, columns, note, [_marks(study)] * len(top)),)
 
 
 def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
@@ -174,7 +178,7 @@ def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
         Column("settings", "settings"),
     )
     note = "Of a pruned trial, the running mean at which it was stopped. Epochs are counted over inner folds."
-    return Table("trials", "Every trial", trials, columns, note)
+    return Table("trials", "Every trial", trials, columns, note, [_marks(study)] * len(trials))
 
 
 @styled
@@ -202,7 +206,7 @@ def history(study: optuna.Study) -> Figure:
     keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, [*keys, Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
-    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note)
+    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note, _marks(study))
 
 
 def _axis_title(score: str) -> str:
@@ -256,22 +260,24 @@ def importance_section(study: optuna.Study) -> Section:
             f"Importance is told from {_FEWEST_FOR_IMPORTANCE} finished trials of unlike scores on; here "
             f"{len(done)} have finished."
         )
-    exhibits: list[Exhibit] = [] if frame is None else [_importance_figure(frame), _importance_table(frame)]
+    exhibits: list[Exhibit] = (
+        [] if frame is None else [_importance_figure(frame, _marks(study)), _importance_table(frame, _marks(study))]
+    )
     if done:
         order = list(frame["setting"]) if frame is not None else sorted(done[0].params)
         exhibits.append(settings_figure(study, order))
     return Section("importance", "Which settings matter", text, tuple(exhibits))
 
 
-def _importance_table(frame: pd.DataFrame) -> Table:
+def _importance_table(frame: pd.DataFrame, marks: tuple[Mark, ...]) -> Table:
     shown = frame.rename(columns={"low": "share_low", "high": "share_high"})
     note = "In brackets the range over ten draws of four fifths of the trials."
     columns = (Column("setting", "setting"), Column("share", "share of variance %", "percent"))
-    return Table("importance", "Importance of settings", shown, columns, note)
+    return Table("importance", "Importance of settings", shown, columns, note, [marks] * len(shown))
 
 
 @styled
-def _importance_figure(frame: pd.DataFrame) -> Figure:
+def _importance_figure(frame: pd.DataFrame, marks: tuple[Mark, ...]) -> Figure:
     left = 30 + 7.0 * max(map(len, frame["setting"]))
     drawing, axes = plot(26.0 * len(frame), left=left)
     place = np.arange(len(frame))[::-1]
@@ -282,7 +288,7 @@ def _importance_figure(frame: pd.DataFrame) -> Figure:
     in_percent(axes.xaxis)
     said = ", ".join(f"{row.setting} {100 * row.share:.0f} %" for row in frame.itertuples())
     note = "Bars: all finished trials. Lines: the range over ten draws of four fifths of them."
-    return finished("importance", "Importance of settings", drawing, f"Importance: {said}.", note)
+    return finished("importance", "Importance of settings", drawing, f"Importance: {said}.", note, marks)
 
 
 @styled
@@ -302,7 +308,7 @@ def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
     keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, keys)
     alt = f"{_TITLES[score]} of every trial by {', '.join(order)}."
-    return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:])
+    return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:], marks=_marks(study))
 
 
 def _place(distribution: BaseDistribution, value: Any) -> float:

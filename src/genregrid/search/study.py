@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from genregrid.config import SEARCH_SCORES
 from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.search.score import mean_scores
 from genregrid.search.space import Space, described, to_overrides
 
@@ -156,6 +157,7 @@ class Search:
         space: what is searched.
         fixed: overrides that every trial has.
         fingerprint: what must be the same when a study goes on, as plain values by name.
+        marks: warnings about the corpus and the protocol, for the report.
         first: values of the first trial, or of some of its keys.
         score: one of `genregrid.config.SEARCH_SCORES`.
         num_steps: of a trial that is not pruned: inner folds times epochs.
@@ -168,6 +170,7 @@ class Search:
     space: Space
     fixed: list[str]
     fingerprint: dict[str, Any]
+    marks: tuple[Mark, ...]
     first: dict[str, Any]
     score: str
     num_steps: int
@@ -237,6 +240,7 @@ class Search:
                 f"{path} was searched with another {name} ({_short(known, name)}, now {_short(own, name)}): give the "
                 "same again, or hydra.sweep.dir=FOLDER for a study of its own."
             )
+        study.set_user_attr("marks", list(self.marks))  # older studies lack it
         return study
 
     def _fail_dead(self, study: optuna.Study, locks: BinaryIO) -> None:

@@ -99,6 +99,7 @@ def _prepared(
         space=space,
         fixed=fixed,
         fingerprint=_fingerprint(ready.facts, cfg, space, num_folds),
+        marks=ready.facts.marks,
         first=nearest(cfg, space),
         score=settings.score,
         num_steps=num_folds * num_epochs,
