@@ -120,7 +120,7 @@ def project_root() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def composed(project_root: Path) -> Callable[..., DictConfig]:
     """`composed("model=mlp", "slice=3")` is conf/train.yaml with these overrides; `config="evaluate"` the other one."""
     register_schemas()

@@ -1,0 +1,115 @@
+"""The record of a run: what it writes it reads back, and a record that is not complete is refused in one sentence."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from genregrid.exhibit.mark import Mark
+from genregrid.record.facts import Provenance, RunFacts
+
+FACTS = RunFacts(
+    model="lstm",
+    seed=1,
+    settings={"model.hidden_size": 32, "window": "track"},
+    started="2026-01-01T00:00:00.000+00:00",
+    versions={"python": "3.11"},
+    commit=None,
+    dataset="twin",
+    dataset_label="mine",
+    synthetic=False,
+    recipe="kaggle-reflect",
+    slice_seconds=3.0,
+    protocol="row",
+    leaks=False,
+    folds=5,
+    fold=2,
+    val_folds=None,
+    val_fold=0,
+    split_seed=7,
+    num_tracks={"train": 6, "val": 2, "test": 2},
+    data_hashes={"mine.csv": "0"},
+    identity="0123456789abcdef",
+)
+PROVENANCE = Provenance(
+    facts=FACTS,
+    config={"window": "track"},
+    tracks={"train": ["blues.00000"], "val": ["blues.00001"], "test": ["blues.00002"]},
+    seen=[3, 4],
+    root="${oc.env:GENREGRID_DATA,data}",
+    source_slice_seconds=3.0,
+    window_slices=10,
+)
+REQUIRED = ("model", "settings", "synthetic", "slice_seconds", "protocol", "leaks", "folds", "fold", "data_hashes")
+Expect = Callable[..., AbstractContextManager[None]]
+
+
+def test_a_record_is_read_back_as_it_was_written() -> None:
+    assert RunFacts.from_json(FACTS.to_json(), "run.json") == FACTS
+    evaluation = replace(FACTS, identity="", checkpoint="a.ckpt", trained_on=FACTS.origin, search={"score": "loss"})
+    assert RunFacts.from_json(evaluation.to_json(), "run.json") == evaluation
+    assert Provenance.from_json(PROVENANCE.to_json(), "a.ckpt") == PROVENANCE
+
+
+def test_a_checkpoint_holds_facts_and_provenance_side_by_side() -> None:
+    content = PROVENANCE.to_json()
+    assert content.items() >= FACTS.to_json().items()
+    assert list(content)[-6:] == ["config", "tracks", "seen", "root", "source_slice_seconds", "window_slices"]
+
+
+def test_facts_that_a_run_does_not_have_are_left_out() -> None:
+    assert not {"checkpoint", "trained_on", "search", "members"} & set(FACTS.to_json())
+    assert FACTS.to_json()["commit"] is None
+    assert FACTS.to_json()["val_folds"] is None
+
+
+@pytest.mark.parametrize("key", ["recipe", "val_fold", "identity", "marks", "split_label"])
+def test_records_that_are_older_than_a_key_are_read(key: str) -> None:
+    content = FACTS.to_json()
+    del content[key]
+    assert RunFacts.from_json(content, "run.json").cell_name == FACTS.cell_name
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_missing_key_is_named(key: str, user_error: Expect) -> None:
+    content = FACTS.to_json()
+    del content[key]
+    with user_error("old/run.json", problem=f"'{key}'"):
+        RunFacts.from_json(content, "old/run.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("fold", "1"), ("fold", True), ("synthetic", 1), ("slice_seconds", "3"), ("settings", []), ("commit", 5)],
+)
+def test_a_key_of_a_wrong_type_is_named(key: str, value: Any, user_error: Expect) -> None:
+    with user_error("run.json", problem=f"'{key}'"):
+        RunFacts.from_json(FACTS.to_json() | {key: value}, "run.json")
+
+
+def test_a_missing_key_of_a_checkpoint_is_named(user_error: Expect) -> None:
+    content = PROVENANCE.to_json()
+    del content["seen"]
+    with user_error("a.ckpt", problem="'seen'"):
+        Provenance.from_json(content, "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("leaks", "synthetic", "marks"),
+    [
+        (False, False, ()),
+        (True, False, (Mark.LEAKS,)),
+        (False, True, (Mark.SYNTHETIC,)),
+        (True, True, (Mark.LEAKS, Mark.SYNTHETIC)),
+    ],
+)
+def test_marks_come_from_content_and_not_from_labels(leaks: bool, synthetic: bool, marks: tuple[Mark, ...]) -> None:
+    facts = replace(FACTS, leaks=leaks, synthetic=synthetic)
+    assert facts.marks == marks
+    assert facts.to_json()["marks"] == list(marks)
+    assert facts.split_label == ("row-LEAKS" if leaks else "row")
+    assert facts.cell_name == f"lstm-slice3-{facts.split_label}"
+    for title, name in ((facts.dataset_title, "mine"), (facts.cell_title, facts.cell_name)):
+        assert title == (f"{name} (SYNTHETIC)" if synthetic else name)
