@@ -1,15 +1,16 @@
-"""Which track is in which part: the only owner of the rule that nothing leaks from training into test.
+"""Divide a table into training, validation and test. The rule that nothing leaks into test is enforced here only.
 
-Six protocols, three of them honest:
+Three of the six protocols are honest:
 
 - ``track``: stratified by genre; a track is never cut, exact duplicates stay together.
 - ``artist``: the same, and all tracks of an artist stay together.
 - ``filtered``: published lists of tracks, checked to share no artist and no duplicate.
-- ``row``: slices at random, whatever track they come from. Leaks; a negative control.
-- ``misaligned``: rows cut into sequences by position, so that one missing row makes every later sequence straddle
-  two tracks. Leaks; a negative control.
-- ``mixed``: slices shuffled within their genre, then cut into sequences, so that each is made of several tracks of one
-  genre. Leaks; a negative control.
+
+The other three leak test tracks into training and are negative controls:
+
+- ``row``: slices at random, regardless of their track.
+- ``misaligned``: rows cut into sequences by position, so that after one missing row every sequence spans two tracks.
+- ``mixed``: slices shuffled within their genre, then cut into sequences, so that each has slices of several tracks.
 """
 
 from collections.abc import Collection, Mapping
@@ -35,11 +36,12 @@ class Split:
 
     Attributes:
         protocol: one of `PROTOCOLS`, or "all" where every track is test.
-        part: (row,) int8, index into `PARTS`, or -1 for rows that belong to none.
-        sequence: (row,) int64, what the row's window may span: its track, but its block of rows under `misaligned` and
-            `mixed`; -1 for rows that stand in no block.
-        group: (track,) int64, tracks that must not be parted: duplicates; under artist and filtered an artist's too.
-        notes: what was merged or left out, one sentence each.
+        part: (row,) int8, index into `PARTS`, or -1 for rows in no part.
+        sequence: (row,) int64, what the row's window may span: its track, or under `misaligned` and `mixed` its block
+            of rows; -1 for rows in no block.
+        group: (track,) int64, equal for tracks that must stay together: duplicates; under artist and filtered also
+            tracks of one artist.
+        notes: what was merged or left out, one sentence each; run.json keeps them, so their wording does not change.
     """
 
     protocol: str
@@ -50,7 +52,7 @@ class Split:
 
     @property
     def leaks(self) -> bool:
-        """Whether slices of one track stand in training and test."""
+        """Whether slices of one track are in training and in test."""
         return self.protocol in LEAKING_PROTOCOLS
 
 
@@ -67,8 +69,8 @@ def split_table(
     Args:
         table: the slices.
         split: protocol, folds and seed.
-        source: the table that `table` was pooled from, whose shorter slices show repeated recordings better; ``None``
-            looks for them in `table`.
+        source: the table that `table` was pooled from. Repeated recordings are easier to find in its shorter slices.
+            ``None`` looks for them in `table`.
         artists: artist by track name; needed by ``artist``, used by ``filtered`` to check the lists.
         lists: part ("train", "val", "test") by track name; needed by ``filtered``.
 
@@ -110,14 +112,14 @@ def split_table(
 
 
 def split_by_name(table: FeatureTable, protocol: str, test: Collection[str] | None = None) -> Split:
-    """The tracks named in `test` as test and no others, or every track: for scoring a finished model."""
+    """Put the tracks named in `test`, or every track, into the test part, and nothing into the others."""
     named = np.array([test is None or track in test for track in table.tracks])
     part = np.where(named, TEST, LEFT_OUT).astype(np.int8)
     return Split(protocol, part[table.track], table.track, duplicate_groups(table))
 
 
 def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.int64]:
-    """(track,) int64: duplicate groups of `table`, as found in `source`, which has all its tracks."""
+    """Return the duplicate groups of `table`, (track,) int64, as found in `source`, which has all its tracks."""
     if source is None or source is table:
         return duplicate_groups(table)
     return duplicate_groups(source)[np.searchsorted(np.array(source.tracks), np.array(table.tracks))]
@@ -126,14 +128,18 @@ def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.i
 def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> NDArray[np.int64]:
     if artists is None:
         raise UserError(
-            "split=artist needs an artist index: set dataset.artists to a CSV with the columns track,artist."
+            "it needs an artist index",
+            key="split",
+            value="artist",
+            hint="set dataset.artists to a CSV with the columns track,artist",
         )
-    # a track of unknown artist is a group of its own
+    # a track of unknown artist is a group by itself
     names = [artists.get(track, f"\0{track}").casefold() for track in table.tracks]
     if all(name.startswith("\0") for name in names):
         raise UserError(
-            f"the artist index names none of the tracks, such as {table.tracks[0]}; is it another corpus's, or is its "
-            "column 'artist' empty?"
+            f"the artist index has none of the tracks, such as {table.tracks[0]}",
+            key="dataset.artists",
+            hint="is it the index of another corpus, or is its column 'artist' empty?",
         )
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -145,9 +151,10 @@ def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
 
 
 def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], list[str]]:
-    """(row,) block number, -1 for rows that fill no whole block; rows as they stand, or by `seed` shuffled in a genre.
+    """Number blocks of rows, (row,) int64, -1 for rows that fill no whole block; also return notes.
 
-    A block has as many rows as most tracks have slices. Inside it the table's order is kept.
+    Blocks are cut from the rows in the table's order, or shuffled within each genre by `seed`. A block has as many rows
+    as most tracks have slices. Inside a block the table's order is kept.
     """
     row = np.arange(len(table.track))
     pool = np.zeros_like(row) if seed is None else table.genre[table.track]
@@ -155,7 +162,7 @@ def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], l
     block_slices = int(np.bincount(table.num_slices).argmax())
     size = np.bincount(pool)
     num_blocks = size // block_slices
-    position = row - (np.cumsum(size) - size)[pool[order]]  # in its pool
+    position = row - (np.cumsum(size) - size)[pool[order]]  # within its pool
     number = (np.cumsum(num_blocks) - num_blocks)[pool[order]] + position // block_slices
     block = np.empty_like(row)
     block[order] = np.where(position < (num_blocks * block_slices)[pool[order]], number, LEFT_OUT)
@@ -169,16 +176,16 @@ def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], l
 
 
 def _first_rows(unit: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(unit,) int64: the first row of each unit, of (row,) numbers 0, 1, ... and -1 for rows of none."""
+    """Return the first row of each unit, (unit,) int64, from unit numbers (row,), -1 for rows of no unit."""
     number, first_row = np.unique(unit, return_index=True)
     return np.asarray(first_row[number >= 0], np.int64)
 
 
 def _shuffle_key(table: FeatureTable, unit: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """(unit,) uint64: the order in which units are dealt, a hash of the name of their first slice and the seed.
+    """Return the order of units for folds, (unit,) uint64: a hash of their first slice's name and `seed`.
 
-    Names, not positions, are shuffled: tables of other slice lengths of one corpus, or with some tracks left out, are
-    divided nearly alike, so that models on them are compared on the same test tracks.
+    Names are shuffled and not positions. Tables of one corpus with other slice lengths, or with some tracks left out,
+    are then divided nearly alike, so that models on them are compared on nearly the same test tracks.
     """
     names = [f"{table.tracks[table.track[row]]}.{table.slice_index[row]}" for row in _first_rows(unit)]
     return np.asarray(pd.util.hash_array(np.array(names, dtype=object), hash_key=f"{seed:016d}"[-16:]))
@@ -191,17 +198,19 @@ def _fold_parts(
     genres: tuple[str, ...],
     split: SplitConfig,
 ) -> tuple[NDArray[np.int8], int]:
-    """(unit,) int8: test is one fold, validation one validation fold of the rest, stratified and grouped.
+    """Return the part of each unit, (unit,) int8, and the number of validation folds.
 
-    Also the number of validation folds: no more than the groups of the genre that has fewest.
+    One fold is test, one validation fold of the rest is validation, both stratified and grouped. There are no more
+    validation folds than the genre with the fewest groups has.
     """
     seed, folds = split.seed or 0, split.folds
     smallest, name = _fewest_groups(genre, group, genres)
     if smallest < folds:
-        way_out = f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided"
         raise UserError(
-            f"split.folds={folds}: the genre '{name}' has only {smallest} tracks or groups of tracks that must stay "
-            f"together; {way_out}."
+            f"the genre '{name}' has only {smallest} tracks or groups of tracks that must stay together",
+            key="split.folds",
+            value=folds,
+            hint=f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided",
         )
     part = np.full(len(genre), TRAIN, np.int8)
     is_test = stratified_folds(genre, group, folds, seed, key) == split.fold
@@ -219,11 +228,11 @@ def _fold_parts(
     part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == split.val_fold]] = VAL
     untrained = sorted(set(genre) - set(genre[part == TRAIN]))
     if untrained:
-        raise UserError(
-            f"the genre '{genres[untrained[0]]}' has too few tracks to stand in training, validation and test."
-        )
+        problem = f"the genre '{genres[untrained[0]]}' has too few tracks for training, validation and test"
+        raise UserError(problem, key="split.folds", value=folds)
     if not all((part == number).any() for number in range(len(PARTS))):
-        raise UserError(f"split.folds={folds}: tracks or groups of tracks that must stay together leave a part empty.")
+        problem = "tracks or groups of tracks that must stay together leave a part empty"
+        raise UserError(problem, key="split.folds", value=folds)
     return part, val_folds
 
 
@@ -234,19 +243,22 @@ def stratified_folds(
     seed: int,
     key: NDArray[np.uint64] | None = None,
 ) -> NDArray[np.int64]:
-    """(unit,) int64: the fold of each unit, so that groups stay whole and every fold has its share of every genre.
+    """Assign units to folds, (unit,) int64, so that groups stay whole and every fold has its share of every genre.
 
-    Groups of several units go first, the largest before the smaller, each to the fold that has least of its genres;
-    single units then fill every genre up evenly, a run of `key` to each fold. On single units alone the folds' counts
-    of a genre differ by one at most, and leaving a unit out moves few others. scikit-learn's
-    StratifiedGroupKFold does the like, but takes 19 s for the 22050 slices of a small corpus.
+    Groups of several units come first, from the largest to the smallest; each joins the fold that has least of its
+    genres. Single units then fill up every genre evenly; each fold takes a run of consecutive units in the order of
+    `key`. Of single units alone, the folds' counts of a genre differ by one at most.
+
+    scikit-learn's StratifiedGroupKFold is no replacement: it takes no order of units. The order by name hash makes
+    the folds of all tables of one corpus nearly alike, and leaving one unit out moves few others. Ours is faster too:
+    9 to 19 ms against 316 to 2220 ms for the corpora here.
 
     Args:
         genre: (unit,) int64.
         group: (unit,) int64, units of one number stay together.
         folds: number of folds, at least 2.
         seed: of the shuffle.
-        key: (unit,) uint64, the shuffle itself: units are dealt in ascending order of it; ``None`` draws it by `seed`.
+        key: (unit,) uint64, units are assigned in ascending order of it; ``None`` draws it by `seed`.
 
     >>> stratified_folds(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 2, 3, 4]), folds=2, seed=0).tolist()
     [1, 1, 0, 0, 1, 0]
@@ -256,7 +268,7 @@ def stratified_folds(
     group = np.unique(group, return_inverse=True)[1]
     size = np.bincount(group)
     num_genres = int(genre.max()) + 1
-    share = 1 / np.maximum(np.bincount(genre), 1)  # of one unit in its genre
+    share = 1 / np.maximum(np.bincount(genre), 1)  # of its genre that one unit is
     load = np.zeros((folds, num_genres))
     fold = np.full(len(genre), -1)
 
@@ -265,7 +277,7 @@ def stratified_folds(
     for number in sorted(members, key=lambda number: (-size[number], rank[several[members[number]]].min())):
         units = several[members[number]]
         count = np.bincount(genre[units], minlength=num_genres) * share
-        # least growth of the squared loads; the lighter fold where that is a tie
+        # the smallest growth of the squared loads; in a tie, the lighter fold
         chosen = np.lexsort((load.sum(axis=1), load @ count))[0]
         load[chosen] += count
         fold[units] = chosen
@@ -278,12 +290,12 @@ def stratified_folds(
         num_units = np.bincount(lightest_first[slots], minlength=folds)
         fold[units[np.argsort(rank[units])]] = np.repeat(np.arange(folds), num_units)
         load[:, number] += num_units * share[number]
-    renumbered = random.permutation(folds)  # else fold 0 would always hold the largest group
+    renumbered = random.permutation(folds)  # otherwise fold 0 would always have the largest group
     return np.asarray(renumbered[fold], np.int64)
 
 
 def _fewest_groups(genre: NDArray[np.int64], group: NDArray[np.int64], genres: tuple[str, ...]) -> tuple[int, str]:
-    """The smallest number of groups that a genre has, and that genre."""
+    """Return the smallest number of groups in a genre, and the name of that genre."""
     pairs = pd.DataFrame({"genre": genre, "group": group}).drop_duplicates()
     counts = pairs["genre"].value_counts()
     return int(counts.min()), genres[int(counts.idxmin())]
@@ -297,13 +309,17 @@ def _split_by_lists(
 ) -> Split:
     if lists is None:
         raise UserError(
-            "split=filtered needs lists of tracks, which this corpus has not; take split=artist or split=track."
+            "it needs lists of tracks, and this corpus has none",
+            key="split",
+            value="filtered",
+            hint="take split=artist or split=track",
         )
     numbers = {name: number for number, name in enumerate(PARTS)}
     track_part = np.array([numbers.get(lists.get(track, ""), LEFT_OUT) for track in table.tracks], np.int8)
     for number, name in enumerate(PARTS):
         if not (track_part == number).any():
-            raise UserError(f"split=filtered: none of the tracks stands in the list of the part '{name}'.")
+            problem = f"none of the tracks is in the list of the part '{name}'"
+            raise UserError(problem, key="split", value="filtered")
     _check_parted(table, track_part, duplicates, "repeat each other exactly")
     group = duplicates
     if artists is not None:
@@ -318,7 +334,7 @@ def _split_by_lists(
 
 
 def _check_parted(table: FeatureTable, track_part: NDArray[np.int8], group: NDArray[np.int64], what: str) -> None:
-    """Refuse lists that put two tracks of one group into two parts."""
+    """Raise if the lists put two tracks of one group into two parts."""
     listed = np.flatnonzero(track_part != LEFT_OUT)
     pairs = pd.DataFrame({"track": listed, "group": group[listed], "part": track_part[listed]})
     crossing = pairs[pairs.groupby("group")["part"].transform("nunique") > 1]
@@ -327,5 +343,7 @@ def _check_parted(table: FeatureTable, track_part: NDArray[np.int8], group: NDAr
         other = crossing[(crossing["group"] == first["group"]) & (crossing["part"] != first["part"])].iloc[0]
         raise UserError(
             f"the lists leak: {table.tracks[first['track']]} ({PARTS[first['part']]}) and "
-            f"{table.tracks[other['track']]} ({PARTS[other['part']]}) {what}."
+            f"{table.tracks[other['track']]} ({PARTS[other['part']]}) {what}",
+            key="split",
+            value="filtered",
         )
