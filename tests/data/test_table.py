@@ -3,7 +3,6 @@
 import codecs
 import csv
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genregrid.data.feature_csv import place
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FEATURE_NAMES, FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
@@ -26,11 +26,17 @@ LENGTH_NOTE = "constant, and so without information: length = 66149"
 
 
 @contextmanager
-def refused(*words: object) -> Iterator[None]:
-    """The block ends in a `UserError` of one line that holds `words` in this order."""
-    with pytest.raises(UserError, match=".*".join(re.escape(str(word)) for word in words)) as caught:
+def refused(
+    source: object, row: int = 0, column: str | None = None, *, problem: str = "", hint: str = ""
+) -> Iterator[None]:
+    """Expect a `UserError` of one line about a file, or a row and a column of it."""
+    with pytest.raises(UserError) as caught:
         yield
-    assert "\n" not in str(caught.value)
+    error = caught.value
+    assert error.key == (place(source, row, column) if row else str(source))
+    assert problem in error.problem
+    assert hint in (error.hint or "")
+    assert "\n" not in str(error)
 
 
 def cells_of(frame: pd.DataFrame) -> list[list[str]]:
@@ -185,7 +191,8 @@ def test_length_that_tells_no_slice_length_is_refused(
     make_frame: Frames, write_csv: Writer, read: Callable[[Path], object]
 ) -> None:
     path = write_csv(make_frame().assign(length=3))  # seconds in place of samples
-    with refused(path, "'length'", "samples at 22050 Hz", "median is 3", "dataset.table_slice_seconds"):
+    problem = "samples at 22050 Hz, but their median is 3"
+    with refused(f"{path}, column 'length'", problem=problem, hint="dataset.table_slice_seconds"):
         read(path)
 
 
@@ -200,9 +207,9 @@ def test_peek_reads_no_further_than_a_hundred_rows(make_frame: Frames, write_csv
 
 @pytest.mark.parametrize("read", [lambda path: read_table([path]), peek_slice_seconds])
 def test_missing_file_and_folder_are_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    with refused(tmp_path / "gone.csv", "does not exist", "feature CSV"):
+    with refused(tmp_path / "gone.csv", problem="does not exist", hint="feature CSV"):
         read(tmp_path / "gone.csv")
-    with refused(tmp_path, "is a folder, not a file"):
+    with refused(tmp_path, problem="is a folder, not a file"):
         read(tmp_path)
 
 
@@ -210,20 +217,20 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path, read: Callable[[Pat
 def test_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(content)
-    with refused(path, "is empty", "header"):
+    with refused(path, problem="is empty; expected a header"):
         read_table([path])
 
 
 def test_header_without_rows_is_refused(cells: list[list[str]], tmp_path: Path) -> None:
     path = write_cells(tmp_path / "mine.csv", cells[:1])
-    with refused(path, "header but no rows"):
+    with refused(path, problem="header but no rows"):
         read_table([path])
 
 
 @pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 def test_wrong_delimiter_is_named(cells: list[list[str]], tmp_path: Path, delimiter: str, name: str) -> None:
     path = write_cells(tmp_path / "mine.csv", cells, delimiter)
-    with refused(path, "row 1", f"separated by {name}", "commas"):
+    with refused(path, 1, problem=f"separated by {name}", hint="commas"):
         read_table([path])
 
 
@@ -234,7 +241,7 @@ def test_other_encoding_is_refused_with_its_row(
     cells[row - 1][-1] = "\u00e9tude"
     path = tmp_path / "mine.csv"
     path.write_bytes("\n".join(",".join(line) for line in cells).encode(encoding))
-    with refused(path, f"row {row}:", "not UTF-8"):
+    with refused(path, row, problem="not UTF-8", hint="UTF-8"):
         read_table([path])
 
 
@@ -257,30 +264,30 @@ def test_cell_that_is_no_finite_number_is_named(
     spoilt: Callable[[int, str, str], Path], column: str, text: str, reason: str
 ) -> None:
     path = spoilt(9, column, text)
-    with refused(f"{path}, row 9, column '{column}': {reason}"):
+    with refused(path, 9, column, problem=reason):
         read_table([path])
 
 
 def test_number_beyond_float32_is_named(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(9, "tempo", "1e39")
-    with refused(f"{path}, row 9, column 'tempo': expected a finite number, found '1e39'"):
+    with refused(path, 9, "tempo", problem="expected a finite number, found '1e39'"):
         read_table([path])
 
 
 @pytest.mark.parametrize("column", ["filename", "label"])
-@pytest.mark.parametrize(("text", "reason"), [("", "the cell is empty"), ("NA", "'NA' reads as a missing value")])
+@pytest.mark.parametrize(("text", "reason"), [("", "the cell is empty"), ("NA", "'NA' is read as a missing value")])
 def test_missing_name_or_label_is_named(
     spoilt: Callable[[int, str, str], Path], column: str, text: str, reason: str
 ) -> None:
     path = spoilt(4, column, text)
-    with refused(f"{path}, row 4, column '{column}': {reason}"):
+    with refused(path, 4, column, problem=reason):
         read_table([path])
 
 
 def test_row_with_too_few_fields_is_named(cells: list[list[str]], tmp_path: Path) -> None:
     del cells[6][20]
     path = write_cells(tmp_path / "mine.csv", cells)
-    with refused(f"{path}, row 7: 59 fields where the header has 60"):
+    with refused(path, 7, problem="59 fields, but the header has 60"):
         read_table([path])
 
 
@@ -289,26 +296,27 @@ def test_row_with_too_few_fields_is_named(cells: list[list[str]], tmp_path: Path
 def test_row_with_too_many_fields_is_named(cells: list[list[str]], tmp_path: Path, position: int, row: int) -> None:
     cells[row - 1].insert(position, "0.5")
     path = write_cells(tmp_path / "mine.csv", cells)
-    with refused(f"{path}, row {row}: 61 fields where the header has 60"):
+    with refused(path, row, problem="61 fields, but the header has 60"):
         read_table([path])
 
 
 def test_surplus_field_in_every_row_is_refused(cells: list[list[str]], tmp_path: Path) -> None:
     path = write_cells(tmp_path / "mine.csv", [cells[0], *(["0", *line] for line in cells[1:])])
-    with refused(f"{path}, row 2: 61 fields where the header has 60"):
+    with refused(path, 2, problem="61 fields, but the header has 60"):
         read_table([path])
 
 
 def test_cut_off_file_is_refused(write_csv: Writer) -> None:
     path = write_csv(genres=("blues", "rock"), tracks=2, slices=3)
     path.write_bytes(path.read_bytes()[:-200])
-    with refused(path, "row 13", "fields where the header has 60"):
+    with refused(path, 13, problem="fields, but the header has 60"):
         read_table([path])
 
 
 def test_missing_columns_are_named(make_frame: Frames, write_csv: Writer) -> None:
     path = write_csv(make_frame().drop(columns=["tempo", "label", "mfcc1_mean", "mfcc2_mean", "mfcc3_mean"]))
-    with refused(f"{path}, row 1: lacks the columns 'label', 'tempo', 'mfcc1_mean' and 2 more", "data/README.md"):
+    problem = "the columns 'label', 'tempo', 'mfcc1_mean' and 2 more are missing"
+    with refused(path, 1, problem=problem, hint="data/README.md"):
         read_table([path])
 
 
@@ -317,28 +325,25 @@ def test_missing_columns_are_named(make_frame: Frames, write_csv: Writer) -> Non
     [
         ("rolloff_mean", "roloff_mean"),
         ("filename", "file_name"),
-        pytest.param(
-            "mfcc7_var",
-            "mfcc7_variance",
-        ),
+        ("mfcc7_var", "mfcc7_variance"),
     ],
 )
 def test_misspelt_column_gets_a_suggestion(make_frame: Frames, write_csv: Writer, name: str, found: str) -> None:
     path = write_csv(make_frame().rename(columns={name: found}))
-    with refused(path, "row 1", f"'{name}' (did you mean its '{found}'?)"):
+    with refused(path, 1, problem=f"'{name}' are missing (is it '{found}'?)"):
         read_table([path])
 
 
-def test_column_that_stands_twice_is_named(cells: list[list[str]], tmp_path: Path) -> None:
+def test_column_that_occurs_twice_is_named(cells: list[list[str]], tmp_path: Path) -> None:
     path = write_cells(tmp_path / "mine.csv", [[*line, "tempo" if row == 0 else "1"] for row, line in enumerate(cells)])
-    with refused(path, "row 1", "'tempo' stands there more than once"):
+    with refused(path, 1, "tempo", problem="more than once"):
         read_table([path])
 
 
 @pytest.mark.parametrize("name", ["blues_00001.0.wav", "blues.1.0.wav", "bogus", "00001.wav", "blues.00001.0.wav/"])
 def test_file_name_of_another_form_is_named(spoilt: Callable[[int, str, str], Path], name: str) -> None:
     path = spoilt(5, "filename", name)
-    with refused(f"{path}, row 5, column 'filename': '{name}' is not of the form genre.NNNNN.wav"):
+    with refused(path, 5, "filename", problem=f"'{name}' is not of the form genre.NNNNN.wav"):
         read_table([path])
 
 
@@ -352,13 +357,13 @@ def test_a_track_may_be_called_by_a_word(cells: list[list[str]], tmp_path: Path,
 
 def test_slice_number_beyond_counting_is_refused(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(5, "filename", f"blues.00001.{10**20}.wav")
-    with refused(path, "row 5", "'filename'"):
+    with refused(path, 5, "filename"):
         read_table([path])
 
 
 def test_repeated_file_name_names_both_rows(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(9, "filename", "blues.00000.1.wav")
-    with refused(f"{path}, row 9, column 'filename': 'blues.00000.1.wav' stood in row 3 already"):
+    with refused(path, 9, "filename", problem="'blues.00000.1.wav' is in row 3 already"):
         read_table([path])
 
 
@@ -366,7 +371,7 @@ def test_rows_are_counted_as_in_the_file_past_blank_lines(cells: list[list[str]]
     cells[6][0] = "bogus"
     cells.insert(3, [])
     path = write_cells(tmp_path / "mine.csv", cells)
-    with refused(f"{path}, row 8, column 'filename': 'bogus'"):
+    with refused(path, 8, "filename", problem="'bogus'"):
         read_table([path])
 
 
@@ -376,7 +381,7 @@ def test_rows_are_counted_as_in_the_file_past_blank_lines(cells: list[list[str]]
 )
 def test_unknown_genre_is_named_with_a_suggestion(make_frame: Frames, write_csv: Writer, label: str, hint: str) -> None:
     path = write_csv(make_frame(genres=("rock", label), tracks=2, slices=3))
-    with refused(f"{path}, row 8, column 'label': unknown genre '{label}'", hint):
+    with refused(path, 8, "label", problem=f"unknown genre '{label}'", hint=hint):
         read_table([path], genres=["blues", "classical", "rock"])
 
 
@@ -384,50 +389,52 @@ def test_label_that_contradicts_the_file_name_is_refused(make_frame: Frames, wri
     frame = make_frame(genres=("blues", "rock"), tracks=2, slices=3)
     frame.loc[frame["filename"].str.startswith("rock.00001"), "label"] = "blues"
     path = write_csv(frame)
-    with refused(f"{path}, row 11, column 'label': 'blues' contradicts the genre 'rock'", "'rock.00001.0.wav'"):
+    problem = "'blues' contradicts the genre 'rock' in the file name 'rock.00001.0.wav'"
+    with refused(path, 11, "label", problem=problem):
         read_table([path])
 
 
 def test_two_genres_for_one_track_are_refused(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(6, "label", "rock")
-    with refused(f"{path}, row 6, column 'label': 'rock' is a second genre for the track blues.00001"):
+    with refused(path, 6, "label", problem="'rock' is a second genre for the track blues.00001"):
         read_table([path])
 
 
-@pytest.mark.parametrize(("row", "number", "left_out"), [(3, 3, 1), (4, 5, 2), (2, 7, 0)])
+@pytest.mark.parametrize(("row", "number", "left_out", "bad_row"), [(3, 3, 1, 4), (4, 5, 2, 4), (2, 7, 0, 3)])
 def test_gap_in_slice_numbers_is_refused(
-    spoilt: Callable[[int, str, str], Path], row: int, number: int, left_out: int
+    spoilt: Callable[[int, str, str], Path], row: int, number: int, left_out: int, bad_row: int
 ) -> None:
     path = spoilt(row, "filename", f"blues.00000.{number}.wav")
-    with refused(path, "'filename'", "blues.00000", f"leave out number {left_out} before"):
+    problem = f"slice {left_out} of blues.00000 is missing before slice"
+    with refused(path, bad_row, "filename", problem=problem):
         read_table([path])
 
 
 @pytest.mark.parametrize("twin", ["blues.00000.00.wav", "blues.00000.0.mp3"])
 def test_one_slice_under_two_names_is_called_repeated(spoilt: Callable[[int, str, str], Path], twin: str) -> None:
     path = spoilt(3, "filename", twin)  # row 2 is blues.00000.0.wav
-    with refused(path, "row 3", "'filename'", "row 2"):
+    with refused(path, 3, "filename", problem=f"in row 2 of {path} already"):
         read_table([path])
 
 
 def test_slices_and_whole_clips_do_not_mix(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(5, "filename", "blues.00001.wav")
-    with refused(path, "row 5", "'filename'", "'blues.00001.wav' is a whole clip in a file of slices"):
+    with refused(path, 5, "filename", problem="'blues.00001.wav' is a whole clip in a file of slices"):
         read_table([path])
 
 
 def test_one_genre_only_is_refused(write_csv: Writer) -> None:
     path = write_csv(genres=("blues",))
-    with refused(path, "all tracks are 'blues'", "two genres"):
+    with refused(path, problem="all tracks are 'blues'; a classifier needs two genres"):
         read_table([path])
 
 
 def test_frame_in_memory_is_refused_alike(make_frame: Frames) -> None:
     frame = make_frame()
-    with refused("mine, row 1: lacks the columns 'tempo'"):
+    with refused("mine", 1, problem="the columns 'tempo' are missing"):
         table_from_frame(frame.drop(columns="tempo"), source="mine")
     frame.loc[3, "tempo"] = np.inf
-    with refused("mine, row 5, column 'tempo': expected a finite number"):
+    with refused("mine", 5, "tempo", problem="expected a finite number"):
         table_from_frame(frame, source="mine")
 
 
@@ -457,19 +464,20 @@ def test_rows_that_contradict_are_refused(make_frame: Frames, write_csv: Writer)
     again = frame[40:80].reset_index(drop=True)
     again.loc[7, "tempo"] += 2e-3 * frame["tempo"].std()
     first, second = write_csv(frame, "a.csv"), write_csv(again, "b.csv")
-    with refused(f"{second}, row 9, column 'tempo': classical.00000.7.wav has", f"in {first}", "cannot be joined"):
+    with refused(second, 9, "tempo", problem=f"in {first}", hint="cannot be joined"):
         read_table([first, second])
 
 
 def test_tables_of_two_slice_lengths_are_not_joined(write_csv: Writer) -> None:
     paths = [write_csv(name="a.csv"), write_csv(name="b.csv", genres=("pop", "rock"), slice_seconds=10.0, slices=3)]
-    with refused("b.csv", "10", "3"):
+    problem = f"slices of 10 s, and {paths[0]} has slices of 3 s"
+    with refused(paths[1], problem=problem, hint="one length"):
         read_table(paths)
 
 
 def test_slices_are_not_joined_with_whole_clips(write_csv: Writer) -> None:
     paths = [write_csv(name="a.csv"), write_csv(name="b.csv", slice_seconds=30.0, whole_clips=True)]
-    with refused("b.csv", "whole clip"):
+    with refused(paths[1], problem="whole clip", hint="one kind"):
         read_table(paths)
 
 
@@ -503,14 +511,15 @@ def test_real_tables_have_their_documented_shapes(
 def test_real_files_of_two_recipes_are_not_joined(real_file: Finder, write_csv: Writer) -> None:
     other = pd.read_csv(real_file("gtzan/features_3_sec.rebuilt192.csv"))
     other["mfcc1_mean"] *= 1.05
-    with refused("features.csv", "'mfcc1_mean'", "cannot be joined"):
-        read_table([real_file("gtzan/features_3_sec.classical-jazz-rock.csv"), write_csv(other)])
+    path = write_csv(other)
+    with refused(path, 2, "mfcc1_mean", hint="cannot be joined"):
+        read_table([real_file("gtzan/features_3_sec.classical-jazz-rock.csv"), path])
 
 
 @pytest.mark.parametrize("name", ["ntds2017_features.csv", "ntds2017_tracks.csv", "fma_small_genres.csv"])
 def test_real_csv_of_another_form_is_refused(real_file: Finder, name: str) -> None:
     path = real_file(f"fma/{name}")
-    with refused(path, "row 1", "lacks the columns", "data/README.md"):
+    with refused(path, 1, problem="are missing", hint="data/README.md"):
         read_table([path])
 
 

@@ -1,4 +1,4 @@
-"""One feature CSV: its columns, its cells, and the sentence of its first fault."""
+"""Read one feature CSV, and describe its first fault with file, row and column."""
 
 import csv
 import difflib
@@ -27,7 +27,7 @@ _FRAME_DESCRIPTORS = (
     "perceptr",
 )
 _MFCCS = tuple(f"mfcc{number}" for number in range(1, 21))
-#: The 57 descriptors in the order of Kaggle's GTZAN files; other orders are read by name and put into this one.
+#: The 57 descriptors in the order of Kaggle's GTZAN files; columns are read by name, so a file may have another order.
 FEATURE_NAMES: tuple[str, ...] = (
     *(f"{name}_{statistic}" for name in _FRAME_DESCRIPTORS for statistic in ("mean", "var")),
     "tempo",
@@ -39,23 +39,35 @@ KEY_COLUMNS = ("filename", "length", "label")
 SAMPLE_RATE_HZ = 22_050
 
 
+def place(source: object, row: int, column: str | None = None) -> str:
+    """Describe where a fault is; row 1 is the header.
+
+    >>> place("mine.csv", 3, "tempo")
+    "mine.csv, row 3, column 'tempo'"
+    """
+    return f"{source}, row {row}" + (f", column '{column}'" if column else "")
+
+
 def read_feature_csv(
     path: Path, feature_names: Sequence[str], num_rows: int | None = None, allocate: Allocate = in_memory
 ) -> SliceRows:
-    """Read the named columns, block by block, so that memory holds little more than the features.
+    """Read the named columns in blocks of rows, so that memory holds little more than the features.
 
     Args:
         path: the file.
         feature_names: the feature columns to read, besides filename, length and label.
-        num_rows: how many rows to read; ``None`` reads all and then counts commas and lines too.
-        allocate: makes the array for features, of which a few last rows may stay unused.
+        num_rows: how many rows to read; ``None`` reads all, and counts commas and lines to find faults.
+        allocate: makes the array for features; a few of its last rows may stay unused.
 
     Raises:
         UserError: the file cannot be read or a cell breaks the contract.
     """
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {what}: give the path of a feature CSV (data/README.md says what it must hold).")
+        raise UserError(
+            "it is a folder, not a file" if path.is_dir() else "it does not exist",
+            key=path,
+            hint="give the path of a feature CSV (data/README.md describes its columns)",
+        )
     columns = _header(path)
     check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
@@ -64,20 +76,22 @@ def read_feature_csv(
     try:
         read = _fill(features, path, numbers, num_rows)
     except (ValueError, pd.errors.ParserError) as error:
-        raise _first_fault(path, columns, numbers) or UserError(f"{path} is not a readable CSV: {error}.") from None
+        fault = UserError(f"it is not a readable CSV: {error}", key=path)
+        raise _first_fault(path, columns, numbers) or fault from None
     if read is None:
-        raise _first_fault(path, columns, numbers) or UserError(f"{path} holds cells that are not finite numbers.")
+        fault = UserError("it has cells that are not finite numbers", key=path)
+        raise _first_fault(path, columns, numbers) or fault
     keys, length_samples = read
     if keys.empty:
-        raise UserError(f"{path} has a header but no rows: expected one row per slice.")
+        raise UserError("it has a header but no rows; expected one row per slice", key=path)
     row = np.arange(2, len(keys) + 2)
     if scan:
         if scan.num_commas != (len(columns) - 1) * (len(keys) + 1):
-            # pandas drops what stands behind the last column without a word; commas in quotes are no fault
-            fault = _first_fault(path, columns, numbers)
-            if fault is not None:
-                raise fault
-        if scan.num_lines != len(keys) + 1:  # blank lines, or lines broken within quotes
+            # pandas silently drops cells after the last column; commas in quotes are no fault
+            surplus = _first_fault(path, columns, numbers)
+            if surplus is not None:
+                raise surplus
+        if scan.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
             row = _row_numbers(path)
     extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
     sha256 = scan.sha256 if scan else ""
@@ -87,11 +101,15 @@ def read_feature_csv(
 def _fill(
     features: NDArray[np.float32], path: Path, numbers: list[str], num_rows: int | None
 ) -> tuple[pd.DataFrame, NDArray[np.float32]] | None:
-    """Read a file's features into an array; its keys and lengths, or ``None`` if some cell is missing or not finite."""
+    """Read a file's features into an array.
+
+    Returns:
+        Keys and lengths of the rows; ``None`` if a cell is missing or not finite.
+    """
     keys, lengths = [], []
     start = 0
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite, and is then refused
+        warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite and is refused below
         with pd.read_csv(
             path,
             usecols=["filename", "label", *numbers],
@@ -112,7 +130,10 @@ def _fill(
 
 @dataclass(frozen=True)
 class _Scan:
-    """A file's SHA-256, its commas and its lines, read in one pass; a lone carriage return may end a line too."""
+    """SHA-256 of a file and its numbers of commas and lines, from one pass.
+
+    `most_rows` is an upper bound, since a carriage return without a line feed may end a line too.
+    """
 
     sha256: str
     num_commas: int
@@ -142,19 +163,20 @@ def _row_numbers(path: Path) -> NDArray[np.int64]:
 
 
 def _header(path: Path) -> list[str]:
-    """Column names, or a sentence on why this is no comma-separated UTF-8 text."""
+    """Return the column names; raise if this is no comma-separated UTF-8 text."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             line = file.readline()
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
     if not line.strip():
-        raise UserError(f"{path} is empty: expected a header and one row per slice.")
+        raise UserError("it is empty; expected a header and one row per slice", key=path)
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if "," not in line and delimiter in line:
-            raise UserError(f"{path}, row 1: the columns are separated by {name}; save the file with commas.")
+            problem = f"the columns are separated by {name}"
+            raise UserError(problem, key=place(path, 1), hint="save the file with commas")
     return next(csv.reader([line]))
 
 
@@ -164,12 +186,13 @@ def _not_utf8(path: Path) -> UserError:
         data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
-        return UserError(f"{path}, row {row}: not UTF-8 text (byte {data[error.start]:#04x}); save the file as UTF-8.")
-    return UserError(f"{path} is not UTF-8 text; save the file as UTF-8.")
+        problem = f"not UTF-8 text (byte {data[error.start]:#04x})"
+        return UserError(problem, key=place(path, row), hint="save the file as UTF-8")
+    return UserError("it is not UTF-8 text", key=path, hint="save the file as UTF-8")
 
 
 def check_columns(columns: Sequence[str], source: str, feature_names: Sequence[str]) -> None:
-    """Refuse columns that are missing or stand there twice, with the name that was probably meant."""
+    """Raise if a column is missing or occurs twice; suggest the column that was probably meant."""
     missing = [name for name in (*KEY_COLUMNS, *feature_names) if name not in columns]
     if missing:
         named = ", ".join(f"'{name}'" for name in missing[:3]) + (
@@ -177,43 +200,44 @@ def check_columns(columns: Sequence[str], source: str, feature_names: Sequence[s
         )
         unknown = [name for name in columns if name not in {*KEY_COLUMNS, *FEATURE_NAMES}]
         near = difflib.get_close_matches(missing[0], unknown, n=1)
-        hint = f" (did you mean its '{near[0]}'?)" if near and len(missing) <= 3 else ""
-        raise UserError(f"{source}, row 1: lacks the columns {named}{hint}; data/README.md lists what it must hold.")
+        meant = f" (is it '{near[0]}'?)" if near and len(missing) <= 3 else ""
+        problem = f"the columns {named} are missing{meant}"
+        raise UserError(problem, key=place(source, 1), hint="data/README.md lists the columns")
     twice = sorted({name for name in columns if columns.count(name) > 1} & {*KEY_COLUMNS, *feature_names})
     if twice:
-        raise UserError(f"{source}, row 1: the column '{twice[0]}' stands there more than once; keep one of them.")
+        raise UserError("the column occurs more than once", key=place(source, 1, twice[0]), hint="keep one of them")
 
 
 def _first_fault(path: Path, columns: list[str], numbers: Sequence[str]) -> UserError | None:
-    """The first cell that breaks the contract; slow, and only run where the fast reader stumbled."""
+    """Find the first cell that breaks the contract. It is slow and only used after the fast reader failed."""
     where = {name: columns.index(name) for name in ("filename", "label", *numbers)}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             next(reader)
             for cells in filter(None, reader):
-                place = f"{path}, row {reader.line_num}"
+                row = reader.line_num
                 if len(cells) != len(columns):
-                    return UserError(f"{place}: {len(cells)} fields where the header has {len(columns)}.")
+                    return UserError(f"{len(cells)} fields, but the header has {len(columns)}", key=place(path, row))
                 for name, position in where.items():
                     if fault := _cell_fault(cells[position], name in numbers):
-                        return UserError(f"{place}, column '{name}': {fault}.")
+                        return UserError(fault[0], key=place(path, row, name), hint=fault[1])
     except UnicodeDecodeError:
         return _not_utf8(path)
     return None
 
 
-def _cell_fault(cell: str, is_number: bool) -> str | None:
+def _cell_fault(cell: str, is_number: bool) -> tuple[str, str | None] | None:
+    """Return the problem of a cell and a hint; ``None`` for a good cell."""
     if not cell.strip():
-        return "the cell is empty; fill it or leave the whole track out"
+        return "the cell is empty", "fill it or leave the whole track out"
     if not is_number:
-        return f"'{cell}' reads as a missing value" if cell.lower() in MISSING_WORDS else None
+        return (f"'{cell}' is read as a missing value", None) if cell.lower() in MISSING_WORDS else None
     try:
-        value = float(
-            cell.replace("_", "?").encode("ascii")
-        )  # Python reads 1_000 and other scripts' digits; CSVs do not
+        # Python accepts 1_000 and digits of other scripts; pandas does not
+        value = float(cell.replace("_", "?").encode("ascii"))
     except ValueError:
-        return f"expected a number, found '{cell}'"
+        return f"expected a number, found '{cell}'", None
     if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
-        return f"expected a finite number, found '{cell}'; leave the track out or extract it again"
+        return f"expected a finite number, found '{cell}'", "leave the track out or extract it again"
     return None

@@ -1,6 +1,6 @@
-"""Rows of slices as they stand in a source, and how those of several sources come into one order.
+"""Rows of slices of one source, file names of slices, and how to bring rows of several sources into one order.
 
-A million names as strings take more memory than a million rows of features, so names are categories here.
+Names are pandas categories, because a million strings take more memory than a million rows of features.
 """
 
 import re
@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
-#: `blues.00012` or `rock.Some Song`: a genre, and five digits or more or a word; fewer digits are a slice's.
+#: `blues.00012` or `rock.Some Song`: a genre, then five digits or more, or a word. Fewer digits are a slice number.
 TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
-#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is that track's whole clip.
+#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is the whole clip of that track.
 FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 _FILENAME = re.compile(FILENAME_PATTERN)
-#: Rows that are read or copied at once: 1 MB of features.
+#: Rows to read or copy at once: 1 MB of features.
 BLOCK_ROWS = 4096
-#: Makes an array of a shape, (row, feature) float32.
+#: Makes an array of the given shape, (row, feature) float32.
 Allocate = Callable[[tuple[int, int]], NDArray[np.float32]]
 
 
@@ -28,12 +28,12 @@ class SliceRows:
     """Rows of one source, in its order.
 
     Attributes:
-        keys: `row`, the line of the file (row 1 is the header); `track` and `ending`, which together are the file name,
-            the ending empty where that is not of `FILENAME_PATTERN`; and `label`.
+        keys: columns `row`, the line of the file (row 1 is the header); `track` and `ending`, which together are the
+            file name (the ending is empty if the name is not of `FILENAME_PATTERN`); and `label`.
         features: (row, feature) float32.
         length_samples: (row,) float32.
-        sha256: of the source; empty where it was not read whole.
-        extra: names of the columns left aside.
+        sha256: of the source; empty if it was not read to its end.
+        extra: names of the columns that were not read.
     """
 
     keys: pd.DataFrame
@@ -44,12 +44,12 @@ class SliceRows:
 
 
 def in_memory(shape: tuple[int, int]) -> NDArray[np.float32]:
-    """An array whose pages are taken from memory as they are written."""
+    """Make an array in memory; the system provides each page when it is first written."""
     return np.empty(shape, np.float32)
 
 
 def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
-    """File names and labels as the categories `track`, `ending` and `label` of `SliceRows`."""
+    """Convert file names and labels to the categories `track`, `ending` and `label` of `SliceRows`."""
     names = [str(name) for name in filenames]
     found = map(_FILENAME.match, names)
     tracks = [match["track"] if match else name for name, match in zip(names, found, strict=True)]
@@ -59,7 +59,7 @@ def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
 
 
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Frames of the same columns below each other; categories stay categories, where pandas would make them strings."""
+    """Concatenate frames of the same columns. Categories stay categories; `pandas.concat` would make them strings."""
     columns = {name: [frame[name] for frame in frames] for name in frames[0].columns}
     return pd.DataFrame(
         {
@@ -72,7 +72,7 @@ def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def slice_number(ending: str) -> int | None:
-    """The slice number in the ending of a file name; ``None`` for a whole clip.
+    """Return the slice number in the ending of a file name; ``None`` for a whole clip.
 
     >>> slice_number(".3.wav"), slice_number(".wav")
     (3, None)
@@ -81,13 +81,13 @@ def slice_number(ending: str) -> int | None:
 
 
 def file_numbers(keys: pd.DataFrame) -> NDArray[np.int64]:
-    """(row,) int64: rows of one file name have the same number."""
+    """Number the file names of rows, (row,) int64; rows of one file name have the same number."""
     track, ending = (keys[name].cat.codes.to_numpy(np.int64) for name in ("track", "ending"))
     return np.asarray(track * len(keys["ending"].cat.categories) + ending)
 
 
 def rows_at(features: list[NDArray[np.float32]], index: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows of several arrays, (row, feature), by their positions as if these stood below each other."""
+    """Take rows by position, (row, feature), from several arrays as if they were one."""
     start = np.cumsum([0, *map(len, features)])
     number = np.searchsorted(start, index, side="right") - 1
     found = np.empty((len(index), features[0].shape[1]), np.float32)
@@ -97,7 +97,7 @@ def rows_at(features: list[NDArray[np.float32]], index: NDArray[np.int64]) -> ND
 
 
 def in_order(features: list[NDArray[np.float32]], order: NDArray[np.int64], allocate: Allocate) -> NDArray[np.float32]:
-    """All rows in that order; a file that is sorted already is not copied."""
+    """Return all rows in the given order. A file that is sorted already is not copied."""
     if len(features) == 1 and len(order) == len(features[0]) and (order[1:] > order[:-1]).all():
         return features[0]
     ordered = allocate((len(order), features[0].shape[1]))

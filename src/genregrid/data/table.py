@@ -1,7 +1,7 @@
-"""Feature CSVs become one validated table of slices; with `feature_csv` the only reader of them.
+"""Read feature CSVs into one validated table of slices.
 
-The contract of a CSV stands in ``data/README.md``: one row per slice, columns read by name, file names of the form
-``genre.NNNNN[.S].wav``. Whatever breaks it ends in one sentence that names the file, the row and the column.
+``data/README.md`` defines the contract of a CSV: one row per slice, columns read by name, file names of the form
+``genre.NNNNN[.S].wav``. An error about a CSV names the file, the row and the column.
 """
 
 import difflib
@@ -14,12 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import (
-    FEATURE_NAMES,
-    SAMPLE_RATE_HZ,
-    check_columns,
-    read_feature_csv,
-)
+from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ, check_columns, place, read_feature_csv
 from genregrid.data.slice_rows import (
     Allocate,
     SliceRows,
@@ -33,8 +28,8 @@ from genregrid.data.slice_rows import (
 )
 from genregrid.errors import UserError
 
-# Extractions on different machines agree to about 3e-6 of a column's standard deviation; a thousandth is still no
-# difference that a model could see.
+# Extractions on different machines agree to about 3e-6 of a column's standard deviation. A thousandth is still too
+# small to matter to a model.
 _SAME_ROW_TOLERANCE = 1e-3
 
 
@@ -47,13 +42,13 @@ class FeatureTable:
         feature_names: names of the feature axis.
         length_samples: (row,) float32, the CSV's `length` column in samples.
         tracks: track names, sorted; the track axis.
-        track: (row,) int64, index into `tracks`; never decreasing.
+        track: (row,) int64, index into `tracks`, in ascending order.
         slice_index: (row,) int64, position of the slice in its track: 0, 1, ... without a gap.
         genre: (track,) int64, index into `genres`.
         genres: genre names in the order of the logits.
         slice_seconds: length of a slice in seconds.
         hashes: SHA-256 of every file read, by file name.
-        notes: what was left out, ignored or made harmless, one sentence each.
+        notes: what was left out or ignored, one sentence each; run.json keeps them, so their wording does not change.
     """
 
     features: NDArray[np.float32]
@@ -70,11 +65,11 @@ class FeatureTable:
 
     @property
     def num_slices(self) -> NDArray[np.int64]:
-        """Slices of each track, (track,) int64."""
+        """Number of slices of each track, (track,) int64."""
         return np.bincount(self.track, minlength=len(self.tracks))
 
     def with_length(self, allocate: Allocate = in_memory) -> "FeatureTable":
-        """The table with `length`, the paper's 58th descriptor, as its last feature."""
+        """Return the table with `length`, the paper's 58th descriptor, as its last feature."""
         features = allocate((len(self.features), len(self.feature_names) + 1))
         features[:, :-1] = self.features
         features[:, -1] = self.length_samples
@@ -91,14 +86,14 @@ def read_table(
 ) -> FeatureTable:
     """Read one corpus from one or more CSVs of the same slice length.
 
-    A row that stands in two files is kept once where both agree (to 1e-3 of the column's standard deviation).
+    A row that occurs in two files is kept once if both agree (to 1e-3 of the column's standard deviation).
 
     Args:
         paths: the CSV files, read in this order.
         genres: the genres in the order of the logits; ``None`` takes those of the files, sorted.
         slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column.
         feature_names: the feature columns to read.
-        allocate: makes the arrays for features: one for each file, and one more if rows have to be brought in order.
+        allocate: makes the arrays for features: one per file, and one more if rows must be sorted.
 
     Raises:
         UserError: a file breaks the contract, or two files contradict each other.
@@ -124,11 +119,11 @@ def table_from_frame(
     slice_seconds: float | None = None,
     feature_names: Sequence[str] = FEATURE_NAMES,
 ) -> FeatureTable:
-    """Validate a frame of the CSV contract that is in memory already, exactly as `read_table` does.
+    """Validate a frame of the CSV contract in memory, exactly as `read_table` validates a file.
 
     Args:
         frame: columns filename, length, label and the features.
-        source: what to call the frame in messages.
+        source: name of the frame in messages.
         genres: see `read_table`.
         slice_seconds: see `read_table`.
         feature_names: see `read_table`.
@@ -138,17 +133,17 @@ def table_from_frame(
     """
     check_columns(list(frame.columns), source, feature_names)
     if frame.empty:
-        raise UserError(f"{source} has no rows: expected one row per slice.")
+        raise UserError("it has no rows; expected one row per slice", key=source)
     finite = np.isfinite(frame[[*feature_names, "length"]].to_numpy(np.float64))
     if not finite.all():
         row, column = (int(axis[0]) for axis in np.nonzero(~finite))
         name = [*feature_names, "length"][column]
-        raise UserError(f"{source}, row {row + 2}, column '{name}': expected a finite number.")
-    frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, where row 1 is the header
+        raise UserError("expected a finite number", key=place(source, row + 2, name))
+    frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, whose row 1 is the header
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
     rows = SliceRows(
         name_keys(frame["filename"], frame["label"]).assign(row=frame["row"].to_numpy()),
-        np.ascontiguousarray(frame[[*feature_names]].to_numpy(np.float32)),  # a batch takes rows
+        np.ascontiguousarray(frame[[*feature_names]].to_numpy(np.float32)),  # batches take rows
         frame["length"].to_numpy(np.float32),
         digest,
     )
@@ -156,10 +151,10 @@ def table_from_frame(
 
 
 def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) -> float:
-    """Slice length in seconds that a `length` column tells.
+    """Compute the slice length in seconds from a `length` column.
 
-    The median is taken, and rounded to 0.05 s for slices (Kaggle's 3-second slices have 66149 samples, others up to
-    66510) or to a second for whole clips (660000 to 675808 samples for 30 s).
+    It is the median, rounded to 0.05 s for slices (Kaggle's 3-second slices have 66149 samples, others up to 66510) or
+    to a second for whole clips (660000 to 675808 samples for 30 s).
 
     >>> slice_seconds_of(np.array([66149.0, 66149.0]), whole_clips=False)
     3.0
@@ -171,10 +166,10 @@ def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) ->
 
 
 def peek_slice_seconds(path: Path) -> float:
-    """Slice length in seconds of a CSV, from its first hundred rows.
+    """Read the slice length of a CSV in seconds from its first hundred rows.
 
     Raises:
-        UserError: the file cannot be read or its `length` column tells no slice length.
+        UserError: the file cannot be read, or its `length` column gives no slice length.
     """
     rows = read_feature_csv(path, (), num_rows=100)
     whole_clips = all(slice_number(ending) is None for ending in rows.keys["ending"].cat.categories)
@@ -185,8 +180,9 @@ def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: boo
     seconds = slice_seconds_of(length_samples, whole_clips)
     if seconds <= 0:
         raise UserError(
-            f"{source}: the column 'length' should hold samples at {SAMPLE_RATE_HZ} Hz, but its median is "
-            f"{np.median(length_samples):g}; set dataset.table_slice_seconds to the slice length of this file."
+            f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {np.median(length_samples):g}",
+            key=f"{source}, column 'length'",
+            hint="set dataset.table_slice_seconds to the slice length of this file",
         )
     return seconds
 
@@ -231,57 +227,52 @@ def _assemble(
 
 
 def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The keys of a source with `slice`, and `whole_clip` where a row has none."""
+    """Check the keys of a source, and add `slice`, the slice number, and `whole_clip`, whether there is none."""
     track, ending, label = (keys[name].cat.codes.to_numpy() for name in ("track", "ending", "label"))
     tracks, endings, labels = (keys[name].cat.categories for name in ("track", "ending", "label"))
 
-    def refuse(bad: NDArray[np.bool_], sentence: str) -> None:
+    def refuse(bad: NDArray[np.bool_], column: str, problem: str, hint: str | None = None) -> None:
         if bad.any():
             row = keys.iloc[int(bad.argmax())]
             prefix = row["track"].rpartition(".")[0]
-            told = sentence.format(**row, filename=row["track"] + row["ending"], prefix=prefix)
-            raise UserError(f"{source}, row {row['row']}, {told}")
+            problem = problem.format(**row, filename=row["track"] + row["ending"], prefix=prefix)
+            raise UserError(problem, key=place(source, row["row"], column), hint=hint)
 
-    refuse(
-        (endings == "")[ending],
-        "column 'filename': '{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav.",
-    )
+    form = "'{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav"
+    refuse((endings == "")[ending], "filename", form)
     again = pd.Series(file_numbers(keys)).duplicated()
     if again.any():
         bad = keys.iloc[int(again.argmax())]
         first = keys.iloc[int(((track == track[again.argmax()]) & (ending == ending[again.argmax()])).argmax())]
-        raise UserError(
-            f"{source}, row {bad['row']}, column 'filename': '{bad['track']}{bad['ending']}' stood in row "
-            f"{first['row']} already."
-        )
+        problem = f"'{bad['track']}{bad['ending']}' is in row {first['row']} already"
+        raise UserError(problem, key=place(source, bad["row"], "filename"))
     numbers = [slice_number(name) for name in endings]
     whole_clip = np.array([number is None for number in numbers])[ending]
     if 0 < whole_clip.mean() < 0.5:
-        refuse(whole_clip, "column 'filename': '{filename}' is a whole clip in a file of slices; keep one kind.")
+        refuse(whole_clip, "filename", "'{filename}' is a whole clip in a file of slices", "keep one kind")
     elif whole_clip.any():
-        refuse(~whole_clip, "column 'filename': '{filename}' is a slice in a file of whole clips; keep one kind.")
+        refuse(~whole_clip, "filename", "'{filename}' is a slice in a file of whole clips", "keep one kind")
     first_label = label[np.unique(track, return_index=True)[1]]
-    refuse(label != first_label[track], "column 'label': '{label}' is a second genre for the track {track}.")
+    refuse(label != first_label[track], "label", "'{label}' is a second genre for the track {track}")
     prefix = labels.get_indexer([name.rpartition(".")[0] for name in tracks])
-    refuse(
-        label != prefix[track],
-        "column 'label': '{label}' contradicts the genre '{prefix}' in the file name '{filename}'.",
-    )
+    contradiction = "'{label}' contradicts the genre '{prefix}' in the file name '{filename}'"
+    refuse(label != prefix[track], "label", contradiction)
     return keys.assign(slice=np.array([number or 0 for number in numbers])[ending], whole_clip=whole_clip)
 
 
 def _check_kinds(frames: list[pd.DataFrame], sources: list[str]) -> None:
-    """Slices and whole clips are not joined: a clip would count as one more slice of its track."""
+    """Raise if slices and whole clips are joined: a clip would count as one more slice of its track."""
     kinds = [bool(frame["whole_clip"].all()) for frame in frames]
     if len(set(kinds)) > 1:
         clips, slices = sources[kinds.index(True)], sources[kinds.index(False)]
-        raise UserError(f"{clips} has a row per whole clip and {slices} a row per slice; join files of one kind.")
+        problem = f"it has a row per whole clip, and {slices} has a row per slice"
+        raise UserError(problem, key=clips, hint="join files of one kind")
 
 
 def _kept_once(
     rows: pd.DataFrame, features: list[NDArray[np.float32]], feature_names: Sequence[str]
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Positions of the rows to keep: a row that stands in two files is kept once, if both say the same."""
+    """Return positions of the rows to keep, and notes. A row that occurs in two files is kept once if both agree."""
     number = file_numbers(rows)
     again = pd.Series(number).duplicated().to_numpy()
     kept = np.flatnonzero(~again)
@@ -297,54 +288,56 @@ def _kept_once(
         index, column = (int(axis[0]) for axis in np.nonzero(differs))
         bad = rows.iloc[repeated[index]]
         raise UserError(
-            f"{bad['source']}, row {bad['row']}, column '{feature_names[column]}': {bad['track']}{bad['ending']} has "
-            f"{mine[index, column]:g} here and {other[index, column]:g} in {rows.iloc[first[index]]['source']}; "
-            "files of different recipes cannot be joined."
+            f"{bad['track']}{bad['ending']} has {mine[index, column]:g} here and {other[index, column]:g} in "
+            f"{rows.iloc[first[index]]['source']}",
+            key=place(bad["source"], bad["row"], feature_names[column]),
+            hint="files of different recipes cannot be joined",
         )
     return kept, [f"{len(repeated)} rows stood in two files, agreed, and were kept once"]
 
 
 def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32]) -> float:
-    """Slice length in seconds that all files tell alike."""
+    """Return the slice length in seconds; raise if the files differ in it."""
     known: dict[str, float] = {}
     for source in rows["source"].cat.categories:
         own = (rows["source"] == source).to_numpy()
-        if own.any():  # else its rows all stood in other files
+        if own.any():  # otherwise all its rows were in other files
             whole_clips = bool(rows["whole_clip"].to_numpy()[own].all())
             known[source] = _checked_slice_seconds(length_samples[own].astype(np.float64), whole_clips, source)
     first, seconds = next(iter(known.items()))
     for source, others in known.items():
         if others != seconds:
-            raise UserError(
-                f"{source} has slices of {others:g} s and {first} of {seconds:g} s; join files of one length."
-            )
+            problem = f"it has slices of {others:g} s, and {first} has slices of {seconds:g} s"
+            raise UserError(problem, key=source, hint="join files of one length")
     return seconds
 
 
 def _codes(names: "pd.Series[str]") -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The categories of a column in order, and (row,) int64, the place of each row's."""
+    """Return the sorted categories of a column, and the index of each row's category, (row,) int64."""
     ordered = names.cat.categories.sort_values()
     place: NDArray[np.int64] = ordered.get_indexer(names.cat.categories).astype(np.int64)
     return tuple(str(name) for name in ordered), place[names.cat.codes]
 
 
 def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
-    """Slices of a track must be numbered 0, 1, ... without a gap."""
+    """Raise unless the slices of each track are numbered 0, 1, ... without a gap."""
     found = rows["slice"].to_numpy()
     again = np.flatnonzero((track[1:] == track[:-1]) & (found[1:] == found[:-1]))
     if len(again):
-        first, bad = rows.iloc[again[0]], rows.iloc[again[0] + 1]  # sorted, so the two stand side by side
+        first, bad = rows.iloc[again[0]], rows.iloc[again[0] + 1]  # sorted, so the two are neighbours
         raise UserError(
-            f"{bad['source']}, row {bad['row']}, column 'filename': '{bad['track']}{bad['ending']}' is slice "
-            f"{bad['slice']} of {bad['track']}, which row {first['row']} of {first['source']} is already."
+            f"'{bad['track']}{bad['ending']}' is slice {bad['slice']} of {bad['track']}, which is in row "
+            f"{first['row']} of {first['source']} already",
+            key=place(bad["source"], bad["row"], "filename"),
         )
     expected = np.arange(len(rows)) - np.searchsorted(track, track)
     wrong = np.flatnonzero(found != expected)
     if len(wrong):
         bad = rows.iloc[int(wrong[0])]
         raise UserError(
-            f"{bad['source']}, row {bad['row']}, column 'filename': the slices of {bad['track']} leave out number "
-            f"{expected[wrong[0]]} before {bad['slice']}; add the missing row or leave the whole track out."
+            f"slice {expected[wrong[0]]} of {bad['track']} is missing before slice {bad['slice']}",
+            key=place(bad["source"], bad["row"], "filename"),
+            hint="add the missing row or leave the whole track out",
         )
 
 
@@ -355,14 +348,14 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
         if unknown.any():
             bad = rows.iloc[int(unknown.argmax())]
             near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}."
             raise UserError(
-                f"{bad['source']}, row {bad['row']}, column 'label': unknown genre '{bad['label']}'; {hint}"
+                f"unknown genre '{bad['label']}'",
+                key=place(bad["source"], bad["row"], "label"),
+                hint=f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}",
             )
     if len(found) < 2:
-        raise UserError(
-            f"{rows['source'].iloc[0]}: all tracks are '{found[0]}'; a classifier needs two genres or more."
-        )
+        problem = f"all tracks are '{found[0]}'; a classifier needs two genres or more"
+        raise UserError(problem, key=rows["source"].iloc[0])
     return list(genres) if genres is not None else found
 
 
