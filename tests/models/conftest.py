@@ -1,4 +1,4 @@
-"""Training and testing of a model, as in a run."""
+"""Training as a run does it, and no more."""
 
 from collections.abc import Callable
 

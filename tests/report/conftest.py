@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,21 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
-def make_grid(tmp_path: Path) -> Callable[..., Path]:
-    """`make_grid({"model": "mlp"}, {"model": "lstm"})` draws two folds under two seeds of each; names the folder."""
+@pytest.fixture(scope="session")
+def draw_grid() -> Callable[..., Path]:
+    """`draw_grid(folder, {"model": "mlp"})` draws two folds with two seeds of each cell, and returns `folder`/grid."""
 
-    def make(*cells: dict[str, Any], folds: int = 2, seeds: int = 2) -> Path:
+    def draw(folder: Path, *cells: dict[str, Any], folds: int = 2, seeds: int = 2) -> Path:
         for number, cell in enumerate(cells):
             for fold in range(folds):
                 for seed in range(seeds):
-                    draw_run(tmp_path / f"grid/{number}-{fold}-{seed}", fold=fold, folds=folds, seed=seed, **cell)
-        return tmp_path / "grid"
+                    draw_run(folder / f"grid/{number}-{fold}-{seed}", fold=fold, folds=folds, seed=seed, **cell)
+        return folder / "grid"
 
-    return make
+    return draw
+
+
+@pytest.fixture
+def make_grid(draw_grid: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """`make_grid({"model": "mlp"}, {"model": "lstm"})` is `draw_grid` in ``tmp_path``."""
+    return partial(draw_grid, tmp_path)

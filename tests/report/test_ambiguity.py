@@ -1,4 +1,4 @@
-"""Which tracks are taken for others, and what is known against them, on cases small enough to count."""
+"""Confusions, agreement and known problems of tracks, on cases small enough to count by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,29 +13,29 @@ from genregrid.report.cell import Cell, read_grid
 from genregrid.report.doubt import doubts_of
 
 
-def rewritten(folder: Path, verdicts: dict[str, str]) -> None:
-    """Make the model say these genres of these tracks."""
+def rewritten(folder: Path, predicted: dict[str, str]) -> None:
+    """Change the predictions for some tracks."""
     frame = pd.read_csv(folder / "predictions.csv")
-    frame["predicted"] = frame["track"].map(verdicts).fillna(frame["predicted"])
+    frame["predicted"] = frame["track"].map(predicted).fillna(frame["predicted"])
     frame.to_csv(folder / "predictions.csv", index=False)
 
 
 @pytest.fixture
 def cell(make_run: Callable[..., Path]) -> Cell:
-    """Two seeds of one fold, never wrong but of four tracks."""
-    for seed, verdicts in (
+    """Two seeds of one fold, right but for four tracks."""
+    for seed, predicted in (
         (0, {"blues.00000": "jazz", "jazz.00000": "rock", "rock.00002": "blues"}),
         (1, {"blues.00000": "jazz", "jazz.00000": "blues", "rock.00004": "blues"}),
     ):
-        rewritten(make_run(f"grid/{seed}", seed=seed, skill=30.0), verdicts)
+        rewritten(make_run(f"grid/{seed}", seed=seed, skill=30.0), predicted)
     (cell,), _ = read_grid(make_run("other/0").parents[1] / "grid")
     return cell
 
 
-def test_agreement_counts_verdicts_by_track(cell: Cell) -> None:
+def test_agreement_counts_predictions_by_track(cell: Cell) -> None:
     table = agreement([cell]).set_index("track")
     assert (table["num"] == 2).all()
-    assert table.index[:2].tolist() == ["blues.00000", "jazz.00000"]  # never right; the unanimous one first
+    assert table.index[:2].tolist() == ["blues.00000", "jazz.00000"]  # never right, unanimous first
     assert table.loc["blues.00000", ["right", "said", "said_share"]].tolist() == [0, "jazz", 1]
     assert table.loc["jazz.00000", ["right", "said", "said_share"]].tolist() == [0, "blues", 0.5]
     assert table.loc["rock.00002", "right"] == 0.5
@@ -43,16 +43,15 @@ def test_agreement_counts_verdicts_by_track(cell: Cell) -> None:
 
 
 def test_the_note_counts_tracks_that_no_model_gets_right(cell: Cell) -> None:
-    assert (
-        agreement_table([cell], "agreement", {}).note == "2 of 18 tracks are never taken for their genre, by one cell."
-    )
+    note = agreement_table([cell], "agreement", {}).note
+    assert note == "2 of 18 tracks are never predicted as their label, by one cell."
 
 
 def test_confusions_are_true_by_predicted(cell: Cell) -> None:
     assert confusion(cell).tolist() == [[10, 2, 0], [1, 10, 1], [2, 0, 10]]
 
 
-def test_sure_mistakes_come_surest_first_and_unsure_hits_least_sure_first(cell: Cell) -> None:
+def test_the_most_certain_mistakes_and_the_least_certain_hits_come_first(cell: Cell) -> None:
     table = extremes_table([cell], {}).frame
     mistakes = table[table["kind"] == "sure mistake"]
     assert (mistakes["genre"] != mistakes["predicted"]).all()
@@ -62,7 +61,7 @@ def test_sure_mistakes_come_surest_first_and_unsure_hits_least_sure_first(cell: 
     assert hits["certainty"].is_monotonic_increasing
 
 
-def test_doubts_name_two_labels_of_one_sound_what_lists_leave_out_and_what_a_source_says(
+def test_doubts_are_double_labels_tracks_that_lists_leave_out_and_published_faults(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = make_run("grid/a", genres=["pop", "reggae", "rock"], tracks=40, fold=1)

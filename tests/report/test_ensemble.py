@@ -1,7 +1,8 @@
-"""Ensembles of runs: who votes, on which tracks, with weights from where."""
+"""Ensembles of runs: their members, the tracks of a vote, and the fitting of weights."""
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def facts(folder: Path) -> dict[str, object]:
     return content
 
 
-def test_a_vote_is_a_run_like_any_other(two: list[str], tmp_path: Path) -> None:
+def test_a_vote_is_written_as_a_run(two: list[str], tmp_path: Path) -> None:
     text = ensemble(two, tmp_path / "vote")
     assert "good 3 s" in text
     assert "2 votes on 120 tracks" in text
@@ -59,7 +60,7 @@ def test_a_model_that_guesses_gets_little_weight(two: list[str], tmp_path: Path)
 
 
 def test_weights_and_temperatures_do_not_see_test_tracks(two: list[str], tmp_path: Path) -> None:
-    """Other answers on test tracks change the vote there and nothing that was fitted."""
+    """Other predictions for test tracks change the vote, but neither weights nor temperatures."""
     ensemble(two, tmp_path / "before")
     for path in (tmp_path / "good").glob("*/predictions.csv"):
         frame = pd.read_csv(path)
@@ -69,8 +70,8 @@ def test_weights_and_temperatures_do_not_see_test_tracks(two: list[str], tmp_pat
     ensemble(two, tmp_path / "after")
     before, after = (facts(result(tmp_path / name)) for name in ("before", "after"))
     assert before["members"] == after["members"]
-    said = [pd.read_csv(result(tmp_path / name) / "predictions.csv") for name in ("before", "after")]
-    assert not said[0].equals(said[1])
+    votes = [pd.read_csv(result(tmp_path / name) / "predictions.csv") for name in ("before", "after")]
+    assert not votes[0].equals(votes[1])
 
 
 def test_runs_of_one_model_are_averaged_before_they_vote(make_run: Make, tmp_path: Path) -> None:
@@ -79,25 +80,25 @@ def test_runs_of_one_model_are_averaged_before_they_vote(make_run: Make, tmp_pat
         content = facts(folder) | {"split_seed": 0}
         (folder / "run.json").write_text(json.dumps(content))
     ensemble([str(tmp_path / "seeds")], tmp_path / "vote")
-    said = pd.read_csv(result(tmp_path / "vote") / "predictions.csv").set_index("track")
+    predictions = pd.read_csv(result(tmp_path / "vote") / "predictions.csv").set_index("track")
     runs = [pd.read_csv(tmp_path / f"seeds/{number}/predictions.csv").set_index("track") for number in range(3)]
     probs = ["p_blues", "p_jazz", "p_rock"]
     (member,) = facts(result(tmp_path / "vote"))["members"]  # type: ignore[misc]  # a list in JSON
     tempered = [run[probs] ** (1 / member["temperature"]) for run in runs]  # type: ignore[has-type]
     mean = sum(frame.div(frame.sum(axis=1), axis=0) for frame in tempered) / 3
-    np.testing.assert_allclose(said[probs].to_numpy(), mean.loc[said.index].to_numpy(), atol=1e-4)
+    np.testing.assert_allclose(predictions[probs].to_numpy(), mean.loc[predictions.index].to_numpy(), atol=1e-4)
 
 
-def test_a_track_that_one_member_did_not_test_is_left_out_and_said(two: list[str], tmp_path: Path) -> None:
+def test_a_track_that_one_member_did_not_test_is_left_out_with_a_note(two: list[str], tmp_path: Path) -> None:
     path = Path(two[1]) / "0/predictions.csv"
     frame = pd.read_csv(path)
     frame.iloc[1:].to_csv(path, index=False)
     text = ensemble(two, tmp_path / "vote")
-    assert "fold 0, split seed 0: 1 tracks that not every member tested were left out" in text
+    assert "fold 0, split seed 0: 1 tracks that not every member tested are left out" in text
     assert frame["track"].iloc[0] not in set(pd.read_csv(result(tmp_path / "vote") / "predictions.csv")["track"])
 
 
-def test_a_fold_that_a_member_lacks_is_left_out_and_said(make_run: Make, two: list[str], tmp_path: Path) -> None:
+def test_a_fold_that_a_member_lacks_is_left_out_with_a_note(make_run: Make, two: list[str], tmp_path: Path) -> None:
     make_run("third/0", model="third", fold=0, tracks=40)
     text = ensemble([*two, str(tmp_path / "third")], tmp_path / "vote")
     assert "fold 1, split seed 0: third 3 s has no run" in text
@@ -114,11 +115,11 @@ def test_cells_of_two_protocols_do_not_vote_together(make_run: Make, two: list[s
     assert [member["model"] for member in members] == ["good 3 s", "bad 3 s"]  # type: ignore[union-attr]
 
 
-def test_a_folder_named_twice_and_an_earlier_vote_have_one_vote_and_none(two: list[str], tmp_path: Path) -> None:
+def test_a_folder_given_twice_counts_once_and_an_earlier_ensemble_not_at_all(two: list[str], tmp_path: Path) -> None:
     once = ensemble(two, tmp_path / "vote")
     again = ensemble([*two, two[0], str(tmp_path)], tmp_path / "again")
     assert again.startswith(once)
-    assert "ensemble 3 s, drawn, track is a vote already and takes no part" in again
+    assert "ensemble 3 s, drawn, track is an ensemble itself and is left out" in again
 
 
 def test_runs_of_one_model_in_two_folders_are_one_member(make_run: Make, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_runs_of_one_model_in_two_folders_are_one_member(make_run: Make, tmp_pat
     assert len(facts(result(tmp_path / "vote"))["members"]) == 1  # type: ignore[arg-type]  # a list in JSON
 
 
-def test_groups_of_another_number_of_folds_leave_each_other_be(make_run: Make, tmp_path: Path) -> None:
+def test_groups_with_different_numbers_of_folds_have_separate_folders(make_run: Make, tmp_path: Path) -> None:
     for folds in (2, 3):
         for model in ("a", "b"):
             make_run(f"{folds}/{model}", model=model, folds=folds, tracks=40)
@@ -138,15 +139,15 @@ def test_groups_of_another_number_of_folds_leave_each_other_be(make_run: Make, t
     assert names == ["ensemble-track-fold0-seed0", "ensemble1-track-fold0-seed0"]
 
 
-def test_a_member_that_is_never_wrong_on_validation_leaves_no_infinity(make_run: Make, tmp_path: Path) -> None:
+def test_a_member_that_is_never_wrong_on_validation_gives_finite_certainties(make_run: Make, tmp_path: Path) -> None:
     for model in ("a", "b"):
         make_run(f"sure/{model}", model=model, skill=60.0)
     ensemble([str(tmp_path / "sure")], tmp_path / "vote")
-    said = pd.read_csv(result(tmp_path / "vote") / "predictions.csv")
-    assert np.isfinite(said["certainty"]).all()
+    predictions = pd.read_csv(result(tmp_path / "vote") / "predictions.csv")
+    assert np.isfinite(predictions["certainty"]).all()
 
 
-def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
+def test_a_vote_of_leaking_members_leaks(make_run: Make, tmp_path: Path) -> None:
     for model in ("a", "b"):
         make_run(f"leak/{model}", model=model, split="row-LEAKS")
     text = ensemble([str(tmp_path / "leak")], tmp_path / "vote")
@@ -154,31 +155,32 @@ def test_a_leak_is_carried_on(make_run: Make, tmp_path: Path) -> None:
     assert facts(tmp_path / "vote/drawn/ensemble-row-LEAKS-fold0-seed0")["leaks"] is True
 
 
-def test_what_cannot_vote_is_refused_with_the_way_out(make_run: Make, two: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ensemble=nowhere is not a folder"):
-        ensemble(["nowhere"], tmp_path / "vote")
-    for nothing in (5, True, [1, 2]):
-        with pytest.raises(UserError, match=r"ensemble=\w+ is not a folder"):
-            ensemble(nothing, tmp_path / "vote")
-    (tmp_path / "nothing").mkdir()
-    with pytest.raises(UserError, match=r"ensemble=.*nothing holds no finished run"):
-        ensemble([*two, str(tmp_path / "nothing")], tmp_path / "vote")
-    with pytest.raises(UserError, match=r"is not a folder \(several stand in brackets: \[A,B\]\)"):
-        ensemble(",".join(two), tmp_path / "vote")
-    with pytest.raises(UserError, match="ensemble= is not a folder"):
-        ensemble("", tmp_path / "vote")
-    with pytest.raises(UserError, match=r"ensemble=\[\]: give folders"):
-        ensemble([], tmp_path / "vote")
-    with pytest.raises(UserError, match="no two runs share a corpus, a protocol, a fold and a split seed"):
-        ensemble(str(make_run("alone/0")), tmp_path / "vote")
+def test_runs_that_cannot_vote_are_reported_with_a_hint(
+    make_run: Make, two: list[str], tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    vote, nothing = tmp_path / "vote", tmp_path / "nothing"
+    nothing.mkdir()
+    with user_error("ensemble", "nowhere", problem="not a folder"):
+        ensemble(["nowhere"], vote)
+    for wrong, value in ((5, 5), (True, True), ([1, 2], 1), ("", "")):
+        with user_error("ensemble", value, problem="not a folder"):
+            ensemble(wrong, vote)
+    with user_error("ensemble", str(nothing), problem="no finished run"):
+        ensemble([*two, str(nothing)], vote)
+    with user_error("ensemble", ",".join(two), problem="not a folder", hint="[A,B]"):
+        ensemble(",".join(two), vote)
+    with user_error("ensemble", [], hint="folders of runs"):
+        ensemble([], vote)
+    with user_error("ensemble", problem="no two runs share"):
+        ensemble(str(make_run("alone/0")), vote)
     (Path(two[0]) / "0/predictions_val.csv").unlink()
     (Path(two[0]) / "1/predictions_val.csv").unlink()
-    with pytest.raises(UserError, match=r"have no predictions_val\.csv, on which weights are fitted"):
-        ensemble(two, tmp_path / "vote")
+    with user_error("good 3 s, drawn, track", problem="predictions_val.csv", hint="run it again"):
+        ensemble(two, vote)
 
 
 @pytest.mark.parametrize("damage", ["cut", "genre", "bytes"])
-def test_damaged_validation_predictions_are_told(two: list[str], tmp_path: Path, damage: str) -> None:
+def test_damaged_validation_predictions_are_reported(two: list[str], tmp_path: Path, damage: str) -> None:
     path = Path(two[0]) / "0/predictions_val.csv"
     text = path.read_text()
     changed = {"cut": text[:-40], "genre": text.replace(",blues,", ",polka,", 1), "bytes": "\x00\x01,\n1,2,3"}

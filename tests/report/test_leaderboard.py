@@ -1,4 +1,4 @@
-"""Two cells are compared on what both were tested on, and by folds only where folds are of one division."""
+"""Cells are compared on tracks that both tested, and by folds only if the folds are of one division."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ import pytest
 
 from genregrid.metrics.comparison import corrected_t_test
 from genregrid.report.cell import Cell, read_grid
-from genregrid.report.leaderboard import comparison, honest_cells, leaderboard, paired
+from genregrid.report.comparison import comparison, paired
+from genregrid.report.leaderboard import leaderboard
+from genregrid.report.rows import honest_cells
 
 
 def only_pair(cells: list[Cell]) -> dict[str, object]:
@@ -19,7 +21,7 @@ def only_pair(cells: list[Cell]) -> dict[str, object]:
     return pair
 
 
-def test_the_difference_is_that_of_the_same_tracks_and_seeds(make_grid: Callable[..., Path]) -> None:
+def test_a_difference_is_computed_on_the_same_tracks_and_seeds(make_grid: Callable[..., Path]) -> None:
     cells, _ = read_grid(make_grid({"model": "a"}, {"model": "b", "skill": 0.5}))
     pair = only_pair(cells)
     first, second = (cell.predictions.set_index(["track", "seed"]) for cell in cells)
@@ -27,10 +29,10 @@ def test_the_difference_is_that_of_the_same_tracks_and_seeds(make_grid: Callable
     assert pair["difference"] == pytest.approx(right[0].mean() - right[1].mean())
     assert pair["only_first"] == (right[0] & ~right[1]).sum()
     assert pair["difference_low"] < pair["difference"] < pair["difference_high"]
-    assert not pair["exact"]  # a track stands under two seeds
+    assert not pair["exact"]  # a track has predictions of two seeds
 
 
-def test_folds_are_compared_with_the_shares_of_their_division(make_grid: Callable[..., Path]) -> None:
+def test_the_t_test_uses_the_shares_of_the_folds_division(make_grid: Callable[..., Path]) -> None:
     cells, _ = read_grid(make_grid({"model": "a"}, {"model": "b", "skill": 0.5}))
     runs = [cell.runs.set_index(["fold", "seed"])["accuracy"] for cell in cells]
     expected = corrected_t_test((runs[0] - runs[1]).to_numpy(), 1 / 2 * 3 / 4, 1 / 2)
@@ -40,7 +42,7 @@ def test_folds_are_compared_with_the_shares_of_their_division(make_grid: Callabl
 
 
 @pytest.mark.parametrize("other", [{"folds": 3}, {"fold": 1}])
-def test_folds_of_two_divisions_or_one_fold_alone_are_not_compared(
+def test_folds_of_two_divisions_or_a_single_fold_are_not_compared(
     make_run: Callable[..., Path], tmp_path: Path, other: dict[str, int]
 ) -> None:
     for seed in (0, 1):
@@ -52,7 +54,7 @@ def test_folds_of_two_divisions_or_one_fold_alone_are_not_compared(
     assert pair["tracks"] > 0
 
 
-def test_what_one_of_two_cells_keeps_together_is_resampled_together(make_grid: Callable[..., Path]) -> None:
+def test_tracks_that_one_of_two_cells_keeps_together_are_resampled_together(make_grid: Callable[..., Path]) -> None:
     grid = make_grid({"model": "a"}, {"model": "b"}, seeds=1)
     for path in grid.glob("1-*/split.csv"):
         frame = pd.read_csv(path)
@@ -64,7 +66,7 @@ def test_what_one_of_two_cells_keeps_together_is_resampled_together(make_grid: C
     assert len(np.unique(cluster)) == 4
 
 
-def test_honest_cells_leave_leaks_out_and_keep_the_order_of_corpora(make_grid: Callable[..., Path]) -> None:
+def test_honest_cells_have_no_leaks_and_keep_the_order_of_corpora(make_grid: Callable[..., Path]) -> None:
     grid = make_grid(
         {"dataset": "a", "skill": 0.2},
         {"dataset": "a", "split": "artist", "skill": 1.0},

@@ -1,6 +1,7 @@
-"""A listening test plays what the model heard, and its answers come back as a person's row beside the model's."""
+"""A listening test plays slices of a model, and its answers become a person's row beside the model's."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def audio(cells: list[Cell]) -> Recordings:
 
 
 def answered(items: list[dict[str, Any]], tmp_path: Path, right: float = 1.0) -> Path:
-    """The answers of someone who is right in a share of the slices, as the page exports them."""
+    """Write answers as the page exports them, with a share of right ones."""
     frame = pd.DataFrame(items).drop(columns="audio")
     wrong = frame["genre"].map({"blues": "jazz", "jazz": "rock", "rock": "blues"})
     frame["guess"] = np.where(np.arange(len(frame)) < right * len(frame), frame["genre"], wrong)
@@ -39,7 +40,7 @@ def answered(items: list[dict[str, Any]], tmp_path: Path, right: float = 1.0) ->
     return tmp_path / "answers.csv"
 
 
-def test_slices_are_of_an_honest_model_that_takes_single_slices(cells: list[Cell], audio: Recordings) -> None:
+def test_slices_belong_to_an_honest_model_of_single_slices(cells: list[Cell], audio: Recordings) -> None:
     items = listening_items(cells, audio)
     assert {item["model"] for item in items} == {"mlp 3 s, drawn, track"}
     assert pd.DataFrame(items)["genre"].value_counts().to_dict() == {"blues": 10, "jazz": 10, "rock": 10}
@@ -48,21 +49,21 @@ def test_slices_are_of_an_honest_model_that_takes_single_slices(cells: list[Cell
     assert listening_items(cells, audio) == items
 
 
-def test_a_model_of_sequences_is_asked_about_the_first_slice(cells: list[Cell], audio: Recordings) -> None:
+def test_for_a_model_of_sequences_the_first_slice_is_played(cells: list[Cell], audio: Recordings) -> None:
     items = listening_items([cell for cell in cells if cell.model == "lstm"], audio)
     assert {item["start_seconds"] for item in items} == {0}
 
 
-def test_what_the_model_says_is_its_word_on_that_slice(cells: list[Cell], audio: Recordings) -> None:
+def test_the_models_prediction_is_that_for_the_played_slice(cells: list[Cell], audio: Recordings) -> None:
     (mlp,) = [cell for cell in cells if cell.model == "mlp" and not cell.leaks]
     for item in listening_items(cells, audio)[:5]:
-        heard = mlp.timeline[
+        slices = mlp.timeline[
             (mlp.timeline["track"] == item["track"]) & (mlp.timeline["start_seconds"] == item["start_seconds"])
         ]
-        assert (item["predicted"], item["certainty"]) in set(zip(heard["predicted"], heard["certainty"], strict=True))
+        assert (item["predicted"], item["certainty"]) in set(zip(slices["predicted"], slices["certainty"], strict=True))
 
 
-def test_no_recording_and_no_honest_model_make_no_test(cells: list[Cell], audio: Recordings) -> None:
+def test_there_is_no_test_without_recordings_or_without_an_honest_model(cells: list[Cell], audio: Recordings) -> None:
     assert listening_items(cells, {}) == []
     assert listening_items([cell for cell in cells if cell.leaks], audio) == []
 
@@ -79,7 +80,7 @@ def test_answers_become_a_row_beside_the_model(cells: list[Cell], audio: Recordi
     assert 0 <= row["p"] <= 1
 
 
-def test_truth_and_the_models_word_are_taken_from_the_runs_not_from_the_answers(
+def test_true_genre_and_prediction_are_taken_from_the_runs_not_from_the_answers(
     cells: list[Cell], audio: Recordings, tmp_path: Path
 ) -> None:
     path = answered(listening_items(cells, audio), tmp_path)
@@ -101,42 +102,51 @@ def test_a_slice_answered_twice_counts_once(cells: list[Cell], audio: Recordings
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "problem"),
     [
-        ({"track": "nobody.00001"}, "have no slice of nobody.00001 at"),
-        ({"guess": "polka"}, "'polka' is none of the genres blues, jazz, rock"),
-        ({"model": "gru"}, "answered beside 'gru', which is none of these runs"),
-        ({"start_seconds": 1.5}, r"have no slice of \S+ at 1.5 s"),
+        ({"track": "nobody.00001"}, "no slice of nobody.00001 at"),
+        ({"guess": "polka"}, "'polka' is not one of the genres blues, jazz, rock"),
+        ({"model": "gru"}, "no model 'gru'"),
+        ({"start_seconds": 1.5}, "at 1.5 s"),
         ({"start_seconds": "early"}, "line 2 has no start_seconds"),
         ({"guess": None}, "line 2 has no guess"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused_in_a_sentence(
-    cells: list[Cell], audio: Recordings, tmp_path: Path, change: dict[str, Any], sentence: str
+def test_answers_that_do_not_fit_are_reported(
+    cells: list[Cell],
+    audio: Recordings,
+    tmp_path: Path,
+    change: dict[str, Any],
+    problem: str,
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     path = answered(listening_items(cells, audio), tmp_path)
     pd.read_csv(path).assign(**change).to_csv(path, index=False)
-    with pytest.raises(UserError, match=sentence):
+    with user_error("human", path, problem=problem):
         read_answers(path, cells)
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "problem"),
     [
         (None, "cannot be read as a CSV"),
         ("", "cannot be read as a CSV"),
-        ("a,b\n1,2\n", "lacks the column 'person'"),
-        ("person,track,start_seconds,guess,model\n", "holds no answer"),
-        (b"\x00\xff\xfe\x80", "cannot be read as a CSV|lacks the column"),
+        ("a,b\n1,2\n", "no column 'person'"),
+        ("person,track,start_seconds,guess,model\n", "no answers"),
+        (b"\x00\xff\xfe\x80", "the file "),
     ],
 )
-def test_files_that_are_no_answers_are_refused(
-    cells: list[Cell], tmp_path: Path, content: str | bytes | None, sentence: str
+def test_files_without_answers_are_reported(
+    cells: list[Cell],
+    tmp_path: Path,
+    content: str | bytes | None,
+    problem: str,
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     path = tmp_path / "answers.csv"
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(UserError, match=sentence):
+    with user_error("human", path, problem=problem):
         read_answers(path, cells)
 
 
@@ -160,7 +170,7 @@ def make_audio(folder: Path, *tracks: str) -> Path:
     return folder
 
 
-def test_recordings_are_found_by_name_and_named_relative_to_the_page(cells: list[Cell], tmp_path: Path) -> None:
+def test_recordings_are_found_by_name_with_urls_relative_to_the_page(cells: list[Cell], tmp_path: Path) -> None:
     folder = make_audio(tmp_path / "my music", "blues.00000", "jazz.00003", "polka.00001")
     urls = recording_urls(cells, folder, tmp_path / "out" / "report")
     assert urls == {
@@ -171,7 +181,7 @@ def test_recordings_are_found_by_name_and_named_relative_to_the_page(cells: list
     }
 
 
-def test_recordings_beside_the_feature_csv_are_found_unasked(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_recordings_beside_the_feature_csv_are_found_by_default(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_audio(tmp_path / "corpus" / "audio", "blues.00000")
     cells, _ = read_grid(make_run("grid/a", root=str(tmp_path / "corpus")).parent)
     assert list(recording_urls(cells, None, tmp_path)["drawn"]) == ["blues.00000"]
@@ -179,8 +189,10 @@ def test_recordings_beside_the_feature_csv_are_found_unasked(make_run: Callable[
     assert recording_urls(synthetic, None, tmp_path) == {}
 
 
-def test_a_folder_without_the_grids_recordings_is_refused(cells: list[Cell], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no recording of these runs' tracks, such as blues\.00000"):
+def test_a_folder_without_the_grids_recordings_is_reported(
+    cells: list[Cell], tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    with user_error("audio", tmp_path / "other", problem="such as blues.00000"):
         recording_urls(cells, make_audio(tmp_path / "other", "polka.00001"), tmp_path)
     with pytest.raises(UserError, match="nowhere"):
         recording_urls(cells, tmp_path / "nowhere", tmp_path)

@@ -1,4 +1,4 @@
-"""Numbers of a written report, recomputed from predictions.csv of its run folders by scikit-learn alone."""
+"""The numbers of a report equal those that scikit-learn computes from predictions.csv of the run folders."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,15 +24,18 @@ GENRES = ["blues", "jazz", "rock", "soul"]
 CELL = {"model": "mlp", "slice_seconds": 3.0, "window": 1, "genres": GENRES, "skill": 1.0}
 
 
-@pytest.fixture
-def written(make_grid: Callable[..., Path], tmp_path: Path) -> tuple[pd.DataFrame, pd.DataFrame, Path]:
-    """Test predictions and slices of all runs of the MLP, straight from their files, and the report's folder."""
-    grid = make_grid(CELL, {**CELL, "model": "lstm", "window": "track", "skill": 2.0})
-    write_report(grid, tmp_path / "report", reference="paper")
+@pytest.fixture(scope="module")
+def written(
+    draw_grid: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[pd.DataFrame, pd.DataFrame, Path]:
+    """Test predictions and slices of all runs of the MLP, read from their files, and the report's folder."""
+    folder = tmp_path_factory.mktemp("recomputed")
+    grid = draw_grid(folder, CELL, {**CELL, "model": "lstm", "window": "track", "skill": 2.0})
+    write_report(grid, folder / "report", reference="paper")
     runs = sorted(grid.glob("0-*"))
     assert len(runs) == 4
     frames = [pd.concat([pd.read_csv(run / name) for run in runs]) for name in ("predictions.csv", "timeline.csv")]
-    return frames[0], frames[1], tmp_path / "report"
+    return frames[0], frames[1], folder / "report"
 
 
 def of_mlp(folder: Path, name: str) -> pd.DataFrame:
@@ -42,7 +45,7 @@ def of_mlp(folder: Path, name: str) -> pd.DataFrame:
 
 def probs_of(frame: pd.DataFrame) -> np.ndarray:
     probs = frame[[f"p_{genre}" for genre in GENRES]].to_numpy()
-    return np.asarray(probs / probs.sum(axis=1, keepdims=True))  # as written, six digits do not quite add up to one
+    return np.asarray(probs / probs.sum(axis=1, keepdims=True))  # rounded to six digits they do not add up to one
 
 
 def test_leaderboard_and_top_three(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
@@ -66,7 +69,7 @@ def test_table_1(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         expected = score(frame["genre"], frame["predicted"], labels=GENRES, average=None)
         assert table.loc[name, "mlp 3 s"].tolist() == pytest.approx(expected)
-    assert "mlp 3 s_paper" not in table  # which counts slices
+    assert "mlp 3 s_paper" not in table  # the paper counts slices there
     by_slice = table["mlp 3 s by slice"]
     assert by_slice["accuracy", "all"] == pytest.approx(accuracy_score(slices["genre"], slices["predicted"]))
     recall = recall_score(slices["genre"], slices["predicted"], labels=GENRES, average=None)
@@ -77,7 +80,7 @@ def test_table_1(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
     assert table.loc[("accuracy", "all"), "lstm 3 s_less_paper"] == pytest.approx(
         table.loc[("accuracy", "all"), "lstm 3 s"] - 0.93, abs=1e-5
     )
-    assert np.isnan(table.loc[("recall", "soul"), "lstm 3 s_paper"])  # no genre of the paper's
+    assert np.isnan(table.loc[("recall", "soul"), "lstm 3 s_paper"])  # the paper does not have this genre
 
 
 def test_certainty_and_confusion(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
@@ -113,7 +116,7 @@ def test_calibration_and_sorting(written: tuple[pd.DataFrame, pd.DataFrame, Path
     )
 
 
-def test_conformal_sets_cover_about_as_often_as_promised(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
+def test_conformal_sets_have_about_the_intended_coverage(written: tuple[pd.DataFrame, pd.DataFrame, Path]) -> None:
     frame, _, folder = written
     table = of_mlp(folder, "conformal")
     every = table[table["genre"] == "all"]

@@ -1,4 +1,4 @@
-"""Temperatures and conformal thresholds come from validation, run by run, and from nothing else."""
+"""Temperatures and conformal thresholds are fitted on validation tracks only, run by run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,14 +46,14 @@ def test_test_tracks_do_not_change_a_temperature(cell: Cell) -> None:
     assert tempered(again)[0].tolist() == tempered(cell)[0].tolist()
 
 
-def test_a_run_without_validation_leaves_its_cell_without_rescaled_rows_and_sets(cell: Cell) -> None:
+def test_a_cell_with_a_run_without_validation_has_no_rescaled_rows_and_sets(cell: Cell) -> None:
     (cell.runs["folder"][1] / "predictions_val.csv").unlink()
     again = read_grid(cell.runs["folder"][1].parent)[0]
     assert calibration_table(again).frame["probabilities"].tolist() == ["as trained"]
     assert conformal_table(again).frame.empty
 
 
-def test_rho_is_scipys_on_the_figures_of_the_table(cell: Cell) -> None:
+def test_rho_is_that_of_scipy_for_the_values_of_the_table(cell: Cell) -> None:
     table = certainty_table([cell], None).frame
     rho, printed = correlation_table([cell], read_reference()).frame.to_dict(orient="records")
     assert rho["rho"] == pytest.approx(spearmanr(table["certainty"], table["recall"]).statistic)
@@ -65,19 +65,19 @@ def test_rho_is_scipys_on_the_figures_of_the_table(cell: Cell) -> None:
     )
 
 
-def test_the_papers_certainties_stand_beside_its_own_model_only(make_grid: Callable[..., Path]) -> None:
+def test_the_papers_certainties_are_beside_its_own_model_only(make_grid: Callable[..., Path]) -> None:
     cells, _ = read_grid(make_grid(CELL, {**CELL, "model": "lstm"}))
     table = certainty_table(cells, read_reference()).frame.set_index(["model", "genre"])
     assert table.loc[("mlp 30 s", "classical"), "certainty_paper"] == 9.70
     assert table.loc["lstm 30 s", "certainty_paper"].isna().all()
 
 
-def test_columns_stand_in_the_papers_order_and_say_when_the_corpus_is_another(make_grid: Callable[..., Path]) -> None:
+def test_columns_have_the_papers_order_and_a_warning_about_another_corpus(make_grid: Callable[..., Path]) -> None:
     grid = make_grid({**CELL, "slice_seconds": 9.0, "model": "lstm"}, CELL)
     cells, _ = read_grid(grid)
     table = table1(cells, read_reference(), "table1", "drawn")
-    assert "figures are of gtzan" not in table.note  # the drawn runs say that they are of gtzan
+    assert "values are for gtzan" not in table.note  # the corpus of the drawn runs is gtzan
     assert [column.title for column in table.columns][:4] == ["score", "genre", cells[0].label, "paper"]
     for path in grid.glob("*/config.yaml"):
         path.write_text(path.read_text().replace("corpus: gtzan", "corpus: mine"))
-    assert "figures are of gtzan" in table1(read_grid(grid)[0], read_reference(), "table1", "drawn").note
+    assert "values are for gtzan" in table1(read_grid(grid)[0], read_reference(), "table1", "drawn").note

@@ -1,24 +1,26 @@
-"""The whole report of drawn grids: what it writes, what it marks, and that odd grids do not break it."""
+"""The whole report of drawn grids: its files, its marks, and unusual grids."""
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure, Table
 from genregrid.report.writer import Report, write_report
 
 MLP = {"model": "mlp", "window": 1, "skill": 1.0}
 
 
-@pytest.fixture
-def report(make_grid: Callable[..., Path], tmp_path: Path) -> Report:
-    grid = make_grid(MLP, {"model": "lstm"}, {"model": "lstm", "split": "row-LEAKS", "skill": 4.0})
-    return write_report(grid, tmp_path / "report", reference="paper")
+@pytest.fixture(scope="module")
+def report(draw_grid: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("report")
+    grid = draw_grid(folder, MLP, {"model": "lstm"}, {"model": "lstm", "split": "row-LEAKS", "skill": 4.0})
+    return write_report(grid, folder / "report", reference="paper")
 
 
 def test_every_table_is_a_csv_and_markdown_and_every_figure_a_drawing(report: Report) -> None:
@@ -39,7 +41,7 @@ def test_every_table_is_a_csv_and_markdown_and_every_figure_a_drawing(report: Re
     assert {"learning_curves", "accuracies", "reliability", "risk_coverage", "genre_tree", "protocols"} <= set(names)
 
 
-def test_every_score_has_an_interval_around_it(report: Report) -> None:
+def test_every_interval_contains_its_score(report: Report) -> None:
     for path in report.folder.glob("*.csv"):
         frame = pd.read_csv(path)
         for name in [column[:-4] for column in frame if column.endswith("_low")]:
@@ -48,12 +50,17 @@ def test_every_score_has_an_interval_around_it(report: Report) -> None:
             assert (known[name] <= known[f"{name}_high"] + 1e-9).all(), (path, name)
 
 
-def test_leaks_are_marked_on_the_page_and_in_every_table_that_they_touch(report: Report) -> None:
+def test_leaks_are_marked_on_the_page_and_in_every_exhibit_that_shows_them(report: Report) -> None:
     page = (report.folder / "report.html").read_text()
     assert page.count("LEAKS") > 10
     for section in report.sections:
         for exhibit in section.exhibits:
             if "LEAKS" in exhibit.title:
+                form = "csv" if isinstance(exhibit, Table) else "svg"
+                assert "LEAKS" in (report.folder / f"{exhibit.name}.{form}").read_text(), exhibit.name
+    for section in report.sections:
+        for exhibit in section.exhibits:
+            if Mark.LEAKS in exhibit.marks:
                 form = "csv" if isinstance(exhibit, Table) else "svg"
                 assert "LEAKS" in (report.folder / f"{exhibit.name}.{form}").read_text(), exhibit.name
     for name in ("leaderboard", "top", "certainty", "calibration", "sorting", "conformal", "extremes", "runs", "audit"):
@@ -84,7 +91,7 @@ def test_pairs_are_compared_within_a_protocol_only(report: Report) -> None:
 
 
 def test_same_runs_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
-    again = write_report(tmp_path / "grid", tmp_path / "again", reference="paper")
+    again = write_report(report.folder.parent / "grid", tmp_path / "again", reference="paper")
     for path in sorted(report.folder.iterdir()):
         assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -101,7 +108,7 @@ def test_same_runs_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
         {"split": "row-LEAKS"},
     ],
 )
-def test_odd_cells_do_not_break_a_report(
+def test_a_report_of_unusual_cells_is_written(
     make_grid: Callable[..., Path], tmp_path: Path, cell: dict[str, object]
 ) -> None:
     report = write_report(make_grid(cell, folds=2, seeds=1), tmp_path / "report", reference="paper")
@@ -109,7 +116,7 @@ def test_odd_cells_do_not_break_a_report(
     assert ("SYNTHETIC" in (report.folder / "report.html").read_text()) == ("synthetic" in cell)
 
 
-def test_a_run_alone_without_timelines_or_validation_makes_a_report(
+def test_a_single_run_without_timelines_or_validation_has_a_report(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = make_run("grid/a")
@@ -119,10 +126,30 @@ def test_a_run_alone_without_timelines_or_validation_makes_a_report(
     assert pd.read_csv(report.folder / "calibration.csv")["probabilities"].tolist() == ["as trained"]
 
 
-def test_an_unknown_reference_is_refused_before_anything_is_written(
-    make_run: Callable[..., Path], tmp_path: Path
+def test_an_unknown_reference_is_reported_before_anything_is_written(
+    make_run: Callable[..., Path], tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
 ) -> None:
     make_run("grid/a")
-    with pytest.raises(UserError, match="unknown reference 'papr': choose one of paper"):
+    with user_error("reference", "papr", hint="paper"):
         write_report(tmp_path / "grid", tmp_path / "report", reference="papr")
     assert not (tmp_path / "report").exists()
+
+
+def test_every_output_of_a_synthetic_corpus_is_marked_whatever_its_label(
+    make_grid: Callable[..., Path], tmp_path: Path
+) -> None:
+    cells = [MLP, {"model": "lstm"}, {"model": "lstm", "split": "artist"}]
+    grid = make_grid(*({**cell, "dataset": "mine", "synthetic": True} for cell in cells))
+    report = write_report(grid, tmp_path / "report", reference="paper")
+    assert report.text.count("SYNTHETIC") >= len(cells)
+    shown = [exhibit for section in report.sections for exhibit in section.exhibits]
+    assert len(shown) > 20
+    for exhibit in shown:
+        if exhibit.name == "reference_lines":  # published values alone
+            continue
+        assert exhibit.marks == (Mark.SYNTHETIC,), exhibit.name
+        for form in ("csv", "md") if isinstance(exhibit, Table) else ("svg",):
+            assert "SYNTHETIC" in (report.folder / f"{exhibit.name}.{form}").read_text(), exhibit.name
+    page = (report.folder / "report.html").read_text()
+    assert '<li><mark class="synthetic">SYNTHETIC</mark></li>' in page
+    assert page.count('<mark class="synthetic">SYNTHETIC</mark></h3>') == len(shown) - 1

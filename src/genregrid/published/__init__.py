@@ -1,1 +1,1 @@
-"""Figures that others published."""
+"""Published values to compare with."""

@@ -1,4 +1,4 @@
-"""Published figures to compare with, as printed; the README of each folder in ``tables/`` has the source."""
+"""Read published values to compare with, as printed. The README of each folder in ``tables/`` has the source."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ import pandas as pd
 from genregrid.errors import UserError
 
 _FOLDER = Path(__file__).parent / "tables"
-#: Tracks whose recording or label a source doubts.
+#: Tracks with a recording or a label that a source doubts.
 DOUBTS_FILE = _FOLDER / "doubts.csv"
 
 
 class Line(NamedTuple):
-    """An accuracy of others: `value` is a fraction, `caveat` says what keeps it from being compared."""
+    """A published accuracy: `value` is a fraction, `caveat` the reason why it does not compare directly."""
 
     label: str
     value: float
@@ -23,18 +23,17 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """Figures of one publication.
+    """The values of one publication.
 
     Attributes:
         name: the folder in ``tables/``.
         table: columns model, slice_seconds, level ("track" or "slice", what was counted), metric (accuracy, precision,
             recall, f1), genre ("all" for accuracy) and value, a fraction.
-        certainty: columns model, slice_seconds, genre, certainty in decades, and recall, a fraction, as printed beside
-            it.
-        top: columns model, slice_seconds, top1 and top3, the shares of slices whose genre is the first, or among the
-            first three, that the model names.
-        named: columns corpus, track and taken_for: tracks that the publication discusses.
-        lines: accuracies of others, each with its caveat.
+        certainty: columns model, slice_seconds, genre, certainty in decades, and recall, a fraction, printed beside it.
+        top: columns model, slice_seconds, top1 and top3: the shares of slices whose genre is the most probable one, or
+            one of the three most probable.
+        named: columns corpus, track and taken_for (predicted genres): tracks that the publication discusses.
+        lines: other published accuracies, each with its caveat.
     """
 
     name: str
@@ -46,28 +45,29 @@ class Reference:
 
     @property
     def corpus(self) -> str:
-        """Which corpus the figures are of."""
+        """The corpus of the values."""
         return str(self.named["corpus"].iloc[0])
 
     def scores(self, model: str, slice_seconds: float, level: str = "track") -> dict[tuple[str, str], float]:
-        """Figures of one column of `table`, by metric and genre; empty where there is no such column at this level."""
+        """Return one column of `table` by metric and genre; empty if there is no such column at this level."""
         table = self.table
         own = table[(table["model"] == model) & (table["slice_seconds"] == slice_seconds) & (table["level"] == level)]
         return dict(zip(zip(own["metric"], own["genre"], strict=True), own["value"], strict=True))
 
 
 def read_reference(name: str = "paper") -> Reference:
-    """The figures of one publication.
+    """Read the values of one publication.
 
     Args:
-        name: a folder in ``tables/``; "paper" is the one that this project rewrites.
+        name: a folder in ``tables/``; "paper" is the paper that this project reproduces.
 
     Raises:
         UserError: there is no such reference.
     """
     choices = sorted(path.name for path in _FOLDER.iterdir() if path.is_dir())
     if name not in choices:
-        raise UserError(f"unknown reference '{name}': choose one of {', '.join(choices)}.")
+        hint = f"choose one of {', '.join(choices)}"
+        raise UserError("there is no such reference", key="reference", value=name, hint=hint)
     table, certainty, top, named, lines = (
         pd.read_csv(_FOLDER / name / f"{file}.csv") for file in ("table1", "certainty", "top", "named", "lines")
     )

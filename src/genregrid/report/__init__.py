@@ -1,1 +1,1 @@
-"""What a run leaves behind: tables on disk and on screen, the leaderboard, and the W&B dashboard."""
+"""Reports of many runs: tables, figures and a page; and ensembles of runs."""

@@ -1,243 +1,243 @@
-"""Which genres are taken for which, and which tracks are always taken for another."""
+"""Confusions between genres, and tracks that models predict wrongly."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from genregrid.exhibit.figure import genre_tree, timeline
+from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
 from genregrid.report.doubt import doubts_of
-from genregrid.report.leaderboard import PLACE, best_cells, honest_cells, place
 from genregrid.report.recording import Recordings
+from genregrid.report.rows import best_cells, cell_table, honest_cells, numbered
 
-#: Confusion matrices and timelines are shown of so many cells, the best of each corpus and protocol first.
+#: Number of cells with a confusion matrix, the best of each corpus and protocol first.
 _MOST_CELLS = 12
-#: Mistakes and hits shown of each cell.
+#: Number of wrong and of right predictions listed per cell.
 _MOST_TRACKS = 10
 
 
 def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Reference | None) -> Section:
-    """Confusions, the genre tree, sure mistakes, unsure hits, tracks that no model gets right, and timelines.
+    """Show confusions, the genre tree, certain mistakes, tracks that no model gets right, and timelines.
 
     Args:
         cells: of the grid.
         audio: URLs of recordings.
-        reference: published figures; it may name tracks to look at.
+        reference: published values, which may name tracks.
     """
     best = best_cells(cells)
     shown = [*best, *(cell for cell in cells if cell not in best)][:_MOST_CELLS]
-    exhibits: list[Exhibit] = [_tree(cell, number) for number, cell in enumerate(honest_cells(cells))]
+    honest = honest_cells(cells)
+    exhibits: list[Exhibit] = []
+    for number, cell in enumerate(honest):
+        name, title = numbered("genre_tree", number), f"Genres by mutual confusion: {cell.title}"
+        exhibits.append(genre_tree(name, confusion(cell), cell.genres, title=title, marks=cell.marks))
     exhibits += [confusion_table(cell, f"confusion_{number}") for number, cell in enumerate(shown)]
     exhibits.append(extremes_table(shown, audio))
-    for number, cell in enumerate(honest_cells(cells)):
-        honest = [other for other in cells if other.dataset == cell.dataset and not other.leaks]
-        name = f"agreement_{number}" if number else "agreement"
-        exhibits.append(agreement_table(honest, name, audio))
+    for number, cell in enumerate(honest):
+        own = [other for other in cells if other.dataset == cell.dataset and not other.leaks]
+        exhibits.append(agreement_table(own, numbered("agreement", number), audio))
         exhibits += _timelines(cell, number, reference)
     if reference is not None and (named := named_table(cells, reference)) is not None:
         exhibits.append(named)
     text = (
-        "Rows of a confusion matrix are true genres and add up to 100 %; counts stand in brackets. The tree joins "
-        "genres that are often taken for each other. A track that every model, honest fold and seed gets wrong may be "
-        "mislabelled, or be hard, or not sound like its genre: listen to it."
+        "A confusion matrix shows which genres are predicted for the tracks of each true genre. The tree joins genres "
+        "that are often confused. A track that every model, fold and seed without a leak predicts wrongly may have a "
+        "wrong label, be difficult, or not sound like its genre. Listen to it."
     )
-    return Section("ambiguity", "Which genres, and which tracks, are taken for others", text, tuple(exhibits))
+    return Section("ambiguity", "Which genres and tracks are confused", text, tuple(exhibits))
 
 
 def confusion(cell: Cell) -> NDArray[np.int64]:
-    """Counts of pooled test tracks, (true genre, predicted genre) int64."""
+    """Count pooled test tracks, (true genre, predicted genre) int64."""
     table = pd.crosstab(cell.predictions["genre"], cell.predictions["predicted"])
     return np.asarray(table.reindex(index=cell.genres, columns=cell.genres, fill_value=0), np.int64)
 
 
 def confusion_table(cell: Cell, name: str) -> Table:
-    """The confusion matrix of a cell, row-normalised, with counts."""
+    """Show the confusion matrix of a cell."""
     where = {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
-    return counts_table(confusion(cell), cell.genres, name, f"Confusion: {cell.title}", where)
+    return counts_table(confusion(cell), cell.genres, name, f"Confusion: {cell.title}", where, cell.marks)
 
 
 def counts_table(
-    counts: NDArray[np.int64], genres: Sequence[str], name: str, title: str, where: Mapping[str, str]
+    counts: NDArray[np.int64],
+    genres: Sequence[str],
+    name: str,
+    title: str,
+    where: Mapping[str, str],
+    marks: Sequence[Mark] = (),
 ) -> Table:
-    """A confusion matrix (true genre, predicted genre) of counts, row-normalised; rows without tracks stay empty.
+    """Show a confusion matrix (true genre, predicted genre) of counts as shares of its rows.
 
     Columns of the frame are those of `where`, genre, num, and for each predicted genre ``as <genre>`` and
-    ``as <genre>_num``.
+    ``as <genre>_num``. Shares of a genre without tracks are missing.
     """
     num = counts.sum(axis=1)
     share = counts / np.where(num > 0, num, np.nan)[:, None]
     values: dict[str, object] = {**where, "genre": list(genres), "num": num}
     for column, genre in enumerate(genres):
         values |= {f"as {genre}": share[:, column], f"as {genre}_num": counts[:, column]}
-    columns = (
-        Column("genre", "true genre"),
-        Column("num", "n", "count"),
-        *(Column(f"as {genre}", genre, "share") for genre in genres),
+    columns = [Column("genre", "true genre"), Column("num", "n", "count")]
+    columns += [Column(f"as {genre}", genre, "share") for genre in genres]
+    note = (
+        "A row is a true genre, a column a predicted genre. A cell is the share of the row's tracks with that "
+        "prediction, in per cent, and their number in brackets; a row adds up to 100 %. Right predictions are on the "
+        "diagonal. n counts a track once per run that tested it."
     )
-    return Table(
-        name,
-        title,
-        pd.DataFrame(values),
-        columns,
-        "Per cent of the true genre's tracks that are taken for each. n counts a track once per run that tested it.",
-    )
-
-
-def _tree(cell: Cell, number: int) -> Figure:
-    name = f"genre_tree_{number}" if number else "genre_tree"
-    title = f"Genres by mutual confusion: {cell.label}, {cell.dataset}, {cell.split}"
-    return genre_tree(name, confusion(cell), cell.genres, title=title)
+    return Table(name, title, pd.DataFrame(values), tuple(columns), note, [marks] * len(genres))
 
 
 def extremes_table(cells: Sequence[Cell], audio: Recordings) -> Table:
-    """The most certain mistakes and the least certain hits of every cell, with the three genres named first."""
-    frames = []
+    """List the most certain wrong and the least certain right predictions of every cell, with three genres each."""
+    names = {"track": "track", "genre": "true genre", "predicted": "predicted", "second": "second", "third": "third"}
+    keep = [name for name in names if any(name in cell.predictions for cell in cells)]
+    rows = []
     for cell in cells:
-        said = cell.predictions.assign(**place(cell))
-        mistakes = said[~cell.correct].nlargest(_MOST_TRACKS, "certainty").assign(kind="sure mistake")
-        hits = said[cell.correct].nsmallest(_MOST_TRACKS, "certainty").assign(kind="unsure hit")
-        frames += [mistakes, hits]
-    frame = pd.concat(frames, ignore_index=True)
-    keep = ["kind", "dataset", "split", "model", "track", "genre", "predicted", "second", "third", "certainty"]
-    frame = frame[[name for name in [*keep, "fold", "seed"] if name in frame]]
-    columns = [Column("kind", "kind"), *PLACE, Column("track", "track"), Column("genre", "true genre")]
-    columns += [Column(name, title) for name, title in _SAID.items() if name in frame]
+        frame = cell.predictions
+        chosen = {
+            "sure mistake": frame[~cell.correct].nlargest(_MOST_TRACKS, "certainty"),
+            "unsure hit": frame[cell.correct].nsmallest(_MOST_TRACKS, "certainty"),
+        }
+        for kind, part in chosen.items():
+            records = part.reindex(columns=[*keep, "certainty", "fold", "seed"]).to_dict(orient="records")
+            rows += [(cell, {"kind": kind, **{str(name): value for name, value in row.items()}}) for row in records]
+    columns = [Column(name, names[name]) for name in keep]
     columns += [Column("certainty", "certainty, decades", "decimal")]
     columns += [Column("fold", "fold", "count"), Column("seed", "seed", "count")]
-    table = Table("extremes", "Sure mistakes and unsure hits", frame, tuple(columns))
-    return _with_audio(table, frame["dataset"], audio)
-
-
-_SAID = {"predicted": "taken for", "second": "second", "third": "third"}
+    note = (
+        f"Of each cell, up to {_MOST_TRACKS} wrong predictions with the largest certainty and right ones with the "
+        "smallest, one per track and run. Certainty is log10 of the ratio of the two largest probabilities, in "
+        "decades. Second and third are the next most probable genres."
+    )
+    table = cell_table("extremes", "Sure mistakes and unsure hits", rows, columns, note, first=[Column("kind", "kind")])
+    return _with_audio(table, table.frame["dataset"], audio)
 
 
 def _with_audio(table: Table, datasets: Iterable[str], audio: Recordings) -> Table:
-    """The table with a player for each track whose recording is known; `datasets` are the corpora of its rows."""
+    """Add a player for each track with a known recording; `datasets` are the corpora of the rows."""
     urls = [audio.get(dataset, {}).get(track) for dataset, track in zip(datasets, table.frame["track"], strict=True)]
     if not any(urls):
         return table
     columns = (*table.columns, Column("audio", "listen", "audio"))
-    return Table(table.name, table.title, table.frame.assign(audio=urls), columns, table.note)
+    return replace(table, frame=table.frame.assign(audio=urls), columns=columns)
 
 
 def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
-    """How cells of one corpus agree on each track, over models, folds and seeds; the least often right first.
+    """Count how cells of one corpus agree on each track over models, folds and seeds, least often right first.
 
     Returns:
-        Columns track, genre, num (verdicts), right (share of them), said (the most frequent verdict), said_share.
+        Columns track, genre, num (predictions), right (share of right ones), said (the most frequent prediction),
+        said_share.
     """
-    verdicts = pd.concat([cell.predictions[["track", "genre", "predicted"]] for cell in cells], ignore_index=True)
-    counts = verdicts.value_counts(["track", "genre", "predicted"]).rename("count").reset_index()
+    every = pd.concat([cell.predictions[["track", "genre", "predicted"]] for cell in cells], ignore_index=True)
+    counts = every.value_counts(["track", "genre", "predicted"]).rename("count").reset_index()
     counts["right"] = counts["count"].where(counts["genre"] == counts["predicted"], 0)
-    by_track = counts.groupby(["track", "genre"], sort=True)
-    frame = by_track[["count", "right"]].sum().rename(columns={"count": "num"})
+    frame = counts.groupby(["track", "genre"], sort=True)[["count", "right"]].sum().rename(columns={"count": "num"})
     most = counts.sort_values(["count", "predicted"], ascending=[False, True]).drop_duplicates(["track", "genre"])
-    frame[["said", "said_count"]] = most.set_index(["track", "genre"])[["predicted", "count"]]
-    frame["right"] /= frame["num"]
-    frame["said_share"] = frame.pop("said_count") / frame["num"]
-    return frame.reset_index().sort_values(
-        ["right", "said_share", "track"], ascending=[True, False, True], ignore_index=True
-    )
+    frame[["said", "said_share"]] = most.set_index(["track", "genre"])[["predicted", "count"]]
+    for share in ("right", "said_share"):
+        frame[share] /= frame["num"]
+    order = {"right": True, "said_share": False, "track": True}
+    return frame.reset_index().sort_values(list(order), ascending=list(order.values()), ignore_index=True)
 
 
 def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Table:
-    """How often each track is taken for its genre, by every model, fold and seed of the honest protocols."""
-    frame = agreement(cells)
-    doubts = doubts_of(cells)
+    """List how often each track is predicted rightly by every model, fold and seed of protocols without a leak."""
+    frame, doubts = agreement(cells), doubts_of(cells)
     frame["doubt"] = [doubts.get(track, "") for track in frame["track"]]
     never = frame["right"] == 0
     columns = [
         Column("track", "track"),
         Column("genre", "label"),
-        Column("num", "verdicts", "count"),
+        Column("num", "predictions", "count"),
         Column("right", "right %", "percent"),
-        Column("said", "most often taken for"),
-        Column("said_share", "by %", "percent"),
+        Column("said", "most frequent prediction"),
+        Column("said_share", "its share %", "percent"),
     ]
     by = "one cell" if len(cells) == 1 else f"{len(cells)} cells"
-    note = f"{int(never.sum())} of {len(frame)} tracks are never taken for their genre, by {by}."
+    note = f"{int(never.sum())} of {len(frame)} tracks are never predicted as their label, by {by}."
     if (frame["doubt"] != "").any():
-        columns.append(Column("doubt", "known against it"))
-        note = " ".join([note, *_against(frame["doubt"], never)])
-    title = f"Tracks by how often they are taken for their genre: {cells[0].dataset}"
-    datasets = [cells[0].dataset] * len(frame)
-    return _with_audio(Table(name, title, frame, tuple(columns), note), datasets, audio)
+        columns.append(Column("doubt", "known problem"))
+        note = " ".join([note, *_by_problem(frame["doubt"], never)])
+    title = f"Tracks by how often their label is predicted: {cells[0].dataset_title}"
+    marks = union(cell.marks for cell in cells)
+    table = Table(name, title, frame, tuple(columns), note, [marks] * len(frame))
+    return _with_audio(table, [cells[0].dataset] * len(frame), audio)
 
 
-def _against(doubt: "pd.Series[str]", never: "pd.Series[bool]") -> Iterator[str]:
-    """How often tracks with something known against them are never taken for their genre, reason by reason."""
-    kinds = {"one sound under two labels": doubt.str.contains("the same sound as")}
-    kinds |= {"left out of the published lists": doubt.str.contains("left out of the published lists")}
-    kinds |= {"distorted": doubt.str.contains("distorted"), "nothing known against them": doubt == ""}
+def _by_problem(doubt: "pd.Series[str]", never: "pd.Series[bool]") -> Iterator[str]:
+    """Say for each kind of known problem how many of its tracks are never predicted rightly."""
+    kinds = {
+        "One sound under two labels": doubt.str.contains("the same sound as"),
+        "Left out of the published lists": doubt.str.contains("left out of the published lists"),
+        "Distorted": doubt.str.contains("distorted"),
+        "No known problem": doubt == "",
+    }
     for kind, own in kinds.items():
         if own.any():
-            yield f"{kind[0].upper()}{kind[1:]}: {int(never[own].sum())} of {int(own.sum())} tracks never are."
+            yield f"{kind}: {int(never[own].sum())} of {int(own.sum())} tracks never are."
 
 
 def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
-    """What every honest cell says of the tracks that a publication names; none where no cell knows them."""
+    """Show the predictions of every cell without a leak for tracks that a publication discusses; ``None`` if none."""
     rows = []
-    for cell in cells:
-        if cell.leaks:
-            continue
-        for track, said in _named(cell, reference).items():
+    for cell in (cell for cell in cells if not cell.leaks):
+        for track, printed in _named_tracks(cell, reference).items():
             own = cell.predictions[cell.predictions["track"] == track]
             if len(own):
                 mean = np.exp(cell.log_probs[own.index]).mean(axis=0)
-                first = np.argsort(-mean, kind="stable")[:3]
-                ours = ", ".join(f"{cell.genres[number]} {100 * mean[number]:.0f} %" for number in first)
-                row = place(cell) | {"track": track, "printed": said, "ours": ours, "num": len(own)}
-                rows.append(row | {"right": float(cell.correct[own.index].mean())})
+                best = np.argsort(-mean, kind="stable")[:3]
+                ours = ", ".join(f"{cell.genres[number]} {100 * mean[number]:.0f} %" for number in best)
+                row = {"track": track, "printed": printed, "ours": ours, "num": len(own)}
+                rows.append((cell, row | {"right": float(cell.correct[own.index].mean())}))
     if not rows:
         return None
+    rows.sort(key=lambda row: str(row[1]["track"]))
     columns = (
         Column("track", "track"),
-        Column("printed", f"the {reference.name}: taken for"),
-        *PLACE,
+        Column("printed", f"the {reference.name}: predicted as"),
         Column("ours", "ours: mean probabilities"),
         Column("num", "runs", "count"),
         Column("right", "right %", "percent"),
     )
-    return Table(
-        "named",
-        f"Tracks that the {reference.name} discusses",
-        pd.DataFrame(rows).sort_values("track", kind="stable"),
-        columns,
-    )
+    title = f"Tracks that the {reference.name} discusses"
+    note = "Ours are the three largest probabilities, averaged over the runs that tested the track."
+    return cell_table("named", title, rows, columns, note)
 
 
-def _named(cell: Cell, reference: Reference) -> dict[str, str]:
-    """What a publication says of tracks of the cell's corpus, by name; a synthetic twin has other tracks."""
+def _named_tracks(cell: Cell, reference: Reference) -> dict[str, str]:
+    """Return the genres that a publication predicted for tracks of the cell's corpus; a twin has other tracks."""
     own = reference.named[reference.named["corpus"] == cell.corpus]
     return {} if cell.facts.synthetic else dict(zip(own["track"], own["taken_for"], strict=True))
 
 
 def _timelines(cell: Cell, number: int, reference: Reference | None) -> list[Figure]:
-    """Timelines of the surest mistake and the least sure hit of a cell, and of tracks that a publication names."""
-    if cell.timeline.empty or cell.timeline.groupby(["run", "track"]).size().max() < 2:  # one slice is no line
+    """Draw timelines of a cell's most certain mistake, its least certain hit, and tracks that a publication names."""
+    scored = set(zip(cell.timeline["run"], cell.timeline["track"], strict=True)) if len(cell.timeline) else set()
+    if len(cell.timeline) == len(scored):  # one slice per track makes no line
         return []
     frame = cell.predictions
     rows = [frame.loc[~cell.correct, "certainty"].idxmax()] if not cell.correct.all() else []
     rows += [frame.loc[cell.correct, "certainty"].idxmin()] if cell.correct.any() else []
     if reference is not None:
-        rows += list(frame[frame["track"].isin(_named(cell, reference))].drop_duplicates("track").index)
-    heard = set(zip(cell.timeline["run"], cell.timeline["track"], strict=True))
-    rows = [row for row in rows if (frame.at[row, "run"], frame.at[row, "track"]) in heard]
+        rows += list(frame[frame["track"].isin(_named_tracks(cell, reference))].drop_duplicates("track").index)
+    rows = [row for row in rows if (frame.at[row, "run"], frame.at[row, "track"]) in scored]
     return [_timeline(cell, row, f"timeline_{number}_{rank}") for rank, row in enumerate(rows)]
 
 
 def _timeline(cell: Cell, row: int, name: str) -> Figure:
-    verdict = cell.predictions.loc[row]
-    heard = cell.timeline[(cell.timeline["run"] == verdict["run"]) & (cell.timeline["track"] == verdict["track"])]
-    probs = heard[[f"p_{genre}" for genre in cell.genres]].to_numpy(np.float64)
-    start, stop = (heard[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
-    figure = timeline(name, start, stop, probs, cell.genres, verdict["genre"])
-    what = {1: "each slice by itself", "track": "the track as far as it was heard"}.get(
-        cell.facts.settings.get("window", "track"), "the last slices that were heard"
-    )
-    title = f"{verdict['track']} slice by slice: {verdict['genre']}, taken for {verdict['predicted']}"
-    return Figure(name, title, figure.svg, figure.alt, f"{cell.title}; {what}.")
+    chosen = cell.predictions.loc[row]
+    slices = cell.timeline[(cell.timeline["run"] == chosen["run"]) & (cell.timeline["track"] == chosen["track"])]
+    probs = slices[[f"p_{genre}" for genre in cell.genres]].to_numpy(np.float64)
+    start, stop = (slices[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
+    window = cell.facts.settings.get("window", "track")
+    inputs = {1: "that slice alone", "track": "all slices up to that one"}.get(window, "the last slices up to that one")
+    note = f"At each slice, the model has {inputs} as input. {cell.title}."
+    title = f"{chosen['track']} slice by slice: {chosen['genre']}, predicted {chosen['predicted']}"
+    return timeline(name, start, stop, probs, cell.genres, chosen["genre"], title=title, note=note, marks=cell.marks)

@@ -1,4 +1,4 @@
-"""Models by protocols: who gains by a leak."""
+"""Compare protocols: how much the score of each model depends on how tracks are divided."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,40 +7,44 @@ import numpy as np
 import pandas as pd
 
 from genregrid.exhibit.figure import accuracies, protocols
-from genregrid.exhibit.table import Column, Exhibit, Section, Table
+from genregrid.exhibit.mark import union
+from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
-from genregrid.report.leaderboard import caveat, datasets, paired
+from genregrid.report.comparison import paired
+from genregrid.report.rows import caveat, datasets, numbered
 
-#: From what leaks most to what asks most.
+#: From the protocol with most leakage to the most demanding one.
 _ORDER = ("row", "mixed", "misaligned", "track", "artist", "filtered")
 
 
 def audit_section(cells: Sequence[Cell], reference: Reference | None) -> Section:
-    """Accuracy of every cell with the lines that others set, and of every model under every protocol."""
-    exhibits: list[Exhibit] = [_forest(cells, reference)]
-    for number, dataset in enumerate(datasets(cells)):
-        own = [cell for cell in cells if cell.dataset == dataset]
+    """Show the accuracy of every cell beside published ones, and of every model under every protocol."""
+    exhibits: list[Exhibit] = [_accuracies_figure(cells, reference)]
+    for number, own in enumerate(datasets(cells).values()):
         if len({cell.split for cell in own}) > 1:
-            suffix = f"_{number}" if number else ""
-            exhibits.append(audit_table(own, f"audit{suffix}"))
-            exhibits.append(_figure(own, f"protocols{suffix}"))
+            exhibits.append(audit_table(own, numbered("audit", number)))
+            exhibits.append(_protocols_figure(own, numbered("protocols", number)))
     if reference is not None:
-        exhibits.append(_reference_lines(reference))
+        lines = pd.DataFrame(reference.lines)
+        columns = (Column("label", "line"), Column("value", "accuracy %", "percent"), Column("caveat", "limitation"))
+        note = "Published accuracies, in per cent, and the reason why each does not compare directly with this grid."
+        exhibits.append(Table("reference_lines", "What the dashed lines mean", lines, columns, note))
     text = (
-        "The same models, with the tracks divided by every protocol that was run. Under a protocol marked LEAKS, "
-        "slices of a test track, or the track itself, were trained on; what a model gains there is memory, not "
-        "knowledge of a genre. Under artist no known artist of a test track was heard before. Under misaligned and "
-        "mixed a sequence goes by the track of its first slice, and sequences of one first track vote together."
+        "The same models under every protocol that was run. A protocol is the way in which tracks are divided into "
+        "training and test. Under a protocol marked LEAKS, slices of a test track, or the track itself, were in the "
+        "training data. What a model gains there is memory, not knowledge of genres. Under artist, no known artist of "
+        "a test track is in the training data. Under misaligned and mixed, a sequence belongs to the track of its "
+        "first slice, and sequences with the same first track vote together."
     )
     return Section("protocols", "Accuracy and protocols", text, tuple(exhibits))
 
 
 def audit_table(cells: Sequence[Cell], name: str) -> Table:
-    """Accuracy of the models of one corpus by protocol, and the change from `track` on tracks that both tested."""
-    splits = sorted({cell.split for cell in cells}, key=_rank)
-    rows = []
+    """Show the models of one corpus by protocol, with the change from `track` on tracks tested under both."""
+    splits = _splits(cells)
+    rows, marks = [], []
     for model in dict.fromkeys(cell.label for cell in cells):
         own = {cell.split: cell for cell in cells if cell.label == model}
         row: dict[str, object] = {"dataset": cells[0].dataset, "model": model}
@@ -51,17 +55,19 @@ def audit_table(cells: Sequence[Cell], name: str) -> Table:
             if split in own and "track" in own and split != "track":
                 row |= _change(own[split], own["track"]).columns(f"{split}_change")
         rows.append(row)
+        marks.append(union(cell.marks for cell in own.values()))
     frame = pd.DataFrame(rows)
     columns = [Column("model", "model")]
     for split in splits:
         columns.append(Column(split, f"{split} %", "percent"))
         if f"{split}_change" in frame:
-            columns.append(Column(f"{split}_change", "less track", "points"))
+            columns.append(Column(f"{split}_change", "minus track", "points"))
     note = (
-        "Accuracy by track. 'Less track' is in points, on the tracks that were tested under both protocols and the "
-        "same seeds. 95 % intervals. The CSV has n, as <protocol>_num."
+        "Accuracy by track in per cent, with 95 % intervals. 'Minus track' is the change from the protocol track, in "
+        "percentage points, on tracks that were tested under both with the same seeds. A large positive change is the "
+        "effect of a leak. The CSV has the number of predictions n as <protocol>_num."
     )
-    return Table(name, f"Models by protocols: {cells[0].dataset}", frame, tuple(columns), note)
+    return Table(name, f"Models by protocols: {cells[0].dataset_title}", frame, tuple(columns), note, marks)
 
 
 def _change(cell: Cell, base: Cell) -> Estimate:
@@ -71,39 +77,30 @@ def _change(cell: Cell, base: Cell) -> Estimate:
     return ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy())
 
 
-def _rank(split: str) -> tuple[int, str]:
-    protocol = split.removesuffix("-LEAKS")
-    return (_ORDER.index(protocol) if protocol in _ORDER else len(_ORDER), split)
+def _splits(cells: Sequence[Cell]) -> list[str]:
+    """Return the labels of the cells' protocols in the order of `_ORDER`; others come last."""
+    rank = {protocol: number for number, protocol in enumerate(_ORDER)}
+    ranked = {(rank.get(cell.facts.protocol, len(rank)), cell.split) for cell in cells}
+    return [split for _, split in sorted(ranked)]
 
 
-def _figure(cells: Sequence[Cell], name: str) -> Exhibit:
-    rows = [
-        {"model": cell.label, "split": cell.split, "leaks": cell.leaks}
-        | cell.bootstrap.mean(cell.correct).columns("value")
-        for cell in cells
-    ]
-    frame = pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
-    order = sorted(frame["split"].unique(), key=_rank)
-    return protocols(name, frame, order, title=f"Accuracy by protocol: {cells[0].dataset}")
+def _protocols_figure(cells: Sequence[Cell], name: str) -> Figure:
+    frame = pd.DataFrame([{"model": cell.label, "split": cell.split, **_accuracy(cell)} for cell in cells])
+    title = f"Accuracy by protocol: {cells[0].dataset_title}"
+    return protocols(name, frame, _splits(cells), title=title, marks=union(cell.marks for cell in cells))
 
 
-def _forest(cells: Sequence[Cell], reference: Reference | None) -> Exhibit:
+def _accuracies_figure(cells: Sequence[Cell], reference: Reference | None) -> Figure:
     rows = []
     for cell in cells:
         printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
-        row = {"label": cell.title, "leaks": cell.leaks, "paper": printed.get(("accuracy", "all"), np.nan)}
-        rows.append(row | cell.bootstrap.mean(cell.correct).columns("value"))
-    frame = pd.DataFrame(rows).rename(columns={"value_low": "low", "value_high": "high"})
+        rows.append({"label": cell.title, "paper": printed.get(("accuracy", "all"), np.nan), **_accuracy(cell)})
     lines = [(line.label, line.value) for line in reference.lines] if reference is not None else []
-    figure = accuracies("accuracies", frame, lines, title="Accuracy of every cell, with 95 % intervals")
+    title, marks = "Accuracy of every cell, with 95 % intervals", union(cell.marks for cell in cells)
+    figure = accuracies("accuracies", pd.DataFrame(rows), lines, title=title, marks=marks)
     return replace(figure, note=" ".join([figure.note, caveat(cells, reference)]).strip())
 
 
-def _reference_lines(reference: Reference) -> Table:
-    frame = pd.DataFrame(reference.lines)
-    columns = (
-        Column("label", "line"),
-        Column("value", "accuracy %", "percent"),
-        Column("caveat", "why it does not compare"),
-    )
-    return Table("reference_lines", "What the dashed lines are", frame, columns)
+def _accuracy(cell: Cell) -> dict[str, object]:
+    estimate = cell.bootstrap.mean(cell.correct)
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "leaks": cell.leaks}

@@ -1,7 +1,7 @@
-"""What is known against a track's label or recording, before any model has heard it.
+"""Known problems of tracks: doubtful labels and faulty recordings, known before any model is trained.
 
-Sturm counts 106 doubtful labels in GTZAN; his lists of them by track could not be had, so they are not here. What is
-here can be checked: one sound under two labels, what published lists leave out, and what a source calls distorted.
+Sturm counts 106 doubtful labels in GTZAN, but his lists by track are not available. The problems here can be checked:
+one sound under two labels, tracks that published lists leave out, and recordings that a source calls distorted.
 """
 
 from collections import defaultdict
@@ -17,17 +17,17 @@ from genregrid.report.cell import Cell
 
 
 def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
-    """What is known against tracks of real corpora, by track name, in a few words."""
+    """Return the known problems of tracks of real corpora, by track name, in a few words."""
     doubts: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for cell in cells:
         if not cell.facts.synthetic:
-            for track, doubt in [*_two_labels(cell), *_left_out(cell), *_named(cell)]:
+            for track, doubt in [*_two_labels(cell), *_left_out(cell), *_published(cell)]:
                 doubts[track][doubt] = None
-    return {track: "; ".join(words) for track, words in doubts.items()}
+    return {track: "; ".join(found) for track, found in doubts.items()}
 
 
 def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Tracks that repeat one of another genre, slice by slice; other protocols keep artists together too."""
+    """Yield tracks that equal a track of another genre, slice by slice; only `track` groups nothing but those."""
     if cell.facts.protocol != "track":
         return
     split = pd.read_csv(cell.runs["folder"].iloc[0] / "split.csv", keep_default_na=False).drop_duplicates("track")
@@ -38,7 +38,7 @@ def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
 
 
 def _left_out(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Tracks that the corpus's published lists leave out; none where the lists are not at hand."""
+    """Yield tracks that the corpus's published lists leave out; none if the lists are not available."""
     dataset = cell.config.get("dataset", {})
     try:
         listed = read_lists(
@@ -50,7 +50,7 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, str]]:
         yield from ((track, "left out of the published lists") for track in cell.tracks if track not in listed)
 
 
-def _named(cell: Cell) -> Iterator[tuple[str, str]]:
-    named = pd.read_csv(DOUBTS_FILE)
-    own = named[named["corpus"] == cell.corpus]
-    yield from ((track, doubt) for track, doubt in zip(own["track"], own["doubt"], strict=True) if track in cell.tracks)
+def _published(cell: Cell) -> Iterator[tuple[str, str]]:
+    table = pd.read_csv(DOUBTS_FILE)
+    own = table[(table["corpus"] == cell.corpus) & table["track"].isin(cell.tracks)]
+    yield from zip(own["track"], own["doubt"], strict=True)

@@ -1,6 +1,6 @@
-"""Ensembles of finished runs: one soft vote per test part, written as a run folder like any other."""
+"""Ensembles of finished runs: a weighted soft vote per test part, written as a run folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,66 +24,75 @@ from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid, 
 
 #: Validation rows, imagined, that favour no member.
 _PRIOR_ROWS = 20.0
+_FOLDERS_HINT = "give folders of runs, such as that of a multirun"
 
 
 def ensemble(runs: object, folder: Path) -> str:
-    """Let the runs below some folders vote together, and write one run folder for each fold and seed of their splits.
+    """Let the runs below some folders vote, and write one run folder per fold and seed of their splits.
 
-    The members of a vote are the models (cells) of these folders that share corpus, protocol, fold and split seed; runs
-    of one model that differ in seed or in validation fold are averaged first. Each member's probabilities are brought
-    to its validation temperature, and their weights make the validation tracks likeliest. A test track counts if every
-    member tested it, so that none has learnt from it.
+    The members of a vote are the models (cells) of these folders with the same corpus, protocol, fold and split seed.
+    Runs of one model that differ in seed or validation fold are averaged first. The probabilities of each member are
+    rescaled by a temperature; temperatures and weights maximise the likelihood of the validation tracks. A test track
+    counts if every member tested it, so that no member was trained on it.
 
     Args:
         runs: a folder of runs by name, or a list of them.
-        folder: where the run folders go; made if missing.
+        folder: of the new run folders; made if missing.
 
     Returns:
-        What to print: accuracies of members and vote on the same tracks, and mean weights.
+        The text to print: accuracies of members and vote on the same tracks, and mean weights.
 
     Raises:
-        UserError: a folder without runs, no two runs that go together, or runs without validation predictions.
+        UserError: a folder without runs, no two runs that fit together, or runs without validation predictions.
     """
-    names = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, Sequence) else [runs]
-    if not names:
-        raise UserError("ensemble=[]: give folders of runs, such as that of a multirun.")
-    for name in names:
-        if not isinstance(name, str) or not name or not Path(name).is_dir():
-            several = " (several stand in brackets: [A,B])" if "," in str(name) else ""
-            raise UserError(f"ensemble={name} is not a folder{several}: give folders of runs, as that of a multirun.")
-        if not any(Path(name).rglob("run.json")):
-            raise UserError(f"ensemble={name} holds no finished run: a run folder has run.json and metrics.json.")
-    cells, notes = read_grid(*map(Path, names))
-    voted = [cell for cell in cells if cell.facts.members is not None]
-    notes += [f"{cell.title} is a vote already and takes no part" for cell in voted]
+    cells, notes = read_grid(*_folders(runs))
+    notes += [f"{cell.title} is an ensemble itself and is left out" for cell in cells if cell.facts.members is not None]
     text = []
-    groups = list(_peers([cell for cell in cells if cell.facts.members is None]))
+    groups = _groups([cell for cell in cells if cell.facts.members is None])
     for index, group in enumerate(groups):
         number = sum(other[0].split == group[0].split for other in groups[:index])
-        votes = [vote for division in _divisions(group) if (vote := _vote(group, division, notes)) is not None]
+        votes = [vote for fold, seed in _divisions(group) if (vote := _vote(group, fold, seed, notes)) is not None]
         for vote in votes:
             vote.result.write(_make_folder(vote.result.facts, group[0].config, folder, number))
         if votes:
             text.append(_summary(group, votes))
     if not text:
-        why = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
-        raise UserError(
-            f"ensemble: no two runs share a corpus, a protocol, a fold and a split seed, so none can vote.{why}"
-        )
+        why = "".join(f". {note[0].upper()}{note[1:]}" for note in notes)
+        raise UserError(f"no two runs share a corpus, a protocol, a fold and a split seed{why}", key="ensemble")
     return "\n\n".join([*text, *notes])
+
+
+def _folders(runs: object) -> list[Path]:
+    names = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, Sequence) else [runs]
+    if not names:
+        raise UserError("the list is empty", key="ensemble", value=[], hint=_FOLDERS_HINT)
+    for name in names:
+        if not isinstance(name, str) or not name or not Path(name).is_dir():
+            hint = "write several folders in brackets, [A,B]" if "," in str(name) else _FOLDERS_HINT
+            raise UserError("this is not a folder", key="ensemble", value=name, hint=hint)
+        if not any(Path(name).rglob("run.json")):
+            problem = "this folder has no finished run: a run folder has run.json and metrics.json"
+            raise UserError(problem, key="ensemble", value=name)
+    return [Path(str(name)) for name in names]
 
 
 @dataclass(frozen=True)
 class _Vote:
-    """One division's vote: the result, each member's weight, and which tracks each member had right."""
+    """The vote for one fold and split seed.
+
+    Attributes:
+        result: of the vote.
+        weights: (member,) of the members.
+        members_right: (member, track), whether each member is right.
+    """
 
     result: Result
     weights: NDArray[np.float64]
-    members_right: NDArray[np.bool_]  # (member, track)
+    members_right: NDArray[np.bool_]
 
 
 def _make_folder(facts: RunFacts, config: dict[str, Any], folder: Path, number: int) -> Path:
-    """The run folder of one vote of a group, with what reports read of its corpus; groups are told apart by number."""
+    """Make the run folder of a vote, with the configuration of its corpus; `number` distinguishes groups."""
     name = f"ensemble{number or ''}-{facts.split_label}-fold{facts.fold}-seed{facts.seed}"
     path = folder / facts.dataset_label / name
     path.mkdir(parents=True, exist_ok=True)
@@ -91,87 +100,80 @@ def _make_folder(facts: RunFacts, config: dict[str, Any], folder: Path, number: 
     return path
 
 
-def _peers(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells of one corpus and protocol, with the same genres and number of folds."""
-    peers: dict[tuple[object, ...], list[Cell]] = {}
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Group cells by corpus, protocol, genres and number of folds."""
+    groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
-        if not cell.trained_on:  # a checkpoint scored elsewhere has no validation tracks there
+        if not cell.trained_on:  # a checkpoint scored on another corpus has no validation tracks there
             key = (cell.corpus or cell.dataset, cell.split, tuple(cell.genres), cell.facts.folds)
-            peers.setdefault(key, []).append(cell)
-    yield from peers.values()
+            groups.setdefault(key, []).append(cell)
+    return list(groups.values())
 
 
 def _divisions(cells: Sequence[Cell]) -> list[tuple[int, int]]:
-    """Fold and split seed of every division that some cell has."""
-    runs = pd.concat([cell.runs for cell in cells]) if cells else pd.DataFrame(columns=["fold", "split_seed"])
-    pairs = runs[["split_seed", "fold"]].drop_duplicates().sort_values(["split_seed", "fold"])
-    return [(int(fold), int(seed)) for seed, fold in pairs.itertuples(index=False)]
+    """Return fold and split seed of every division of the tracks that a cell has."""
+    pairs = {
+        (seed, fold) for cell in cells for seed, fold in zip(cell.runs["split_seed"], cell.runs["fold"], strict=True)
+    }
+    return [(int(fold), int(seed)) for seed, fold in sorted(pairs)]
 
 
-def _vote(cells: Sequence[Cell], division: tuple[int, int], notes: list[str]) -> _Vote | None:
-    fold, split_seed = division
+def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -> _Vote | None:
     where = f"fold {fold}, split seed {split_seed}"
-    num_runs = [int(_on_division(cell, fold, split_seed).sum()) for cell in cells]
+    runs = [cell.runs[(cell.runs["fold"] == fold) & (cell.runs["split_seed"] == split_seed)] for cell in cells]
+    num_runs = [len(own) for own in runs]
     if 0 in num_runs:
-        notes.append(f"{where}: {cells[num_runs.index(0)].label} has no run, and the others do not vote there")
+        notes.append(f"{where}: {cells[num_runs.index(0)].label} has no run, so that there is no vote")
         return None
     if sum(num_runs) < 2:
         return None
-    members = [_Member(cell, fold, split_seed) for cell in cells]
-    tracks, known = (_shared([getattr(member, part) for member in members]) for part in ("test", "validation"))
-    if not tracks:
-        raise UserError(f"{where}: no test track is shared by all members, so there is nothing to vote on.")
-    if not known:
-        raise UserError(f"{where}: no validation track is shared by all members, so their weights cannot be fitted.")
+    members = [_Member(cell, own) for cell, own in zip(cells, runs, strict=True)]
+    tracks, known = (_common([getattr(member, part) for member in members]) for part in ("test", "validation"))
+    for part, names in (("test", tracks), ("validation", known)):
+        if not names:
+            raise UserError(f"{where}: the members have no {part} track in common", key="ensemble")
     num_more = max(member.test["track"].nunique() for member in members) - len(tracks)
-    notes += [f"{where}: {num_more} tracks that not every member tested were left out"] if num_more else []
-    said = [frame[["track", "genre"]] for member in members for frame in (member.test, member.validation)]
-    genre_of = pd.concat(said).drop_duplicates("track").set_index("track")["genre"]
+    notes += [f"{where}: {num_more} tracks that not every member tested are left out"] if num_more else []
+    every = pd.concat([frame[["track", "genre"]] for member in members for frame in (member.test, member.validation)])
+    genre_of = every.drop_duplicates("track").set_index("track")[["genre"]]
     temperatures = [member.temperature(known) for member in members]
     test, validation = (
         np.stack([m.log_probs(part, names, t) for m, t in zip(members, temperatures, strict=True)])
         for part, names in (("test", tracks), ("validation", known))
     )
     genres = cells[0].genres
-    weights = mixture_weights(np.exp(validation), _numbers(genre_of[known], genres), _PRIOR_ROWS)
-    mixed = [logsumexp(log_probs, axis=0, b=weights[:, None, None]) for log_probs in (test, validation)]
-    tables = [
-        _said(part, genre_of[names], genres, log)
-        for part, names, log in zip(("test", "val"), (tracks, known), mixed, strict=True)
+    weights = mixture_weights(np.exp(validation), genre_numbers(genre_of.loc[known], genres), _PRIOR_ROWS)
+    frames = [
+        _predictions(part, genre_of.loc[names], genres, logsumexp(log_probs, axis=0, b=weights[:, None, None]))
+        for part, names, log_probs in (("test", tracks, test), ("val", known, validation))
     ]
-    # a track that validates in one run may train in another: it counts as what its prediction is kept as
+    # a validation track of one run may be a training track of another; here it counts as validation
     split = read_run_csv(members[0].folder / "split.csv")
     split["part"] = np.select([split["track"].isin(tracks), split["track"].isin(known)], ["test", "val"], "train")
-    num_tracks = {part: int((split["part"] == part).sum()) for part in ("train", "val", "test")}
-    facts = replace(_facts(cells, division, weights, temperatures, num_runs), num_tracks=num_tracks)
-    result = _result(facts, genres, tables[0], tables[1], split)
-    return _Vote(result, weights, test.argmax(axis=2) == _numbers(genre_of[tracks], genres))
-
-
-def _numbers(genre: "pd.Series[str]", genres: list[str]) -> NDArray[np.int64]:
-    return genre_numbers(genre.to_frame(), genres)
-
-
-def _on_division(cell: Cell, fold: int, split_seed: int) -> "pd.Series[bool]":
-    return (cell.runs["fold"] == fold) & (cell.runs["split_seed"] == split_seed)
+    facts = replace(
+        _facts(cells, weights, temperatures, num_runs),
+        fold=fold,
+        seed=split_seed,
+        split_seed=split_seed,
+        num_tracks={part: int((split["part"] == part).sum()) for part in ("train", "val", "test")},
+    )
+    right = test.argmax(axis=2) == genre_numbers(genre_of.loc[tracks], genres)
+    return _Vote(_result(facts, genres, frames[0], frames[1], split), weights, right)
 
 
 class _Member:
-    """What the runs of one model say on one division of the tracks.
+    """The predictions of one model's runs for one division of the tracks.
 
-    Several runs differ in seed or in validation fold: a validation track is told by those only that did not learn from
-    it. Each is brought to the temperature of all before they are averaged.
+    Several runs differ in seed or validation fold. Validation tracks of a run are tracks that it was not trained on.
 
     Raises:
-        UserError: runs without predictions_val.csv.
+        UserError: the runs have no predictions_val.csv.
     """
 
-    def __init__(self, cell: Cell, fold: int, split_seed: int) -> None:
-        runs = cell.runs[_on_division(cell, fold, split_seed)]
+    def __init__(self, cell: Cell, runs: pd.DataFrame) -> None:
         if cell.validation.empty:
-            raise UserError(
-                f"{cell.title}: its runs have no predictions_val.csv, on which weights are fitted; run it again."
-            )
+            problem = "its runs have no predictions_val.csv, on which weights are fitted"
+            raise UserError(problem, key=cell.title, hint="run it again")
         self._genres = cell.genres
         self.folder = Path(runs["folder"].iloc[0])
         self.test, self.validation = (
@@ -179,32 +181,26 @@ class _Member:
         )
 
     def temperature(self, known: list[str]) -> float:
-        """Fitted on what is said of the validation tracks `known`."""
+        """Fit one temperature for all runs on the validation tracks `known`."""
         rows = self.validation[self.validation["track"].isin(known)]
         return fit_temperature(log_probs_of(rows), genre_numbers(rows, self._genres))
 
     def log_probs(self, part: str, tracks: list[str], temperature: float) -> NDArray[np.float64]:
-        """(track, genre) float64, logarithms of the runs' mean probabilities."""
+        """Return (track, genre) float64, logarithms of the runs' mean rescaled probabilities."""
         frame: pd.DataFrame = getattr(self, part)
         frame = frame[frame["track"].isin(tracks)]
         probs = pd.DataFrame(np.exp(rescale(log_probs_of(frame), temperature)), index=frame["track"])
         return np.asarray(np.log(np.maximum(probs.groupby(level=0).mean().loc[tracks].to_numpy(), 1e-300)))
 
 
-def _shared(frames: Sequence[pd.DataFrame]) -> list[str]:
+def _common(frames: Sequence[pd.DataFrame]) -> list[str]:
     return sorted(set.intersection(*(set(frame["track"]) for frame in frames)))
 
 
 def _facts(
-    cells: Sequence[Cell],
-    division: tuple[int, int],
-    weights: NDArray[np.float64],
-    temperatures: Sequence[float],
-    num_runs: Sequence[int],
+    cells: Sequence[Cell], weights: NDArray[np.float64], temperatures: Sequence[float], num_runs: Sequence[int]
 ) -> RunFacts:
-    """The content of run.json: what the members have in common, and who they are."""
-    fold, split_seed = division
-    members = zip(cells, weights, temperatures, num_runs, strict=True)
+    """Describe a vote by what its members have in common, and by the members."""
     return replace(
         cells[0].facts,
         **origin(),
@@ -212,9 +208,6 @@ def _facts(
         dataset_label="+".join(dict.fromkeys(cell.dataset for cell in cells)),
         recipe="+".join(dict.fromkeys(cell.facts.recipe for cell in cells if cell.facts.recipe is not None)),
         slice_seconds=max(cell.slice_seconds for cell in cells),
-        fold=fold,
-        seed=split_seed,
-        split_seed=split_seed,
         val_fold=0,
         settings={"members": " + ".join(sorted(cell.label for cell in cells))},
         synthetic=any(cell.facts.synthetic for cell in cells),
@@ -223,14 +216,14 @@ def _facts(
         },
         members=[
             {"model": cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6), "runs": num}
-            for cell, weight, temperature, num in members
+            for cell, weight, temperature, num in zip(cells, weights, temperatures, num_runs, strict=True)
         ],
     )
 
 
-def _said(part: str, genre_of: "pd.Series[str]", genres: list[str], log_probs: NDArray[np.float64]) -> pd.DataFrame:
-    """The columns of predictions.csv, from log-probabilities (track, genre) of the tracks of `genre_of`."""
-    frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of.to_numpy()})
+def _predictions(part: str, genre_of: pd.DataFrame, genres: list[str], log_probs: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the columns of predictions.csv, from log-probabilities (track, genre) of the tracks of `genre_of`."""
+    frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of["genre"].to_numpy()})
     return frame.assign(**prediction_columns(log_probs.astype(np.float32), genres))
 
 
@@ -255,23 +248,18 @@ def _result(
 
 
 def _summary(cells: Sequence[Cell], votes: Sequence[_Vote]) -> str:
-    """Members and vote on the same tracks, and the mean weights."""
-    first = votes[0].result.facts
-    right = np.concatenate(
-        [
-            np.vstack([vote.members_right, [vote.result.predictions["genre"] == vote.result.predictions["predicted"]]])
-            for vote in votes
-        ],
-        axis=1,
-    )
-    bootstrap = ClusterBootstrap(np.concatenate([vote.result.group for vote in votes]))
-    weight = np.mean([vote.weights for vote in votes], axis=0)
-    rows = []
-    for number, name in enumerate([*(cell.label for cell in cells), "ensemble"]):
-        shown = weight[number] if number < len(weight) else np.nan
-        rows.append({"model": name, "weight": shown, **bootstrap.mean(right[number]).columns("accuracy")})
-    num_tracks = len({track for vote in votes for track in vote.result.predictions["track"]})
-    title = f"{first.dataset_title}, split {first.split_label}: {len(votes)} votes on {num_tracks} tracks"
+    """Show the accuracy of members and vote on the same tracks, and the mean weights."""
+    results = [vote.result for vote in votes]
+    voted_right = [one.predictions["genre"] == one.predictions["predicted"] for one in results]
+    right = np.hstack([np.vstack([v.members_right, own]) for v, own in zip(votes, voted_right, strict=True)])
+    bootstrap = ClusterBootstrap(np.concatenate([one.group for one in results]))
+    weights = [*np.mean([vote.weights for vote in votes], axis=0), np.nan]
+    rows = [
+        {"model": name, "weight": weight, **bootstrap.mean(own).columns("accuracy")}
+        for name, weight, own in zip([*(cell.label for cell in cells), "ensemble"], weights, right, strict=True)
+    ]
+    facts, num_tracks = results[0].facts, len({track for one in results for track in one.predictions["track"]})
+    title = f"{facts.dataset_title}, split {facts.split_label}: {len(votes)} votes on {num_tracks} tracks"
     columns = (
         Column("model", "model"),
         Column("weight", "weight", "decimal"),

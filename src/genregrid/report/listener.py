@@ -1,4 +1,4 @@
-"""People against the model on the same slices: what a listening test plays, and what its answers say."""
+"""Listening test: choose slices to play, read people's answers, and compare them with a model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +16,17 @@ from genregrid.report.cell import Cell
 from genregrid.report.recording import Recordings
 
 _MOST_PER_GENRE = 10
-# The excerpts of Perrot and Gjerdingen, whose 70 % the paper compares itself with, lasted as long.
+# as long as the excerpts of Perrot and Gjerdingen, with whose 70 % the paper compares itself
 _EXCERPT_SECONDS = 3.0
 _NEEDED = ("person", "track", "start_seconds", "guess", "model")
+_FILE_HINT = "give the answers.csv that a listening test exports"
 
 
 def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, Any]]:
-    """Slices to play and guess, one of a track, up to ten tracks of a genre; empty where no recording is known.
+    """Choose slices to play, one per track, from up to ten tracks per genre; none if no recording is known.
 
-    The model is one of an honest protocol that hears what the person hears: single slices, or else a sequence of which
-    only the first slice is played.
+    The model has no leak. It takes single slices, as a person does, if there is such a model. Otherwise it takes
+    sequences, and only the first slice is played.
 
     Args:
         cells: of the grid.
@@ -34,14 +35,14 @@ def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, 
     Returns:
         Dicts with track, start_seconds, stop_seconds, audio, genre, model, predicted and certainty (decades).
     """
-    cell = _rival(cells, audio)
+    cell = _compared_cell(cells, audio)
     if cell is None:
         return []
     urls = audio[cell.dataset]
     timeline = cell.timeline[cell.timeline["track"].isin(urls)].sort_values(["run", "track", "slice"])
     timeline = timeline[timeline["run"] == timeline.groupby("track")["run"].transform("min")]
     if cell.takes_single_slices:
-        timeline = timeline.sample(frac=1, random_state=0)  # the first slices of a genre may all be introductions
+        timeline = timeline.sample(frac=1, random_state=0)  # first slices may all be introductions
     slices = timeline.drop_duplicates("track").sort_values("track")
     slices = slices.groupby("genre", group_keys=False).head(_MOST_PER_GENRE)
     keep = ["track", "start_seconds", "stop_seconds", "genre", "predicted", "certainty"]
@@ -50,91 +51,90 @@ def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, 
 
 
 def listening_genres(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What may be guessed: the genres of the items' model; empty where there are no items."""
+    """Return the choices of the test: the genres of the items' model; none if there are no items."""
     return next((cell.genres for cell in cells if items and cell.title == items[0]["model"]), [])
 
 
-def _rival(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
+def _compared_cell(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
     known = [
         cell
         for cell in cells
-        if not cell.leaks and not cell.facts.synthetic and cell.tracks & audio.get(cell.dataset, {}).keys()
-        if len(cell.timeline)
+        if not cell.marks and cell.tracks & audio.get(cell.dataset, {}).keys() and len(cell.timeline)
     ]
-    nearest = [(not cell.takes_single_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
-    return known[nearest.index(min(nearest))] if known else None
+    order = [(not cell.takes_single_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
+    return known[order.index(min(order))] if known else None
 
 
 def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
-    """Answers of a listening test, with the true genre and the model's guess taken from the grid's own runs.
+    """Read the answers of a listening test, and add the true genre and the model's prediction from the runs.
 
     Returns:
         Columns person, track, start_seconds, genre, guess, model, predicted; and notes.
 
     Raises:
-        UserError: the file is no CSV of answers, or names a track, genre, slice or model that the runs do not know.
+        UserError: the file is no CSV of answers, or has a track, genre, slice or model that the runs do not have.
     """
     try:
         answers = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"human={path} cannot be read as a CSV ({type(error).__name__}).") from None
+        raise _wrong(path, f"the file cannot be read as a CSV ({type(error).__name__})", hint=_FILE_HINT) from None
     if missing := [name for name in _NEEDED if name not in answers]:
-        raise UserError(
-            f"human={path} lacks the column '{missing[0]}': give the answers.csv that a listening test exports."
-        )
+        raise _wrong(path, f"the file has no column '{missing[0]}'", hint=_FILE_HINT)
     if answers.empty:
-        raise UserError(f"human={path} holds no answer.")
+        raise _wrong(path, "the file has no answers")
     answers["person"] = answers["person"].replace("", "listener")
     answers["start_seconds"] = pd.to_numeric(answers["start_seconds"], errors="coerce")
     for name in _NEEDED:
         empty = answers[name].isna() | (answers[name] == "")
         if empty.any():
-            raise UserError(f"human={path}: line {int(empty.idxmax()) + 2} has no {name}.")
+            raise _wrong(path, f"line {int(empty.idxmax()) + 2} has no {name}")
     again = answers.duplicated(["person", "track", "start_seconds", "model"])
-    notes = [f"{int(again.sum())} slices of {path} were answered twice; the first answer counts"] if again.any() else []
+    notes = [f"{int(again.sum())} slices of {path} have two answers; the first one counts"] if again.any() else []
     answers = answers[~again].drop(columns=["genre", "predicted"], errors="ignore")
     return _with_truth(answers, path, {cell.title: cell for cell in cells}), notes
+
+
+def _wrong(path: Path, problem: str, hint: str | None = None) -> UserError:
+    return UserError(problem, key="human", value=path, hint=hint)
 
 
 def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) -> pd.DataFrame:
     frames = []
     for title, own in answers.groupby("model"):
         if title not in cells:
-            raise UserError(f"human={path} was answered beside '{title}', which is none of these runs: give its runs.")
+            raise _wrong(path, f"these runs have no model '{title}', which the answers name", "give its runs")
         cell = cells[str(title)]
         if unknown := sorted(set(own["guess"]) - set(cell.genres)):
-            raise UserError(f"human={path}: '{unknown[0]}' is none of the genres {', '.join(cell.genres)}.")
+            raise _wrong(path, f"'{unknown[0]}' is not one of the genres {', '.join(cell.genres)}")
         timeline = cell.timeline.drop_duplicates(["track", "start_seconds"]).astype({"start_seconds": float})
         found = own.merge(timeline[["track", "start_seconds", "genre", "predicted"]], how="left")
         if found["genre"].isna().any():
             row = found[found["genre"].isna()].iloc[0]
-            raise UserError(
-                f"human={path}: the runs of '{title}' have no slice of {row['track']} at {row['start_seconds']:g} s."
-            )
+            raise _wrong(path, f"the runs of '{title}' have no slice of {row['track']} at {row['start_seconds']:g} s")
         frames.append(found)
     columns = ["person", "track", "start_seconds", "genre", "guess", "model", "predicted"]
     return pd.concat(frames, ignore_index=True)[columns]
 
 
 def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
-    """Every person's row beside the model's on the same slices, and both confusion matrices."""
+    """Compare every person with the model on the same slices, and show both confusion matrices."""
     exhibits = [people_table(answers)]
     for (person, model), own in answers.groupby(["person", "model"]):
         genres = next(cell.genres for cell in cells if cell.title == model)
         for who, column in ((str(person), "guess"), (f"{model}, the same slices", "predicted")):
             counts = pd.crosstab(own["genre"], own[column]).reindex(index=genres, columns=genres, fill_value=0)
-            name, where = f"listener_{len(exhibits)}", {"who": who}
-            exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, f"Confusion: {who}", where))
+            name, title = f"listener_{len(exhibits)}", f"Confusion: {who}"
+            exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, title, {"who": who}))
     text = (
-        "Guesses of people who heard single slices, and the model's verdict on the same slices. Few slices make wide "
-        "intervals, and people who know the corpus, or learn from the answers that the test shows, do better than a "
-        "stranger would."
+        "Answers of people who listened to single slices, and the model's predictions for the same slices. With few "
+        "slices, intervals are wide. People who know the corpus, or learn from the answers that the test shows, are "
+        "better than other listeners."
     )
     return Section("people", "People on the same slices", text, tuple(exhibits))
 
 
 def people_table(answers: pd.DataFrame) -> Table:
-    """Accuracy of every person and of the model on the same slices, and their difference."""
+    """Show the accuracy of every person and of the model on the same slices, and their difference."""
     rows = []
     for (person, model), own in answers.groupby(["person", "model"]):
         person_right = (own["guess"] == own["genre"]).to_numpy(np.float64)
@@ -158,8 +158,12 @@ def people_table(answers: pd.DataFrame) -> Table:
         Column("num", "slices", "count"),
         Column("accuracy", "person %", "percent"),
         Column("model_accuracy", "model %", "percent"),
-        Column("difference", "person less model, points", "points"),
+        Column("difference", "person minus model, points", "points"),
         Column("p", "p (McNemar)", "p"),
     )
-    note = "By slice; 95 % intervals resample tracks."
+    note = (
+        "The share of slices with the right genre, in per cent, and the difference in percentage points. Brackets hold "
+        "95 % intervals, which resample tracks. p is the probability of a difference at least as large if person and "
+        "model were equally good."
+    )
     return Table("people", "People and the model", pd.DataFrame(rows), columns, note)

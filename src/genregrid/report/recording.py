@@ -1,4 +1,4 @@
-"""Where the recordings of a grid's tracks lie, so that a report can play them."""
+"""Find the recordings of a grid's tracks, so that a report can play them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,44 +7,45 @@ from urllib.parse import quote
 
 from genregrid.errors import UserError
 from genregrid.report.cell import Cell
+from genregrid.report.rows import datasets
 
-#: URLs of recordings by corpus (`Cell.dataset`) and track name: two corpora may call their tracks alike.
+#: URLs of recordings by corpus (`Cell.dataset`) and track name: two corpora may use the same names.
 Recordings = Mapping[str, Mapping[str, str]]
 
 
 def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path) -> Recordings:
-    """URLs of recordings, relative to the page where they can be.
+    """Find recordings, and return their URLs, relative to the page if possible.
 
     Args:
         cells: of the grid.
-        folder: a folder with a folder of recordings per genre, in which tracks of every corpus are looked for by name;
-            ``None`` looks for a folder `audio` beside the feature CSVs of each corpus.
-        page_folder: where the page will lie.
+        folder: a folder with a folder of recordings per genre, which is searched for tracks of every corpus by name;
+            ``None`` searches the folder `audio` beside the feature CSVs of each corpus.
+        page_folder: the folder of the page.
 
     Returns:
-        Recordings of tracks of the grid. A synthetic corpus has none, whatever its tracks are called.
+        Recordings of tracks of the grid. A synthetic corpus has none, whatever the names of its tracks.
 
     Raises:
-        UserError: `folder` holds no recording of a track of the grid, or reading folders of music is not installed.
+        UserError: `folder` has no recording of a track of the grid, or a package for reading folders is missing.
     """
-    real = {cell.dataset: cell for cell in cells if not cell.facts.synthetic}
+    real = datasets([cell for cell in cells if not cell.facts.synthetic])
     if folder is None:
-        roots = {name: Path(cell.config["dataset"]["root"]) for name, cell in real.items() if "dataset" in cell.config}
-        found = {name: _tracks_unasked(root / "audio") for name, root in roots.items()}
+        roots = {name: own[-1].config.get("dataset", {}).get("root") for name, own in real.items()}
+        found = {name: _tracks_or_none(Path(root) / "audio") for name, root in roots.items() if root is not None}
     else:
         found = dict.fromkeys(real, _tracks_in(folder))
-    tracks = {name: {track for cell in cells if cell.dataset == name for track in cell.tracks} for name in real}
+    tracks = {name: frozenset[str]().union(*(cell.tracks for cell in own)) for name, own in real.items()}
     urls = {
         name: {track: _url(path, page_folder) for track, path in paths.items() if track in tracks[name]}
         for name, paths in found.items()
     }
     if folder is not None and not any(urls.values()):
         known = min((track for names in tracks.values() for track in names), default="-")
-        raise UserError(f"audio={folder} holds no recording of these runs' tracks, such as {known}.")
+        raise UserError(f"no recording of a track of these runs, such as {known}", key="audio", value=folder)
     return urls
 
 
-def _tracks_unasked(folder: Path) -> dict[str, Path]:
+def _tracks_or_none(folder: Path) -> dict[str, Path]:
     try:
         return _tracks_in(folder)
     except UserError:
@@ -55,9 +56,8 @@ def _tracks_in(folder: Path) -> dict[str, Path]:
     try:
         from genregrid.features.folder import find_tracks
     except ModuleNotFoundError as error:
-        raise UserError(
-            f'{error.name} is not installed: `pip install -e ".[audio]"` lets a report find recordings.'
-        ) from None
+        hint = '`pip install -e ".[audio]"` lets a report find recordings'
+        raise UserError("this package is not installed", key=error.name, hint=hint) from None
     return {track.track: track.path for track in find_tracks(folder).tracks}
 
 

@@ -144,7 +144,7 @@ def _exhibits(sections: Sequence[Section]) -> dict[str, Any]:
 
 def _shown(exhibit: Table | Figure) -> wandb.Table | wandb.Html:
     if isinstance(exhibit, Table):
-        return wandb.Table(dataframe=exhibit.frame)
+        return wandb.Table(dataframe=exhibit.data)
     # wandb.Image takes no SVG; and an <svg> without a page would be black on black in a dark dashboard
     return wandb.Html(
         '<body style="background:white;color:#222;font-family:sans-serif">'

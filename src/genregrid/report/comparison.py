@@ -1,0 +1,147 @@
+"""Compare every two cells of a corpus and protocol on the same tracks."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genregrid.exhibit.table import Column, Section, Table, written
+from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
+from genregrid.metrics.interval import ClusterBootstrap, Estimate
+from genregrid.report.cell import Cell
+from genregrid.report.rows import groups, numbered
+
+#: A difference is starred if chance would give one as large in fewer than one of twenty cases.
+_SIGNIFICANT = 0.05
+_RUN = ["fold", "seed", "split_seed"]
+
+
+def comparison_section(cells: Sequence[Cell]) -> Section:
+    """Compare all pairs of cells, as matrices and as one table."""
+    text = "Every two models of a corpus and protocol, compared on the same test tracks."
+    pairs = comparison(cells)
+    if pairs is None:
+        return Section("comparison", "Which differences are real", f"{text} There is no such pair here.")
+    return Section("comparison", "Which differences are real", text, (*comparison_matrices(cells, pairs), pairs))
+
+
+def comparison(cells: Sequence[Cell]) -> Table | None:
+    """Compare every two cells of a corpus and protocol on common test tracks; ``None`` if there is no pair."""
+    frames, marks = [], []
+    for members in groups(cells):
+        pairs = [_compared(first, second) for first, second in combinations(members, 2)]
+        if pairs := [pair for pair in pairs if pair]:
+            frame = pd.DataFrame(pairs)
+            frame.insert(0, "dataset", members[0].dataset)
+            frame.insert(1, "split", members[0].split)
+            frames.append(frame.assign(p_holm=holm(frame["p"])))
+            marks += [members[0].marks] * len(pairs)
+    if not frames:
+        return None
+    columns = (
+        Column("dataset", "dataset"),
+        Column("split", "protocol"),
+        Column("first", "first"),
+        Column("second", "second"),
+        Column("difference", "difference, points", "points"),
+        Column("only_first", "only first right", "count"),
+        Column("only_second", "only second right", "count"),
+        Column("p", "p (McNemar)", "p"),
+        Column("p_holm", "p (Holm)", "p"),
+        Column("t_difference", "by folds, points", "points"),
+        Column("t_p", "p (corrected t)", "p"),
+        Column("tracks", "tracks", "count"),
+    )
+    note = (
+        "The difference is the accuracy of the first model minus that of the second, in percentage points, on the "
+        "same tracks and seeds, with 95 % bootstrap intervals in brackets. A p-value is the probability of a "
+        "difference at least as large if the models were equally good; a small one means that chance alone hardly "
+        "explains it. McNemar's test compares the trained models as they are. It is exact if tracks are independent; "
+        "otherwise it is adjusted for tracks that the protocol keeps together and for tracks with several seeds. "
+        "Holm's correction is for the number of pairs of a corpus and protocol. The corrected resampled t-test "
+        "(Nadeau and Bengio), for two folds or more, asks whether other training tracks would give the same "
+        "difference."
+    )
+    return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), columns, note, marks)
+
+
+def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
+    hits, cluster = paired(first, second)
+    if hits.empty:
+        return None
+    test = mcnemar(hits["first"].to_numpy(), hits["second"].to_numpy(), cluster)
+    return {
+        "first": first.label,
+        "second": second.label,
+        **ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy()).columns("difference"),
+        "only_first": test.only_a,
+        "only_second": test.only_b,
+        "p": test.p_value,
+        "exact": test.exact,
+        "tracks": hits.index.get_level_values("track").nunique(),
+        **_compared_by_folds(first, second),
+    }
+
+
+def paired(first: Cell, second: Cell) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Match the predictions of two cells by track and seeds.
+
+    Returns:
+        Columns first and second, the share of right predictions, indexed by track and seeds; and (row,) int64, the
+        groups to resample: those of the cell that keeps more tracks together, such as artists.
+    """
+    hits = pd.concat([_hits(first).rename("first"), _hits(second).rename("second")], axis=1, join="inner")
+    tracks = hits.index.get_level_values("track")
+    kept_together = [tracks.map(cell.group_of_track) for cell in (first, second)]
+    return hits, np.asarray(min(kept_together, key=lambda group: group.nunique()), np.int64)
+
+
+def _hits(cell: Cell) -> "pd.Series[float]":
+    """Return the share of right predictions by track and seeds: 0 or 1 unless a track is tested more than once."""
+    split_seed = cell.predictions["run"].map(cell.runs.set_index("run")["split_seed"])
+    frame = cell.predictions.assign(hit=cell.correct, split_seed=split_seed)
+    return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
+
+
+def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
+    """Run the corrected resampled t-test over common folds; NaN if there are fewer than two of one division."""
+    # validation folds share their test part, so that they are no further resamples
+    parts = [cell.runs.groupby(_RUN, as_index=False)["accuracy"].mean() for cell in (first, second)]
+    runs = parts[0].merge(parts[1], on=_RUN, suffixes=("", "_other"))
+    folds, val_folds = first.facts.folds, first.facts.val_folds
+    if second.facts.folds != folds or val_folds is None or runs["fold"].nunique() < 2:
+        return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
+    difference = runs["accuracy"] - runs["accuracy_other"]
+    # shares of the divided units, not of tracks: under a leak a track is in several parts
+    test = corrected_t_test(difference.to_numpy(), (1 - 1 / folds) * (1 - 1 / val_folds), 1 / folds)
+    return Estimate(test.mean, test.low, test.high).columns("t_difference") | {"t_p": test.p_value}
+
+
+def comparison_matrices(cells: Sequence[Cell], pairs: Table) -> list[Table]:
+    """Make a matrix of accuracy differences per corpus and protocol, in points, starred where they are significant."""
+    matrices: list[Table] = []
+    note = (
+        "The accuracy of the row's model minus that of the column's, in percentage points. One star: p (McNemar, Holm) "
+        f"is below {_SIGNIFICANT}. Two stars: p of the corrected t-test is too."
+    )
+    for members in groups(cells):
+        dataset, split = members[0].dataset, members[0].split
+        own = pairs.frame[(pairs.frame["dataset"] == dataset) & (pairs.frame["split"] == split)]
+        if own.empty:
+            continue
+        names = list(dict.fromkeys([*own["first"], *own["second"]]))
+        frame = pd.DataFrame("", index=names, columns=names)
+        for pair in own.itertuples():
+            star = "" if pair.p_holm >= _SIGNIFICANT else "**" if pair.t_p < _SIGNIFICANT else "*"
+            frame.loc[pair.first, pair.second] = written(pair.difference, "points") + star
+            frame.loc[pair.second, pair.first] = written(-pair.difference, "points") + star
+        frame.insert(0, "dataset", dataset)
+        frame.insert(1, "split", split)
+        columns = (Column("model", ""), *(Column(name, name) for name in names))
+        title = f"Row minus column, in points: {members[0].dataset_title}, {split}"
+        frame = frame.rename_axis("model").reset_index()
+        name = numbered("comparison_matrix", len(matrices))
+        matrices.append(Table(name, title, frame, columns, note, [members[0].marks] * len(names)))
+    return matrices

@@ -1,0 +1,91 @@
+"""Which cells a section shows, in which order, and tables with a row per cell."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genregrid.exhibit.table import Column, Table
+from genregrid.published.reference import Reference
+from genregrid.report.cell import Cell
+
+#: The shown columns of `cell_row`.
+CELL_COLUMNS = (Column("dataset", "dataset"), Column("split", "protocol"), Column("model", "model"))
+
+
+def cell_row(cell: Cell) -> dict[str, object]:
+    """Return the first columns of a row about a cell: dataset, split, model."""
+    return {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
+
+
+def cell_table(
+    name: str,
+    title: str,
+    rows: Iterable[tuple[Cell, Mapping[str, object]]],
+    columns: Sequence[Column],
+    note: str = "",
+    *,
+    first: Sequence[Column] = (),
+) -> Table:
+    """Make a table of rows that describe cells, with the marks of each cell.
+
+    Args:
+        name: of the table.
+        title: one line.
+        rows: a cell and the other columns of its row.
+        columns: shown after `CELL_COLUMNS`.
+        note: what a reader must know.
+        first: shown before `CELL_COLUMNS`.
+    """
+    rows, shown = list(rows), (*first, *CELL_COLUMNS, *columns)
+    records = [{column.name: row[column.name] for column in first} | cell_row(cell) | dict(row) for cell, row in rows]
+    frame = pd.DataFrame(records, columns=None if rows else [column.name for column in shown])
+    return Table(name, title, frame, shown, note, [cell.marks for cell, _ in rows])
+
+
+def numbered(name: str, number: int) -> str:
+    """Name the exhibits of one kind.
+
+    >>> numbered("audit", 0), numbered("audit", 2)
+    ('audit', 'audit_2')
+    """
+    return f"{name}_{number}" if number else name
+
+
+def datasets(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Group cells by the label of their corpus, in the order given."""
+    return {name: [cell for cell in cells if cell.dataset == name] for name in dict.fromkeys(c.dataset for c in cells)}
+
+
+def groups(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """Group cells by corpus and protocol, in the order given."""
+    for _, members in groupby(cells, lambda cell: (cell.dataset, cell.split)):
+        yield list(members)
+
+
+def best_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the most accurate cell of each corpus and protocol."""
+    return [members[0] for members in groups(cells)]
+
+
+def honest_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the most accurate cell of each corpus that does not leak, under any protocol."""
+    honest = [[cell for cell in own if not cell.leaks] for own in datasets(cells).values()]
+    return [min(own, key=lambda cell: (cell.missing_folds > 0, -cell.correct.mean())) for own in honest if own]
+
+
+def one_hot(names: "pd.Series[str]", genres: list[str]) -> NDArray[np.float64]:
+    """Encode genre names as (row, genre) float64, 0 or 1."""
+    return np.asarray(names.to_numpy()[:, None] == np.array(genres, dtype=object)[None], np.float64)
+
+
+def caveat(cells: Sequence[Cell], reference: Reference | None) -> str:
+    """Return a warning for published values beside cells of another corpus or cells that leak; empty for others."""
+    if reference is None or all(cell.corpus == reference.corpus and not cell.leaks for cell in cells):
+        return ""
+    return (
+        f"The {reference.name}'s values are for {reference.corpus}, also where they are beside another corpus or "
+        f"protocol. The {reference.name} does not describe how its tracks were divided."
+    )
