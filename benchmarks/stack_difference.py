@@ -11,7 +11,7 @@ One line for each seed: how many of 100 test tracks get another genre, with the 
 import argparse
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +21,9 @@ from hydra import compose, initialize_config_dir
 from genregrid.config import register_schemas
 from genregrid.models.mlp import MLP
 from genregrid.record.result import Result
+from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import train, train_together
+from genregrid.training.stack import Fitted
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,14 +42,15 @@ def main() -> None:
 
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
 
-        def trained(kind: str) -> list[Result]:
-            return [train(cfg, Path(folder) / kind / str(number), "mlp") for number, cfg in enumerate(cfgs)]
+        def trained(kind: str, fitted: Mapping[str, Fitted] | None = None) -> list[Result]:
+            places = [Path(folder) / kind / str(number) for number in range(len(cfgs))]
+            return [train(cfg, place, "mlp", fitted=fitted) for cfg, place in zip(cfgs, places, strict=True)]
 
         alone = trained("alone")
         with _nudged():
             nudged = trained("nudged")
-        train_together([(cfg, Path(folder) / "stacked" / str(number), "mlp") for number, cfg in enumerate(cfgs)])
-        stacked = trained("stacked")
+        jobs = [(cfg, Path(folder) / "stacked" / str(number), "mlp") for number, cfg in enumerate(cfgs)]
+        stacked = trained("stacked", train_together(jobs, CorpusReader()))
     for seed, results in enumerate(zip(alone, nudged, stacked, strict=True)):
         said = [result.predictions["predicted"] for result in results]
         accuracy = ", ".join(f"{100 * result.scores['test/accuracy']:.0f} %" for result in results)

@@ -85,16 +85,17 @@ def _lightning_step(model: str) -> float:
 def _stacked_mlp_step(num_fits: int) -> float:
     """Seconds of a step of the stack, by the difference of a long and a short training."""
     from genregrid.training.build import prepare
+    from genregrid.training.corpus_reader import CorpusReader
     from genregrid.training.stack import StackCheckpoint, fit_stack
 
     seconds, steps = [], []
     for num_epochs in (1, 3):
-        runs = [prepare(cfg, "mlp") for cfg in _configs("mlp", num_fits, num_epochs)]
-        chances = [torch.get_rng_state()] * num_fits
-        kept = StackCheckpoint(Path("unused"), [str(number) for number in range(num_fits)], 1e9, resume=False)
+        runs = [prepare(cfg, "mlp", CorpusReader()) for cfg in _configs("mlp", num_fits, num_epochs)]
+        rng_states = [torch.get_rng_state()] * num_fits
+        checkpoint = StackCheckpoint(Path("unused"), [str(number) for number in range(num_fits)], 1e9, resume=False)
         begin = time.process_time()
         modules = [run.datamodule for run in runs]
-        fit_stack([run.model for run in runs], modules, chances, runs[0].settings.trainer, kept)
+        fit_stack([run.model for run in runs], modules, rng_states, runs[0].settings.trainer, checkpoint)
         seconds.append(time.process_time() - begin)
         steps.append(num_epochs * max(len(module.train_dataloader()) for module in modules))
     return (seconds[1] - seconds[0]) / (steps[1] - steps[0])

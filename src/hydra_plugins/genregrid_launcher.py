@@ -17,6 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from genregrid.cli.job import Job as Task
+from genregrid.cli.job import worker_corpora
 from genregrid.errors import UserError
 from genregrid.grid.job import compose_job, folder_of, record_lost_job, run_quietly, without_hydra
 from genregrid.grid.progress import cell_of
@@ -113,14 +115,15 @@ class _Worker:
         """Run a stack of jobs, in a worker process."""
         setup_globals()
         Singleton.set_state(Singleton.get_state() | {"instances": self.instances})  # resolvers cannot be pickled
-        from genregrid.training.build import share_tables  # torch takes seconds to import
-        from genregrid.training.fit import STACK_CHECKPOINT
-        from genregrid.training.run import train_together
+        from genregrid.training.run import train_together  # torch takes seconds to import
+        from genregrid.training.stack import STACK_CHECKPOINT
 
-        share_tables(self.corpus_folder)
         configs = [compose_job(self.context, self.config, *job) for job in stack]
-        if len(stack) > 1:
-            train_together([(without_hydra(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs])
+        if isinstance(self.task, Task):
+            self.task.corpora = worker_corpora(self.corpus_folder)
+            if len(stack) > 1:
+                runs = [(without_hydra(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs]
+                self.task.fitted = train_together(runs, self.task.corpora)
         returned = [run_quietly(self.context, self.task, config) for config in configs]
         (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
         return returned

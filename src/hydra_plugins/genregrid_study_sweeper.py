@@ -75,9 +75,11 @@ class StudySweeper(Sweeper):
         assert self.launcher is not None
         folder = Path(str(self.config.hydra.sweep.dir))
         forget_failures(folder)  # earlier commands have reported them
+        corpora = None
         if isinstance(self._task, Job):  # reports failures at the end; the search itself prints a line for each trial
             num_trials = int(self.config.search.num_trials)
             self._task.progress = Progress(folder, num_trials, watch=True, how_to_resume="the same command resumes it")
+            corpora = self._task.corpora
         own = list(self.config.hydra.overrides.hydra)
         name = self.config.hydra.job.config_name
-        sweep(self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch)
+        sweep(self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch, corpora)

@@ -15,6 +15,6 @@ COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
 OPTIONAL_GROUPS = {"dataset": "dataset=csv", "split": "split=track"}
 
 
-def main(cfg: DictConfig, folder: Path) -> None:
+def main(cfg: DictConfig, folder: Path, *_: object) -> None:
     """Run the command that the configuration asks for, and print its result."""
     print(choose(COMMANDS, cfg).run(cfg, folder))

@@ -1,7 +1,7 @@
 """A command as the function that Hydra calls for each job, which reports what goes wrong with the job."""
 
-from collections.abc import Callable
-from functools import update_wrapper
+from collections.abc import Callable, Mapping
+from functools import cache, update_wrapper
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -13,9 +13,11 @@ from omegaconf import DictConfig
 from genregrid.cli.mistake import mistake_of, print_mistake
 from genregrid.grid.progress import Progress
 from genregrid.record.folder import ERROR_FILE
+from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import is_first_process
 
-Main = Callable[[DictConfig, Path], Any]
+# Receives the configuration, the run folder, `Job.corpora` and `Job.fitted`.
+Main = Callable[[DictConfig, Path, CorpusReader, Mapping[str, Any]], Any]
 
 
 class Job:
@@ -24,23 +26,27 @@ class Job:
     Launchers send it to other processes. It arrives there without its state, which is about this process.
 
     Args:
-        main: a function of a module; it receives the configuration and the run folder.
+        main: a function of a module.
+        corpora: reads the corpora of all jobs in this process; ``None``: a new one.
 
     Attributes:
+        fitted: results of fits that a launcher trained together, by identity of their runs; the launcher sets it.
         progress: of the grid; its sweeper sets it. ``None`` for a single run.
         folder: the run folder of the latest job in this process; ``None`` before the first.
         has_failed: whether a job failed in this process.
     """
 
-    def __init__(self, main: Main) -> None:
+    def __init__(self, main: Main, corpora: CorpusReader | None = None) -> None:
         update_wrapper(self, main)  # Hydra names the job after the module of `main`
         self._main = main
+        self.corpora = corpora or CorpusReader()
+        self.fitted: Mapping[str, Any] = {}
         self.progress: Progress | None = None
         self.folder: Path | None = None
         self.has_failed = False
 
     def __reduce__(self) -> Any:
-        return Job, (self._main,)
+        return _in_worker, (self._main,)
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Run one job and return its result, or ``None`` where it failed.
@@ -53,7 +59,7 @@ class Job:
         self.folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
         try:
-            result = self._main(cfg, self.folder)
+            result = self._main(cfg, self.folder, self.corpora, self.fitted)
             if folder.is_dir() and any(folder.iterdir()):
                 print(f"run: {self.folder}", flush=True)
             return result
@@ -73,3 +79,17 @@ class Job:
                 folder.rmdir()  # nothing was written
             if self.progress is not None:
                 self.progress.job_ended()
+
+
+@cache
+def worker_corpora(folder: Path | None = None) -> CorpusReader:
+    """Return the reader of this worker process. Pools and clusters keep no other object from one job to the next.
+
+    Args:
+        folder: where processes share tables; ``None``: nothing is shared.
+    """
+    return CorpusReader(folder)
+
+
+def _in_worker(main: Main) -> Job:
+    return Job(main, worker_corpora())

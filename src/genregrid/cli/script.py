@@ -23,7 +23,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     """Run `main` for each job of the command line.
 
     Args:
-        main: a function of a module; it receives the configuration of a job and its run folder.
+        main: a function of a module, which `Job` calls.
         optional_groups: for each part of the configuration that may be null, an override that fills it.
         conf: the folder of the configuration.
         name: of the primary YAML file, without ``.yaml``.

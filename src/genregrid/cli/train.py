@@ -1,14 +1,18 @@
 """Train one model on one corpus, slice length and protocol: ``python train.py model=lstm slice=3``."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from genregrid.training.corpus_reader import CorpusReader
+
 OPTIONAL_GROUPS = {"search": "sweep=optuna"}
 
 
-def main(cfg: DictConfig, folder: Path) -> float | None:
+def main(cfg: DictConfig, folder: Path, corpora: CorpusReader, fitted: Mapping[str, Any]) -> float | None:
     """Train, test and print one table. A trial of a search tests nothing and returns its validation score."""
     # torch and Lightning take seconds to import; --help does not need them
     from genregrid.search.trial import score_trial
@@ -16,9 +20,9 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
 
     model = HydraConfig.get().runtime.choices["model"]
     if cfg.search is not None:
-        return score_trial(cfg, folder, model)
-    if cfg.resume and (finished := finished_before(cfg, folder, model)) is not None:
+        return score_trial(cfg, folder, model, corpora)
+    if cfg.resume and (finished := finished_before(cfg, folder, model, corpora)) is not None:
         print(f"{finished} is finished already")
     else:
-        print(train(cfg, folder, model).summary())
+        print(train(cfg, folder, model, corpora, fitted).summary())
     return None

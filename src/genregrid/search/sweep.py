@@ -22,6 +22,7 @@ from genregrid.search.report import write_study_report
 from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
 from genregrid.search.study import Launch, Search
 from genregrid.search.trial import inner_fold, num_inner_folds, search_settings
+from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import announce
 
 _FAMILIES = ("network", "estimator")
@@ -36,6 +37,7 @@ def sweep(
     folder: Path,
     sections: Mapping[str, Mapping[str, Any]],
     launch: Launch,
+    corpora: CorpusReader | None = None,
 ) -> None:
     """Search the settings of one model, or go on with a search, and write its report.
 
@@ -47,6 +49,7 @@ def sweep(
         folder: of the study.
         sections: ranges by key, of each family of models and of single models.
         launch: runs jobs.
+        corpora: reads the corpus; ``None``: a new one.
 
     Raises:
         UserError: a mistake in the command line, the ranges or the data, or the folder has another study.
@@ -61,7 +64,7 @@ def sweep(
         words = [*hydra_overrides, *fixed, *more]
         return loader.load_configuration(config_name, words, RunMode.RUN)
 
-    search, cfg = _prepared(compose, overrides, fixed, folder, sections, loader)
+    search, cfg = _prepared(compose, overrides, fixed, folder, sections, loader, corpora or CorpusReader())
     try:
         search.run(cfg.search.num_trials, cfg.search.num_jobs, launch)
     except KeyboardInterrupt:
@@ -77,6 +80,7 @@ def _prepared(
     folder: Path,
     sections: Mapping[str, Mapping[str, Any]],
     loader: ConfigLoader,
+    corpora: CorpusReader,
 ) -> tuple[Search, DictConfig]:
     cfg = compose([])
     model = str(cfg.hydra.runtime.choices["model"])
@@ -89,7 +93,7 @@ def _prepared(
     cfg = without_hydra(cfg)
     num_folds = num_inner_folds(cfg)
     # the last of the inner folds, and the first trial's values: a mistake is told before any trial
-    ready = inner_fold(cfg, model, num_folds - 1)
+    ready = inner_fold(cfg, model, num_folds - 1, corpora)
     announce(ready.facts, ready.datamodule)
     if num_folds < settings.num_folds:
         print(f"split={cfg.split.protocol} has one validation part: a trial is one fit")

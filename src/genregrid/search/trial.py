@@ -12,6 +12,7 @@ from genregrid.config import SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
 from genregrid.search.score import mean_scores
 from genregrid.training.build import Prepared, prepare
+from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import run_logger, validate
 
 
@@ -43,22 +44,27 @@ def num_inner_folds(cfg: DictConfig) -> int:
     return int(cfg.search.num_folds)
 
 
-def inner_fold(cfg: DictConfig, model_name: str, number: int) -> Prepared:
+def inner_fold(cfg: DictConfig, model_name: str, number: int, corpora: CorpusReader) -> Prepared:
     """All that the fit on one inner fold needs.
 
     Args:
         cfg: a composed `TrainConfig`.
         model_name: what outputs call the model.
         number: of the validation fold, from 0.
+        corpora: reads the corpus.
     """
     cfg = deepcopy(cfg)
     if cfg.split.protocol != "filtered":
         cfg.split.val_fold = number
-    return prepare(cfg, model_name)
+    return prepare(cfg, model_name, corpora)
 
 
 def cross_validate(
-    cfg: DictConfig, folder: Path, model_name: str, told: Callable[[int, dict[str, float]], None]
+    cfg: DictConfig,
+    folder: Path,
+    model_name: str,
+    told: Callable[[int, dict[str, float]], None],
+    corpora: CorpusReader | None = None,
 ) -> list[dict[str, float]]:
     """Train on each inner fold; log and tell the running mean of the scores after each epoch.
 
@@ -69,6 +75,7 @@ def cross_validate(
         told: is given the step, inner fold times epochs plus epoch, and the mean of the scores (``loss``, ``accuracy``,
             ``f1_macro``) of the best epochs of the folds that are done and of this one so far. What it raises ends the
             trial.
+        corpora: reads the corpus; ``None``: read it for this trial only.
 
     Returns:
         Scores of the best epoch of each inner fold.
@@ -78,7 +85,8 @@ def cross_validate(
     """
     num_epochs = int(cfg.trainer.max_epochs)
     done: list[dict[str, float]] = []
-    ready = inner_fold(cfg, model_name, 0)
+    corpora = corpora or CorpusReader()
+    ready = inner_fold(cfg, model_name, 0, corpora)
     facts = replace(ready.facts, search=dict(cfg.search))
     with run_logger(cfg.logger, facts, folder) as logger:
         for number in range(num_inner_folds(cfg)):
@@ -91,20 +99,21 @@ def cross_validate(
                 told(step, mean)
 
             if number > 0:  # each is seeded where it is prepared, and so not before the one before it is trained
-                ready = inner_fold(cfg, model_name, number)
+                ready = inner_fold(cfg, model_name, number, corpora)
             done.append(_bare(validate(ready, tell)))
         if isinstance(logger, CSVLogger):
             logger.save()
     return done
 
 
-def score_trial(cfg: DictConfig, folder: Path, model_name: str) -> float | None:
+def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> float | None:
     """Score one setting by validation, and keep it in the study that it belongs to, if it belongs to one.
 
     Args:
         cfg: a composed `TrainConfig` with `search` set.
         folder: of the job; removed if nothing was written.
         model_name: what outputs call the model.
+        corpora: reads the corpus; ``None``: read it for this trial only.
 
     Returns:
         The mean over inner folds of `search.score`; ``None`` for a trial that was pruned.
@@ -117,9 +126,9 @@ def score_trial(cfg: DictConfig, folder: Path, model_name: str) -> float | None:
         from genregrid.search.study import StudyTrial  # needs Optuna, which a trial of W&B does not
 
         trial = StudyTrial(Path(settings.study), settings.trial, settings.score)
-        found = trial.run(lambda told: cross_validate(cfg, folder, model_name, told))
+        found = trial.run(lambda told: cross_validate(cfg, folder, model_name, told, corpora))
     else:
-        found = cross_validate(cfg, folder, model_name, lambda step, mean: None)
+        found = cross_validate(cfg, folder, model_name, lambda step, mean: None, corpora)
         said = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
         print(f"validation, mean over {len(found)} inner folds: {said}")
     if folder.is_dir() and not any(folder.iterdir()):

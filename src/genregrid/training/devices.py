@@ -1,9 +1,9 @@
-"""A run on several devices: one process for each, which Lightning starts and DistributedDataParallel keeps alike.
+"""Runs on several devices: one process per device, which Lightning starts and DistributedDataParallel synchronises.
 
-Every process reads the corpus, deals and shuffles it alike, takes its share of each batch, and has all verdicts in the
-end; the first one alone prints and writes. Lightning starts the others by the command that started the first, with its
-run folder (strategy ``ddp``). Spawned processes (``ddp_spawn``) would each be sent a copy of the corpus, and would keep
-verdicts and curves to themselves.
+Every process reads, splits and shuffles the corpus in the same way, trains on its share of each batch, and receives all
+predictions. Only the first process prints and writes. Lightning starts the others with the command that started the
+first, and with its run folder (strategy ``ddp``). Spawned processes (``ddp_spawn``) would each receive a copy of the
+corpus, and would not return predictions and curves.
 """
 
 import os
@@ -16,7 +16,7 @@ from genregrid.errors import UserError
 
 
 def is_first_process() -> bool:
-    """Whether this is the process of a run that prints and writes; Lightning numbers those of a machine so."""
+    """Whether this process prints and writes; Lightning numbers the processes of a run in LOCAL_RANK."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
@@ -26,34 +26,34 @@ def check_devices(settings: TrainerConfig) -> None:
     Raises:
         UserError: several devices in a multirun, or outside of train.py.
     """
-    if settings.devices > 1 and not HydraConfig.initialized():
-        raise UserError(f"trainer.devices={settings.devices}: processes are started by train.py only.")
-    if settings.devices > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise UserError(
-            f"trainer.devices={settings.devices}: every process would run all jobs of a multirun; leave out -m and "
-            "experiment, or set trainer.devices=1."
-        )
+    if settings.devices == 1:
+        return
+    if not HydraConfig.initialized():
+        raise _refused(settings, "only train.py starts processes")
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        hint = "leave out -m and experiment, or set trainer.devices=1"
+        raise _refused(settings, "every process would run all jobs of a multirun", hint)
 
 
-def check_shares(settings: TrainerConfig, num_windows: int, is_estimator: bool) -> None:
-    """Refuse a training that cannot be shared among devices.
+def check_divisible(settings: TrainerConfig, num_windows: int, has_estimator: bool) -> None:
+    """Refuse a training that several devices cannot divide.
 
     Args:
         settings: with `devices`.
         num_windows: training windows.
-        is_estimator: whether an estimator of scikit-learn is part of the model.
+        has_estimator: whether a part of the model is an estimator of scikit-learn.
 
     Raises:
         UserError: an estimator, which needs all windows at once, or fewer windows than devices.
     """
     if settings.devices == 1:
         return
-    if is_estimator:
-        raise UserError(
-            f"trainer.devices={settings.devices}: this model is fitted by scikit-learn, on all windows at once and in "
-            "one process; set trainer.devices=1."
-        )
+    if has_estimator:
+        problem = "scikit-learn fits this model on all windows at once and in one process"
+        raise _refused(settings, problem, "set trainer.devices=1")
     if num_windows < settings.devices:
-        raise UserError(
-            f"trainer.devices={settings.devices}: there are {num_windows} training windows only; take fewer devices."
-        )
+        raise _refused(settings, f"there are only {num_windows} training windows", "take fewer devices")
+
+
+def _refused(settings: TrainerConfig, problem: str, hint: str | None = None) -> UserError:
+    return UserError(problem, key="trainer.devices", value=settings.devices, hint=hint)

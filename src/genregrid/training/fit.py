@@ -1,11 +1,11 @@
-"""Fits: Lightning's trainer as every one has it, where one goes on, what is said on the screen, and ctrl-C."""
+"""Train and test with Lightning: the trainer of every fit, resuming, quiet output, and ctrl-C."""
 
 import logging
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,14 @@ from genregrid.models.network import Network
 from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared
 from genregrid.training.last_checkpoint import LastCheckpoint
-from genregrid.training.stack import Fitted, StackCheckpoint, can_be_stacked, fit_stack
+from genregrid.training.stack import Fitted
 
-# Models far below this size gain nothing from a second thread on idle cores, and lose beside other jobs. The bound
-# itself is a guess: it lies between them and models whose matrices fill a core.
-_WEIGHTS_WORTH_THREADS = 1_000_000
+# A model much smaller than this gains nothing from a second thread on idle cores, and is slower beside other jobs. The
+# number itself is a guess between such models and models with matrices large enough for several cores.
+_MIN_WEIGHTS_FOR_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
-#: What a run that is stopped goes on from, while it is not finished.
+#: The file from which an interrupted run resumes; a finished run has none.
 LAST_CHECKPOINT = "last.ckpt"
-#: The same of runs that are trained together, in the folder of the first.
-STACK_CHECKPOINT = "stack.ckpt"
-DIVERGED = "no epoch had a finite validation loss, so there is no model: lower model.learning_rate."
-# What was trained together with others and waits for its test, by identity.
-_fitted: dict[str, Fitted] = {}
 
 
 def build_trainer(
@@ -45,14 +40,14 @@ def build_trainer(
     logger: Logger | None,
     callbacks: list[Callback],
 ) -> pl.Trainer:
-    """The trainer of one fit; it also sets the number of CPU threads.
+    """Build the trainer of one fit, and set the number of CPU threads.
 
     Args:
-        model: what is fitted.
+        model: what will be trained.
         settings: how long and where.
-        folder: the run folder; ``None``: no checkpoint is kept, and no file written.
-        logger: of the run, if there is one.
-        callbacks: beside early stopping and the progress bar.
+        folder: the run folder; ``None``: no checkpoint and no other file is written.
+        logger: of the run, if it has one.
+        callbacks: besides early stopping and the progress bar.
 
     Raises:
         UserError: an accelerator or a precision that this machine does not have.
@@ -60,12 +55,12 @@ def build_trainer(
     num_threads = _num_threads(model, settings.devices) if settings.threads is None else settings.threads
     torch.set_num_threads(num_threads)
     if settings.devices > 1:
-        os.environ["OMP_NUM_THREADS"] = str(num_threads)  # else Lightning chooses anew
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)  # otherwise Lightning sets the number again
     if settings.patience is not None:
         callbacks.append(EarlyStopping("val/loss", patience=settings.patience))
     shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
     if shows_bar:
-        callbacks.append(TQDMProgressBar(refresh_rate=25))  # redrawn each step, it would cost more than a small model
+        callbacks.append(TQDMProgressBar(refresh_rate=25))  # drawing it at each step would cost more than a small model
     try:
         return pl.Trainer(
             **trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
@@ -79,23 +74,20 @@ def build_trainer(
             callbacks=callbacks,
         )
     except (MisconfigurationException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"trainer.accelerator={settings.accelerator}, trainer.precision={settings.precision}, "
-            f"trainer.devices={settings.devices}: {reason}"
-        ) from error
+        also = f"trainer.precision={settings.precision}, trainer.devices={settings.devices}"
+        problem = f"with {also}: {str(error).splitlines()[0]}"
+        raise UserError(problem, key="trainer.accelerator", value=settings.accelerator) from error
 
 
 def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
-    """Train, keep the epoch of the lowest validation loss as checkpoint.ckpt, and test it.
+    """Train, keep the epoch with the lowest validation loss as checkpoint.ckpt, and test it.
 
-    With `resume` a training that was stopped goes on from its last checkpoint; one that `fit_together` has done is
-    tested only.
+    With `resume`, an interrupted training resumes from its last checkpoint.
 
     Args:
-        ready: what `genregrid.training.build.prepare` built.
+        ready: from `genregrid.training.build.prepare`.
         folder: the run folder.
-        logger: of the run, if there is one.
+        logger: of the run, if it has one.
 
     Raises:
         UserError: no epoch had a finite validation loss.
@@ -103,46 +95,81 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
     model, settings = ready.model, ready.settings.trainer
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
     last_checkpoint = LastCheckpoint(folder / LAST_CHECKPOINT, settings.checkpoint_seconds)
-    with quiet_lightning():
+    best = str(folder / f"{_CHECKPOINT}.ckpt")
+    with quiet_lightning(), interruptible():
         trainer = build_trainer(model, settings, folder, logger, [checkpoint, last_checkpoint])
-        best = str(folder / f"{_CHECKPOINT}.ckpt")
-        if (fitted := _fitted.pop(ready.facts.identity, None)) is not None:
-            _take_over(trainer, model, fitted, logger, len(ready.datamodule.train_dataloader()))
-            with interruptible():
-                trainer.test(model, ready.datamodule, verbose=False)
+        last = _last_checkpoint(ready, folder)
+        trainer.fit(model, ready.datamodule, ckpt_path=last, weights_only=None if last is None else True)
+        if trainer.global_step == 0:  # an estimator takes no steps, and without steps Lightning keeps no checkpoint
             trainer.save_checkpoint(best)
-            return
-        with interruptible():
-            last = _last_checkpoint(ready, folder)
-            trainer.fit(model, ready.datamodule, ckpt_path=last, weights_only=None if last is None else True)
-        if trainer.global_step == 0:  # an estimator takes no steps, and without one Lightning keeps no checkpoint
-            trainer.save_checkpoint(best)
-        # Lightning keeps the first epoch whatever its loss, and writes down a loss that is not a number as infinite
+        # Lightning keeps the first epoch whatever its loss, and reports a loss that is not a number as infinite
         elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
-            raise UserError(DIVERGED)
-        with interruptible():
-            trainer.test(model, ready.datamodule, ckpt_path=best, verbose=False, weights_only=True)
+            raise diverged()
+        trainer.test(model, ready.datamodule, ckpt_path=best, verbose=False, weights_only=True)
 
 
-def _take_over(
-    trainer: pl.Trainer, model: GenreClassifier, fitted: Fitted, logger: Logger | None, steps_per_epoch: int
-) -> None:
-    """Give a model what was learnt for it in a stack, the logger its curves, and the trainer the count of its steps."""
+def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger | None) -> None:
+    """Test a model that was trained in a stack, and write its curves and checkpoint, as `fit_and_test` does.
+
+    Args:
+        ready: from `genregrid.training.build.prepare`.
+        fitted: the result of the stack for this run.
+        folder: the run folder.
+        logger: of the run, if it has one.
+
+    Raises:
+        UserError: no epoch had a finite validation loss.
+    """
     if not fitted.weights:
-        raise UserError(DIVERGED)
-    assert isinstance(model, Network)  # others are not stacked
+        raise diverged()
+    model = ready.model
+    assert isinstance(model, Network)  # only networks are stacked
     model.load_state_dict(model.state_dict() | fitted.weights)
     model.curves = fitted.curves
-    if logger is not None:
-        model.log_curves(logger, steps_per_epoch)
-    num_epochs, loop = len(fitted.curves), trainer.fit_loop
-    loop.epoch_progress.current.completed = num_epochs
-    loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = num_epochs * steps_per_epoch
-    loop.epoch_loop.on_load_checkpoint({"_batches_that_stepped": num_epochs * steps_per_epoch})  # as loggers count
+    steps_per_epoch = len(ready.datamodule.train_dataloader())
+    with quiet_lightning(), interruptible():
+        if logger is not None:
+            model.log_curves(logger, steps_per_epoch)
+        callbacks: list[Callback] = [_Counters(fitted, steps_per_epoch)]
+        trainer = build_trainer(model, ready.settings.trainer, folder, logger, callbacks)
+        trainer.test(model, ready.datamodule, verbose=False)
+        trainer.save_checkpoint(folder / f"{_CHECKPOINT}.ckpt")
+
+
+class _Counters(Callback):
+    """Gives a trainer that only tests the epochs and steps of the training, for the logger and the checkpoint.
+
+    Args:
+        fitted: the result of the training.
+        steps_per_epoch: training batches.
+    """
+
+    def __init__(self, fitted: Fitted, steps_per_epoch: int) -> None:
+        self._num_epochs = len(fitted.curves)
+        self._best_epoch = self._num_epochs - fitted.num_worse
+        self._steps_per_epoch = steps_per_epoch
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the test scores at the last step: Lightning takes a logged `step` instead of its own counter."""
+        num_steps = self._num_epochs * self._steps_per_epoch
+        pl_module.log_dict({"epoch": float(self._num_epochs), "step": float(num_steps)})
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write what a checkpoint of the best epoch has, which Lightning counts from 0."""
+        checkpoint["epoch"] = self._best_epoch - 1
+        checkpoint["global_step"] = self._best_epoch * self._steps_per_epoch
+
+
+def diverged() -> UserError:
+    """Return the error of a training that left no model."""
+    problem = "no epoch had a finite validation loss, so there is no model"
+    return UserError(problem, key="model.learning_rate", hint="take a lower one")
 
 
 def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
-    """The checkpoint that the run goes on from: its own, of the same settings and data."""
+    """Return the checkpoint that the run resumes from, if it is of the same settings and data."""
     path = folder / LAST_CHECKPOINT
     if not (ready.settings.resume and path.is_file()):
         return None
@@ -150,62 +177,43 @@ def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
     return path if identity_in(content[CHECKPOINT_KEY]) == ready.facts.identity else None
 
 
-def fit_together(runs: Sequence[Prepared], chances: Sequence[torch.Tensor], folder: Path) -> None:
-    """Train runs of one cell as one computation, where their model can; `fit_and_test` then finds each of them fitted.
+class BestScores(Callback):
+    """Keeps the validation scores of the epoch with the lowest validation loss, and reports them after each epoch.
 
     Args:
-        runs: what `genregrid.training.build.prepare` built for each.
-        chances: the state of torch's random numbers behind each of these calls.
-        folder: where a checkpoint of all of them is kept meanwhile, and gone on from with `resume`.
-    """
-    if len(runs) < 2:
-        return
-    models, settings = [run.model for run in runs], runs[0].settings
-    if can_be_stacked(models, settings.trainer, len(runs[0].datamodule.table.track)):
-        names = [run.facts.identity for run in runs]
-        seconds = settings.trainer.checkpoint_seconds
-        checkpoint = StackCheckpoint(folder / STACK_CHECKPOINT, names, seconds, settings.resume)
-        fitted = fit_stack(models, [run.datamodule for run in runs], chances, settings.trainer, checkpoint)
-        _fitted.update(zip(names, fitted, strict=True))
-
-
-class Epochs(Callback):
-    """Keeps the validation scores of the epoch of the lowest validation loss, and hands them on after each epoch.
-
-    Args:
-        told: is given the epoch, from 1, and the scores of the best one so far, as soon as one has a finite loss.
+        on_epoch: called with the epoch, from 1, and the scores of the best epoch so far, once one has a finite loss.
     """
 
-    def __init__(self, told: Callable[[int, dict[str, float]], None]) -> None:
-        self._told = told
+    def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
+        self._on_epoch = on_epoch
         #: Scores by name (``val/loss`` ...); empty until an epoch has a finite loss.
         self.best: dict[str, float] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take an epoch's scores."""
+        """Compare the scores of an epoch with the best so far."""
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         if math.isfinite(scores["val/loss"]) and scores["val/loss"] < self.best.get("val/loss", math.inf):
             self.best = scores
         if self.best:
-            self._told(trainer.current_epoch + 1, self.best)
+            self._on_epoch(trainer.current_epoch + 1, self.best)
 
 
 def trainer_basics(folder: Path | None, logger: Logger | None) -> dict[str, Any]:
-    """What training and testing have in common, as arguments of Lightning's trainer."""
+    """Return the arguments of Lightning's trainer that training and testing have in common."""
     return {
         "default_root_dir": folder,
         "logger": logger or False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,  # Lightning warns of epochs shorter than its default of 50
-        "use_distributed_sampler": False,  # batches come from no DataLoader that it could be put into
+        "log_every_n_steps": 1,  # Lightning warns if an epoch is shorter than its default of 50
+        "use_distributed_sampler": False,  # it needs a DataLoader, and batches do not come from one
     }
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let ctrl-C be a KeyboardInterrupt, of which Lightning makes a SystemExit."""
+    """Raise KeyboardInterrupt on ctrl-C, where Lightning raises SystemExit."""
     try:
         yield
     except SystemExit:
@@ -213,26 +221,29 @@ def interruptible() -> Iterator[None]:
 
 
 def _num_threads(model: GenreClassifier, num_processes: int) -> int:
-    """One thread for a small model; for a large one every core, shared among processes."""
+    """Choose one thread for a small model, and for a large one all cores, divided among processes."""
     num_weights = sum(weight.numel() for weight in model.parameters())
-    return max(1, (os.cpu_count() or 1) // num_processes) if num_weights >= _WEIGHTS_WORTH_THREADS else 1
+    return max(1, (os.cpu_count() or 1) // num_processes) if num_weights >= _MIN_WEIGHTS_FOR_THREADS else 1
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and its hints for other uses off the screen."""
-    names = ("lightning.pytorch", "lightning.fabric")
-    levels = [logging.getLogger(name).level for name in names]
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """Hide Lightning's banners, and warnings that do not apply here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")  # it is the run folder
-            # the checkpoint's weights are the average already, and testing needs no more
+            # the run folder already has config.yaml
+            warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")
+            # the checkpoint has the averaged weights, and a test needs nothing else of the averaging
             warnings.filterwarnings("ignore", ".*WeightAveraging callback, but loading a checkpoint.*")
-            warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")  # an estimator has none
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 against torch 2.13
+            # a model of scikit-learn has no optimizer
+            warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")
+            # Lightning 2.6 calls a function that torch 2.13 deprecates
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
             yield
     finally:
-        for name, level in zip(names, levels, strict=True):
-            logging.getLogger(name).setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

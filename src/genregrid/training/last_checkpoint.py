@@ -1,4 +1,4 @@
-"""The checkpoint that a stopped training goes on from."""
+"""Save the checkpoint from which an interrupted training resumes."""
 
 import time
 from pathlib import Path
@@ -8,14 +8,14 @@ from lightning.pytorch.callbacks import Checkpoint
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves the training as it stands at the end of an epoch, every so many seconds.
+    """Saves the state of the training at the end of an epoch, if the last checkpoint is old enough.
 
-    After every epoch it would cost a small model a fifth of its time. Lightning's `ModelCheckpoint` can save by time
-    only in the middle of an epoch, which the order of the batches could not go on from.
+    Saving after every epoch would cost a small model a fifth of its time. Lightning's `ModelCheckpoint` saves by time
+    only in the middle of an epoch, where the order of the batches cannot be resumed.
 
     Args:
         path: of the checkpoint.
-        seconds: from one to the next, 0 or more.
+        seconds: least time between two checkpoints, 0 or more.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -24,8 +24,8 @@ class LastCheckpoint(Checkpoint):
         self._saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, if it is time; Lightning calls this behind the hooks of all others."""
+        """Save if it is time. Lightning calls this after the hooks of all other callbacks and of the model."""
         is_time = time.monotonic() - self._saved >= self._seconds and trainer.global_step > 0
-        if trainer.strategy.broadcast(is_time):  # of several processes all save together, or wait for each other
+        if trainer.strategy.broadcast(is_time):  # all processes save together, because they wait for each other
             trainer.save_checkpoint(self._path)
             self._saved = time.monotonic()

@@ -1,7 +1,7 @@
-"""Training, validation and evaluation of one configuration."""
+"""Train, validate and evaluate one configuration."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,120 +25,153 @@ from genregrid.models.estimator import EstimatorHead
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
-from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, read_corpus, split_of, typed
-from genregrid.training.devices import check_shares, is_first_process
+from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed
+from genregrid.training.corpus_reader import CorpusReader
+from genregrid.training.devices import check_divisible, is_first_process
 from genregrid.training.fit import (
-    DIVERGED,
     LAST_CHECKPOINT,
-    Epochs,
+    BestScores,
     build_trainer,
+    diverged,
     fit_and_test,
-    fit_together,
     interruptible,
     quiet_lightning,
+    score_fitted,
     trainer_basics,
 )
+from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
 
-def train(cfg: DictConfig, folder: Path, model_name: str) -> Result:
+def train(
+    cfg: DictConfig,
+    folder: Path,
+    model_name: str,
+    corpora: CorpusReader | None = None,
+    fitted: Mapping[str, Fitted] | None = None,
+) -> Result:
     """Train one model on one fold, test its best epoch, and write the run folder.
 
-    With ``cfg.resume`` a run that was stopped in this folder goes on from its last checkpoint, to the same numbers.
+    With ``cfg.resume``, a run that was interrupted in this folder resumes from its last checkpoint, with the same
+    results as without the interruption.
 
     Args:
         cfg: a composed `TrainConfig`.
         folder: the run folder; made if missing.
-        model_name: what outputs call the model: the name of its YAML.
+        model_name: name of the model in outputs: that of its YAML file.
+        corpora: reads the corpus; ``None``: read it for this run only.
+        fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
 
     Raises:
         UserError: a mistake in the configuration or in the data it names, or with `resume` another run in the folder.
     """
-    ready = prepare(cfg, model_name)
-    if ready.settings.resume and (folder / "run.json").is_file():  # of this run, `finished_before` would have found it
+    ready = prepare(cfg, model_name, corpora or CorpusReader())
+    if ready.settings.resume and (folder / "run.json").is_file():  # `finished_before` would have found the same run
         raise UserError(
-            f"resume=true: {folder} holds a finished run of other settings or data: go on in another folder, or leave "
-            "out resume=true to begin anew."
+            f"{folder} holds a finished run of other settings or data",
+            key="resume",
+            value=True,
+            hint="resume in another folder, or leave out resume=true to start again",
         )
     notes = announce(ready.facts, ready.datamodule)
-    check_shares(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), _has_estimator(ready.model))
+    has_estimator = any(isinstance(part, EstimatorHead) for part in ready.model.modules())
+    check_divisible(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), has_estimator)
     folder.mkdir(parents=True, exist_ok=True)
     if is_first_process():
-        (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; this one is not finished
+        (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
         OmegaConf.save(OmegaConf.create(ready.config), folder / "config.yaml")
         if ready.settings.resume:
-            shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged anew, and counted once
+            shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged again, as one W&B run
+    own = (fitted or {}).get(ready.facts.identity or "")
     with run_logger(ready.settings.logger if is_first_process() else None, ready.facts, folder) as logger:
-        fit_and_test(ready, folder, logger)
+        if own is None:
+            fit_and_test(ready, folder, logger)
+        else:
+            score_fitted(ready, own, folder, logger)
         result = result_of(ready.model, ready.datamodule, ready.facts, notes)
         if is_first_process():
-            _keep(result, folder, logger)
+            _write(result, folder, logger)
             (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
     return result
 
 
-def finished_before(cfg: DictConfig, folder: Path, model_name: str) -> Path | None:
-    """Where this very run was finished before: a folder of the same settings and data, in the same grid.
+def finished_before(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> Path | None:
+    """Return the folder in which the same run, of equal settings and data, is finished; ``None`` if there is none.
 
     Args:
         cfg: a composed `TrainConfig`.
-        folder: the run folder.
-        model_name: what outputs call the model.
+        folder: the run folder; folders of the same grid that differ only in the job's number are searched too.
+        model_name: name of the model in outputs.
+        corpora: reads the corpus.
     """
     settings = typed(cfg, TrainConfig)
-    corpus = read_corpus(settings.dataset, settings.slice)
+    corpus = (corpora or CorpusReader()).read(settings.dataset, settings.slice)
     return finished_run(folder, identity(model_name, plain_config(cfg, corpus), corpus.table.hashes))
 
 
-def train_together(jobs: Sequence[tuple[DictConfig, Path, str]]) -> None:
-    """Fit runs of one cell as one computation, where their model can; `train` of each then has it tested and written.
+def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: CorpusReader) -> dict[str, Fitted]:
+    """Train runs of one cell as one computation, if their model allows it; `train` then tests and writes each.
 
-    What goes wrong with one of them `train` will say. stack.ckpt in the first one's folder is what they go on from,
-    until the caller, when all are written, deletes it.
-
-    Args:
-        jobs: the arguments of `train`, for each run.
-    """
-    runs, chances = [], []
-    for cfg, folder, model_name in jobs:
-        with suppress(UserError):
-            if not (cfg.resume and finished_before(cfg, folder, model_name)):
-                runs.append(prepare(cfg, model_name))
-                chances.append(torch.get_rng_state())
-                folder.mkdir(parents=True, exist_ok=True)
-                OmegaConf.save(OmegaConf.create(runs[-1].config), folder / "config.yaml")  # who looks sees it has begun
-    fit_together(runs, chances, jobs[0][1])
-
-
-def validate(ready: Prepared, told: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
-    """Train one model on one fold as `train` does, and end there: no test track is scored, and no file written.
+    A run with a mistake is left out, and `train` raises its error. Training resumes from stack.ckpt in the folder of
+    the first run; the caller deletes that file after it has written all runs.
 
     Args:
-        ready: what `prepare` built.
-        told: is given each epoch, from 1, and the validation scores of the best epoch so far (``val/loss``,
-            ``val/accuracy``, ``val/f1_macro``), as soon as one has a finite loss; what it raises ends the training.
+        jobs: the first three arguments of `train`, for each run.
+        corpora: reads the corpora.
 
     Returns:
-        Validation scores of the epoch of the lowest validation loss, the one that `train` would keep.
+        The result of each fit, by identity of its run; empty if the runs are to be trained one by one.
+    """
+    runs, rng_states = [], []
+    for cfg, folder, model_name in jobs:
+        with suppress(UserError):
+            if cfg.resume and finished_before(cfg, folder, model_name, corpora):
+                continue
+            runs.append(prepare(cfg, model_name, corpora))
+            rng_states.append(torch.get_rng_state())
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(OmegaConf.create(runs[-1].config), folder / "config.yaml")  # marks the run as started
+    models, modules = [run.model for run in runs], [run.datamodule for run in runs]
+    if len(runs) < 2 or not can_be_stacked(models, runs[0].settings.trainer, len(modules[0].table.track)):
+        return {}
+    settings = runs[0].settings
+    identities = [run.facts.identity or "" for run in runs]
+    path = jobs[0][1] / STACK_CHECKPOINT
+    checkpoint = StackCheckpoint(path, identities, settings.trainer.checkpoint_seconds, settings.resume)
+    fitted = fit_stack(models, modules, rng_states, settings.trainer, checkpoint)
+    return dict(zip(identities, fitted, strict=True))
+
+
+def validate(ready: Prepared, on_epoch: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
+    """Train one model on one fold as `train` does, but score no test track and write no file.
+
+    Args:
+        ready: from `prepare`.
+        on_epoch: called with each epoch, from 1, and the validation scores of the best epoch so far (``val/loss``,
+            ``val/accuracy``, ``val/f1_macro``), once one has a finite loss. An exception that it raises ends the
+            training.
+
+    Returns:
+        Validation scores of the epoch with the lowest validation loss, which `train` would keep.
 
     Raises:
         UserError: no epoch had a finite validation loss.
     """
-    epochs = Epochs(told)
-    with quiet_lightning():
-        trainer = build_trainer(ready.model, ready.settings.trainer, None, None, [epochs])
-        with interruptible():
-            trainer.fit(ready.model, ready.datamodule)
-    if not epochs.best:
-        raise UserError(DIVERGED)
-    return epochs.best
+    scores = BestScores(on_epoch)
+    with quiet_lightning(), interruptible():
+        trainer = build_trainer(ready.model, ready.settings.trainer, None, None, [scores])
+        trainer.fit(ready.model, ready.datamodule)
+    if not scores.best:
+        raise diverged()
+    return scores.best
 
 
-def evaluate(cfg: DictConfig, folder: Path) -> Result:
-    """Score a checkpoint, by default on the test part that its training set aside, and write a run folder.
+def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None) -> Result:
+    """Score a checkpoint, by default on the test part of its training, and write a run folder.
 
     Args:
         cfg: a composed `EvaluateConfig` with `checkpoint` set.
         folder: the run folder; made if missing.
+        corpora: reads the corpus; ``None``: read it for this evaluation only.
 
     Raises:
         UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on.
@@ -148,9 +181,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
     model = load_checkpoint(Path(str(settings.checkpoint)))
     trained = Provenance.from_json(model.provenance, settings.checkpoint)
     dataset = _dataset_for(model, trained, settings.dataset)
-    corpus = read_corpus(dataset, model.slice_seconds)
+    corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
     dataset = replace(dataset, recipe=corpus.recipe)
-    _refuse_other_recipe(dataset, trained.facts.recipe)
+    _check_recipe(dataset, trained.facts.recipe)
     split_config, split = _split_for(settings, trained, dataset, corpus)
     datamodule = datamodule_of(corpus.table, split, trained.config)
     leaks = split.leaks or trained.facts.leaks or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
@@ -164,48 +197,47 @@ def evaluate(cfg: DictConfig, folder: Path) -> Result:
         with interruptible():
             trainer.test(model, datamodule, verbose=False)
         result = result_of(model, datamodule, facts, notes)
-        _keep(result, folder, logger)
+        _write(result, folder, logger)
     return result
-
-
-def _has_estimator(model: GenreClassifier) -> bool:
-    return any(isinstance(part, EstimatorHead) for part in model.modules())
 
 
 # --- evaluating a checkpoint -----------------------------------------------------------------------------------------
 
 
 def _dataset_for(model: GenreClassifier, provenance: Provenance, chosen: DatasetConfig | None) -> DatasetConfig:
-    """The dataset to score, fitted to the model; that of its training where none is chosen."""
+    """Return the chosen dataset, or that of the training, with the genres and features of the model."""
     trained = DatasetConfig(**provenance.config["dataset"])
     if chosen is None:
         chosen = replace(trained, root=str(OmegaConf.create({"root": provenance.root}).root))
-    if chosen.recipe != UNKNOWN_RECIPE:  # a note beside the table may still name it
-        _refuse_other_recipe(chosen, trained.recipe)
-    # a genre that the model does not know is then refused with its row, and features come in the model's order
+    if chosen.recipe != UNKNOWN_RECIPE:  # otherwise a note beside the table may name the recipe
+        _check_recipe(chosen, trained.recipe)
+    # a genre that the model does not have is then refused with its row, and features are in the order of the model
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
 
-def _refuse_other_recipe(dataset: DatasetConfig, trained: str | None) -> None:
+def _check_recipe(dataset: DatasetConfig, trained: str | None) -> None:
+    """Refuse descriptors of another recipe than those that the checkpoint was trained on."""
     if dataset.recipe != trained:
         raise UserError(
-            f"the checkpoint was trained on descriptors of the recipe '{trained}', but dataset={dataset.name} holds "
-            f"'{dataset.recipe}': extract one of them again, or say dataset.recipe={trained} if they are the same."
+            f"its recipe is '{dataset.recipe}', and the checkpoint was trained on the recipe '{trained}'",
+            key="dataset",
+            value=dataset.name,
+            hint=f"extract one of them again, or set dataset.recipe={trained} if they are the same",
         )
 
 
 def _is_same_corpus(dataset: DatasetConfig, trained: Provenance) -> bool:
-    """Whether a track's name stands for the recording that it stood for in training."""
+    """Whether track names mean the same recordings as in the training."""
     return bool(dataset.corpus == trained.config["dataset"]["corpus"])
 
 
 def _split_for(
     settings: EvaluateConfig, trained: Provenance, dataset: DatasetConfig, corpus: Corpus
 ) -> tuple[SplitConfig, Split]:
-    """The split that was asked for; else, by name, the tracks that training set aside; else every track.
+    """Return the split of the settings, or else the test part of the training by track name, or else all tracks.
 
-    Every track it is for a corpus that was not trained on. A leaking protocol has no tracks of its own to set aside
-    and is dealt again.
+    All tracks are tested if the corpus has none of the training's test tracks. The test part of a leaking protocol has
+    no names of tracks, so such a split is drawn again.
     """
     own = SplitConfig(**trained.config["split"])
     if settings.split is not None:
@@ -225,9 +257,9 @@ def _split_for(
 def _tests_on_seen_tracks(
     datamodule: GenreDataModule, trained: Provenance, dataset: DatasetConfig, split: SplitConfig
 ) -> bool:
-    """Whether test tracks were trained or validated on; refused unless the split allows the leak.
+    """Whether test tracks were in the training or validation part; an error unless the split allows the leak.
 
-    A track is known by its features, and within a corpus by its name.
+    A track is recognised by its features, and within a corpus by its name.
     """
     same_corpus = _is_same_corpus(dataset, trained)
     fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
@@ -235,21 +267,28 @@ def _tests_on_seen_tracks(
     known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in trained.known_tracks)]
     if known and not split.allow_leak:
         raise UserError(
-            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in the training or validation part of "
-            "this checkpoint: leave out `dataset`, `split` and `seed` to test on its own test part, say "
-            "dataset.corpus=NAME if they are other recordings, or add a split with split.allow_leak=true."
+            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in its training or validation part",
+            key="checkpoint",
+            hint="leave out dataset, split and seed to test on its own test part, set dataset.corpus=NAME if they are "
+            "other recordings, or add a split with split.allow_leak=true",
         )
     return bool(known)
 
 
-# --- telling ------------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
 def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
-    """Print what is about to run, and every note on the data and `more`; return the notes."""
+    """Print which data and split are about to be used, with notes; return the notes.
+
+    Args:
+        facts: about the run.
+        datamodule: has the notes on table and split.
+        more: notes that come first.
+    """
     unused = datamodule.num_unused_slices
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
-    notes += [f"{unused} slices stand in no window"] if unused else []
+    notes += [f"{unused} slices are in no window"] if unused else []
     parts = ", ".join(f"{count} {part}" for part, count in facts.num_tracks.items())
     print(
         f"{facts.dataset_title}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
@@ -263,10 +302,10 @@ def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] =
 
 @contextmanager
 def run_logger(logger_config: Any, facts: RunFacts, folder: Path) -> Iterator[Logger | None]:
-    """The logger of one run, closed behind it: the next job of a multirun must not write into this one."""
+    """Make the logger of one run, and close it at the end: the next job of a multirun must not log into this run."""
     logger = None
     if logger_config:  # logger=none is empty
-        # Partial: Hydra would turn the dataclass of the facts into a dict.
+        # partial, because Hydra would turn the dataclass of the facts into a dict
         logger = instantiate(logger_config, _partial_=True, _convert_="all")(facts=facts, folder=folder)
     failed = True
     try:
@@ -277,8 +316,8 @@ def run_logger(logger_config: Any, facts: RunFacts, folder: Path) -> Iterator[Lo
             logger.close(failed=failed)
 
 
-def _keep(result: Result, folder: Path, logger: object) -> None:
-    """Write the run folder, and log the result where the logger takes results."""
+def _write(result: Result, folder: Path, logger: object) -> None:
+    """Write the run folder, and log the result if the logger accepts results."""
     result.write(folder)
     if isinstance(logger, ResultLogger):
         logger.log_result(result)

@@ -1,8 +1,8 @@
-"""Fits of one cell as one computation: parameters stacked, products batched.
+"""Train fits of one cell side by side: their parameters form one matrix, and one product computes all of them.
 
-A step of a small network is nearly all overhead; of thirty stacked ones it costs little more than of one. The same
-batches, dropout masks and initial weights as one by one make the same models, within what sums in another order differ
-by (docs/results.md). No `Trainer` stands around it: Lightning's part of a step would be half of it.
+Overhead dominates the training step of a small network: a step of thirty stacked fits takes little longer than a step
+of one. Batches, dropout masks and initial weights are those of separate fits. The trained models differ only because
+sums are taken in another order (docs/results.md). There is no `Trainer`: it would double the time of a step.
 """
 
 import math
@@ -22,20 +22,21 @@ from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.models.base import GenreClassifier, validation_scores
 from genregrid.models.mlp import MLP
 
-_MOST_BYTES = 2**30  # of transformed descriptors, which every fit has its own of
-_STATE = ("weights", "momentum", "square", "num_steps")
-_BETAS, _EPS = (0.9, 0.999), 1e-8  # of Adam, as torch.optim has them
+#: The file from which an interrupted stack resumes, in the folder of its first run.
+STACK_CHECKPOINT = "stack.ckpt"
+_MAX_BYTES = 2**30  # of transformed descriptors: each fit keeps its own copy
+_STATE_KEYS = {"fitted", "weights", "optimizer", "rng_state", "order"}
 
 
 @dataclass
 class Fitted:
-    """What a fit has come to.
+    """The result of one fit.
 
     Attributes:
-        weights: parameters by name, of the epoch of the lowest validation loss.
-        loss: that loss; infinite if there was none that is a number.
+        weights: parameters by name, from the epoch with the lowest validation loss.
+        loss: that loss; infinite if no epoch had a finite loss.
         curves: one row per epoch, as `Network.curves`.
-        num_worse: epochs since that of the lowest loss.
+        num_worse: epochs since the lowest loss.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -43,20 +44,20 @@ class Fitted:
     curves: list[dict[str, float]] = field(default_factory=list)
     num_worse: int = 0
 
-    def is_over(self, patience: int | None) -> bool:
-        """Whether training would have stopped early."""
+    def has_stopped(self, patience: int | None) -> bool:
+        """Whether early stopping ends this fit, as Lightning's `EarlyStopping` would."""
         has_diverged = bool(self.curves) and not math.isfinite(self.curves[-1]["val/loss"])
         return patience is not None and (self.num_worse >= patience or has_diverged)
 
 
 class StackCheckpoint:
-    """What a stack that is stopped goes on from: where each of its fits stands at the end of an epoch, by identity.
+    """The file from which an interrupted stack resumes: the state of each fit at the end of an epoch, by identity.
 
     Args:
-        path: of the checkpoint.
+        path: of the file.
         identities: of the fits, in their order.
-        seconds: from one checkpoint to the next, 0 or more.
-        resume: whether to go on from what is there.
+        seconds: least time between two checkpoints, 0 or more.
+        resume: whether `read` uses an existing file.
     """
 
     def __init__(self, path: Path, identities: Sequence[str], seconds: float, resume: bool) -> None:
@@ -67,24 +68,25 @@ class StackCheckpoint:
         self._saved = time.monotonic()
 
     def read(self) -> list[dict[str, Any]] | None:
-        """Where each fit stood; ``None`` if the checkpoint is missing or lacks one of them."""
+        """Return the state of each fit, or ``None`` if the file is missing, lacks a fit or is of an older version."""
         if not (self._resume and self._path.is_file()):
             return None
-        fits = torch.load(self._path, weights_only=True)
-        return [fits[name] for name in self._identities] if set(self._identities) <= set(fits) else None
+        states = torch.load(self._path, map_location="cpu", weights_only=True)
+        found = [states[name] for name in self._identities if name in states and states[name].keys() == _STATE_KEYS]
+        return found if len(found) == len(self._identities) else None
 
-    def save(self, fits: Callable[[], list[dict[str, Any]]]) -> None:
-        """Keep where each fit stands, if it is time."""
+    def save(self, states: Callable[[], list[dict[str, Any]]]) -> None:
+        """Write the state of each fit if the last checkpoint is old enough."""
         if time.monotonic() - self._saved >= self._seconds:
             part = self._path.with_name(f"{self._path.name}.writing")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(dict(zip(self._identities, fits(), strict=True)), part)
+            torch.save(dict(zip(self._identities, states(), strict=True)), part)
             os.replace(part, self._path)
             self._saved = time.monotonic()
 
 
 def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, num_slices: int) -> bool:
-    """Whether the models are networks of linear layers on pooled windows, trained without extras, and fit into memory.
+    """Whether all models consist of linear layers on pooled windows, train without extras, and fit into memory.
 
     Args:
         models: of one cell.
@@ -93,11 +95,11 @@ def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, n
     """
     if settings.precision != "32-true" or settings.gradient_clip_val is not None or settings.devices > 1:
         return False
-    if len(models) * num_slices * len(models[0].feature_names) * 4 > _MOST_BYTES:
+    if len(models) * num_slices * len(models[0].feature_names) * 4 > _MAX_BYTES:
         return False
     return all(
         isinstance(model, MLP)
-        # behind a ReLU two sums that differ in the last bit may go two ways, and part for good
+        # No ReLU: two sums that differ in the last bit can have different signs, and the fits then diverge.
         and all(isinstance(layer, nn.Linear | nn.Dropout | nn.Identity) for layer in model.layers)
         and not (model.one_cycle or model.mixup or model.slice_dropout or model.ema_decay is not None)
         for model in models
@@ -107,43 +109,43 @@ def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, n
 def fit_stack(
     models: Sequence[GenreClassifier],
     datamodules: Sequence[GenreDataModule],
-    chances: Sequence[Tensor],
+    rng_states: Sequence[Tensor],
     settings: TrainerConfig,
     checkpoint: StackCheckpoint,
 ) -> list[Fitted]:
     """Train models of one cell side by side.
 
     Args:
-        models: as they were built, their transforms fitted; they stay as they are.
+        models: untrained, their transforms fitted; they are not changed.
         datamodules: the windows of each.
-        chances: the state of torch's random numbers in which each would begin to train.
-        settings: of the trainer of all of them.
-        checkpoint: saved as training goes, and gone on from.
+        rng_states: torch's random state with which each fit starts its training.
+        settings: the trainer's, the same for all.
+        checkpoint: saved after epochs; training resumes from it.
     """
     networks = [model for model in models if isinstance(model, MLP)]
     uses_gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    stack = _Stack(networks, chances, torch.device("cuda" if uses_gpu else "cpu"))
+    stack = _Stack(networks, rng_states, torch.device("cuda" if uses_gpu else "cpu"))
     results = [Fitted() for _ in networks]
-    if (before := checkpoint.read()) is not None:
-        results = [Fitted(**fit["fitted"]) for fit in before]
-        stack.load([fit["stack"] for fit in before])
-        for module, fit in zip(datamodules, before, strict=True):
-            module.load_state_dict(fit["order"])
-    train = _Inputs(networks, [module.train_dataloader() for module in datamodules], stack.device)
+    if (saved := checkpoint.read()) is not None:
+        results = [Fitted(**state["fitted"]) for state in saved]
+        stack.load_state(saved)
+        for module, state in zip(datamodules, saved, strict=True):
+            module.load_state_dict(state["order"])
+    train = _TrainingWindows(networks, [module.train_dataloader() for module in datamodules], stack.device)
     val = [_pooled(model, module.val_dataloader()) for model, module in zip(networks, datamodules, strict=True)]
-    held_out = nn.utils.rnn.pad_sequence([inputs for inputs, _, _ in val], batch_first=True).to(stack.device)
+    val_inputs = nn.utils.rnn.pad_sequence([inputs for inputs, _, _ in val], batch_first=True).to(stack.device)
 
-    def standing() -> list[dict[str, Any]]:
+    def states() -> list[dict[str, Any]]:
         parts = zip(results, stack.state(), datamodules, strict=True)
-        return [{"fitted": vars(one), "stack": state, "order": module.state_dict()} for one, state, module in parts]
+        return [{"fitted": vars(result), "order": module.state_dict()} | state for result, state, module in parts]
 
     for epoch in range(1 + max(len(result.curves) for result in results), settings.max_epochs + 1):
-        going = [number for number, result in enumerate(results) if not result.is_over(settings.patience)]
-        if not going:
+        active = [number for number, result in enumerate(results) if not result.has_stopped(settings.patience)]
+        if not active:
             break
         means = stack.train_epoch(train)
-        logits = stack.logits(held_out).cpu()
-        for number in going:
+        logits = stack.logits(val_inputs).cpu()
+        for number in active:
             _, genre, track = val[number]
             scores = validation_scores(logits[number, : len(genre)], genre, track, len(networks[0].genres))
             row = {"train/loss": means[0, number], "train/accuracy": means[1, number]} | scores
@@ -152,26 +154,27 @@ def fit_stack(
             result.num_worse += 1
             if result.curves[-1]["val/loss"] < result.loss:
                 result.loss, result.weights, result.num_worse = result.curves[-1]["val/loss"], stack.weights(number), 0
-        checkpoint.save(standing)
+        checkpoint.save(states)
     return results
 
 
 def _pooled(model: MLP, batches: WindowBatches) -> tuple[Tensor, Tensor, Tensor]:
-    """What the layers see of every window, (window, feature), and genre and track of each, in order."""
-    kept = []
+    """Return the layers' input for every window, (window, feature), and each window's genre and track, in order."""
+    pooled = []
     for batch in batches.in_order():
-        kept.append((model.pooled(model.transform(batch["features"]), batch["length"]), batch["genre"], batch["track"]))
-    inputs, genre, track = (torch.cat(values) for values in zip(*kept, strict=True))
+        inputs = model.pooled(model.transform(batch["features"]), batch["length"])
+        pooled.append((inputs, batch["genre"], batch["track"]))
+    inputs, genre, track = (torch.cat(values) for values in zip(*pooled, strict=True))
     return inputs, genre, track
 
 
-class _Inputs:
-    """Training windows of all fits, and in which order each takes them.
+class _TrainingWindows:
+    """Training windows of all fits, and the order in which each fit takes them.
 
     Args:
-        models: pool windows.
-        loaders: know each fit's windows and their order.
-        device: where the windows go.
+        models: pool the windows.
+        loaders: the windows of each fit and their order.
+        device: where the windows are kept.
     """
 
     def __init__(self, models: Sequence[MLP], loaders: Sequence[WindowBatches], device: torch.device) -> None:
@@ -185,7 +188,7 @@ class _Inputs:
         self.num_steps = [len(loader) for loader in loaders]
 
     def epoch(self) -> tuple[Tensor, Tensor]:
-        """Windows of each step and fit, (step, fit, window), -1 where there is none; how many there are (step, fit)."""
+        """Draw an epoch's order: windows, (step, fit, window), -1 for none, and their number, (step, fit)."""
         size = max(self.num_steps) * self.batch_size
         rows = torch.full((len(self._loaders), size), -1)
         for number, loader in enumerate(self._loaders):
@@ -196,15 +199,18 @@ class _Inputs:
 
 
 class _Stack:
-    """Parameters of all fits as one matrix, (fit, parameter), and Adam on it, which counts each fit's own steps.
+    """The parameters of all fits as one matrix, (fit, parameter), with an optimizer and random states.
+
+    The optimizer gets each row as a tensor of its own, because it counts steps by tensor, and a fit with fewer batches
+    takes fewer steps.
 
     Args:
-        models: layers and initial weights.
-        chances: states of the random numbers that draw each fit's dropout.
-        device: where all is computed but for random numbers, which are those of the CPU.
+        models: give layers and initial weights.
+        rng_states: the random state that draws each fit's dropout.
+        device: where everything is computed except random numbers, which the CPU draws.
     """
 
-    def __init__(self, models: Sequence[MLP], chances: Sequence[Tensor], device: torch.device) -> None:
+    def __init__(self, models: Sequence[MLP], rng_states: Sequence[Tensor], device: torch.device) -> None:
         first = models[0]
         self.device = device
         self._model = first
@@ -212,45 +218,49 @@ class _Stack:
         self._shapes = [weight.shape for weight in first.layers.parameters()]
         self._sizes = [shape.numel() for shape in self._shapes]
         flat = [torch.cat([weight.detach().flatten() for weight in model.layers.parameters()]) for model in models]
-        self._flat = torch.stack(flat).to(device).requires_grad_()
-        self._momentum = torch.zeros_like(self._flat)
-        self._square = torch.zeros_like(self._flat)
-        self._num_steps = torch.zeros(len(models), 1, device=device)
+        self._parameters = torch.stack(flat).to(device).requires_grad_()
+        self._rows = self._parameters.detach().unbind()  # these share the memory of the matrix
+        self._optimizer = torch.optim.Adam(
+            self._rows,
+            lr=first.learning_rate,
+            weight_decay=first.weight_decay,
+            decoupled_weight_decay=first.decoupled_weight_decay,
+            fused=True,
+        )
         self._generators = [torch.Generator() for _ in models]
-        for generator, chance in zip(self._generators, chances, strict=True):
-            generator.set_state(chance)
+        for generator, rng_state in zip(self._generators, rng_states, strict=True):
+            generator.set_state(rng_state)
 
-    def state(self) -> list[dict[str, Tensor]]:
-        """Where each fit stands: weights, Adam's moments and steps, and its random numbers."""
-        rows = zip(self._flat.detach(), self._momentum, self._square, self._num_steps, self._generators, strict=True)
+    def state(self) -> list[dict[str, Any]]:
+        """Return the state of each fit: weights, the optimizer's state, and the random state."""
+        optimizer = self._optimizer.state_dict()["state"]
         return [
-            {name: value.cpu().clone() for name, value in zip(_STATE, values, strict=True)}
-            | {"chance": generator.get_state()}
-            for *values, generator in rows
+            {"weights": row.cpu().clone(), "optimizer": optimizer[number], "rng_state": generator.get_state()}
+            for number, (row, generator) in enumerate(zip(self._rows, self._generators, strict=True))
         ]
 
-    def load(self, state: Sequence[dict[str, Tensor]]) -> None:
-        """Stand there again."""
-        values = [torch.stack([fit[name] for fit in state]).to(self.device) for name in _STATE]
-        self._flat = values[0].requires_grad_()
-        self._momentum, self._square, self._num_steps = values[1:]
-        for generator, fit in zip(self._generators, state, strict=True):
-            generator.set_state(fit["chance"])
+    def load_state(self, states: Sequence[dict[str, Any]]) -> None:
+        """Restore what `state` returned."""
+        for row, generator, state in zip(self._rows, self._generators, states, strict=True):
+            row.copy_(state["weights"])
+            generator.set_state(state["rng_state"])
+        optimizer = {number: state["optimizer"] for number, state in enumerate(states)}
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": optimizer})
 
     def weights(self, number: int) -> dict[str, Tensor]:
-        """A copy of the parameters of one fit, by name."""
-        parts = torch.split(self._flat.detach()[number].cpu().clone(), self._sizes)
+        """Return a copy of the parameters of one fit, by name."""
+        parts = torch.split(self._rows[number].cpu().clone(), self._sizes)
         return {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
 
     @torch.no_grad()
     def logits(self, inputs: Tensor) -> Tensor:
-        """Logits, (fit, window, genre), of inputs (fit, window, feature); no dropout."""
+        """Compute logits, (fit, window, genre), of inputs (fit, window, feature), without dropout."""
         return self._forward(inputs, None)
 
-    def train_epoch(self, train: _Inputs) -> Tensor:
-        """A step of every fit on every batch; loss and accuracy, (2, fit), means over the batches of each."""
+    def train_epoch(self, train: _TrainingWindows) -> Tensor:
+        """Train every fit on each of its batches; return loss and accuracy, (2, fit), means over the fit's batches."""
         rows, counts = train.epoch()
-        found = torch.zeros(2, len(self._flat), device=self.device)
+        sums = torch.zeros(2, len(self._rows), device=self.device)
         for step_rows, count, sizes in zip(rows.to(self.device), counts.to(self.device), counts.tolist(), strict=True):
             is_whole = min(sizes) == train.batch_size
             chosen = step_rows if is_whole else step_rows.clamp(min=0)
@@ -258,52 +268,34 @@ class _Stack:
             logits = self._forward(features, sizes)
             smoothing = self._model.label_smoothing
             loss = F.cross_entropy(logits.flatten(0, 1), genre.flatten(), reduction="none", label_smoothing=smoothing)
-            losses, right = loss.view_as(genre), (logits.detach().argmax(dim=2) == genre).float()
+            losses, correct = loss.view_as(genre), (logits.detach().argmax(dim=2) == genre).float()
             if is_whole:
-                values, accuracy = losses.mean(dim=1), right.mean(dim=1)
+                values, accuracy = losses.mean(dim=1), correct.mean(dim=1)
             else:
                 share = (step_rows >= 0) / count.clamp(min=1)[:, None]
-                values, accuracy = (losses * share).sum(dim=1), (right * share).sum(dim=1)
-            (gradient,) = torch.autograd.grad(values.sum(), self._flat)
-            self._step(gradient, None if min(sizes) > 0 else torch.nonzero(count)[:, 0])
-            found += torch.stack([values.detach(), accuracy])
-        return found.cpu() / torch.tensor(train.num_steps)
+                values, accuracy = (losses * share).sum(dim=1), (correct * share).sum(dim=1)
+            (gradient,) = torch.autograd.grad(values.sum(), self._parameters)
+            for row, row_gradient, size in zip(self._rows, gradient, sizes, strict=True):
+                row.grad = row_gradient if size > 0 else None  # the optimizer skips a fit without a batch
+            self._optimizer.step()
+            sums += torch.stack([values.detach(), accuracy])
+        return sums.cpu() / torch.tensor(train.num_steps)
 
     def _forward(self, inputs: Tensor, sizes: list[int] | None) -> Tensor:
-        """Layers on (fit, window, feature); `sizes` (windows of each fit's batch) drop out."""
-        weights = iter(torch.split(self._flat, self._sizes, dim=1))
+        """Apply the layers to (fit, window, feature), with dropout where `sizes`, windows per fit, are given."""
+        weights = iter(torch.split(self._parameters, self._sizes, dim=1))
         for layer in self._model.layers:
             if isinstance(layer, nn.Linear):
                 matrix = next(weights).view(-1, layer.out_features, layer.in_features)
                 inputs = torch.baddbmm(next(weights).unsqueeze(1), inputs, matrix.transpose(1, 2))
             elif isinstance(layer, nn.Dropout) and layer.p > 0 and sizes is not None:
-                inputs = inputs * self._kept(inputs.shape, sizes, 1 - layer.p)
+                inputs = inputs * self._dropout_factors(inputs.shape, sizes, 1 - layer.p)
         return inputs
 
-    def _kept(self, shape: torch.Size, sizes: list[int], share: float) -> Tensor:
-        """Dropout's factors, drawn as each fit by itself would draw them."""
-        kept = torch.zeros(shape)
+    def _dropout_factors(self, shape: torch.Size, sizes: list[int], share: float) -> Tensor:
+        """Draw dropout factors, of which `share` are not zero, from each fit's own random state."""
+        factors = torch.zeros(shape)
         for number, (size, generator) in enumerate(zip(sizes, self._generators, strict=True)):
             if size > 0:
-                kept[number, :size].bernoulli_(share, generator=generator)
-        return kept.div_(share).to(self.device)
-
-    @torch.no_grad()
-    def _step(self, gradient: Tensor, chosen: Tensor | None) -> None:
-        """Adam, on the `chosen` fits or on all; torch.optim's has one number of steps for a whole matrix."""
-        rate, decay = self._model.learning_rate, self._model.weight_decay
-        state = (self._flat, self._momentum, self._square, self._num_steps)
-        weights, momentum, square, num_steps = state if chosen is None else (values[chosen] for values in state)
-        gradient = gradient if chosen is None else gradient[chosen]
-        num_steps += 1
-        if decay and self._model.decoupled_weight_decay:
-            weights.mul_(1 - rate * decay)
-        elif decay:
-            gradient = gradient.add(weights, alpha=decay)
-        momentum.lerp_(gradient, 1 - _BETAS[0])
-        square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        spread = square.sqrt().div_((1 - _BETAS[1] ** num_steps).sqrt_()).add_(_EPS)
-        weights.sub_(momentum.div(spread).mul_(rate / (1 - _BETAS[0] ** num_steps)))
-        if chosen is not None:
-            for values, changed in zip(state, (weights, momentum, square, num_steps), strict=True):
-                values[chosen] = changed
+                factors[number, :size].bernoulli_(share, generator=generator)
+        return factors.div_(share).to(self.device)

@@ -1,0 +1,57 @@
+"""Read corpora for the runs of one process, which mostly use the same corpus one after another."""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genregrid.config import DatasetConfig
+
+if TYPE_CHECKING:
+    from genregrid.data.corpus import Corpus
+
+
+class CorpusReader:
+    """Reads corpora and keeps the last one.
+
+    A script or a worker process makes one and passes it to each of its runs.
+
+    Args:
+        folder: where processes share tables, which each maps into its memory; ``None``: nothing is shared.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._key = ""
+        self._corpus: Corpus | None = None
+
+    def read(self, dataset: DatasetConfig, slice_seconds: float) -> "Corpus":
+        """Return a corpus; read its files only if they, or the settings, differ from the last time.
+
+        Args:
+            dataset: where the tables are and how to read them.
+            slice_seconds: wanted slice length in seconds, more than 0.
+
+        Raises:
+            UserError: as `genregrid.data.corpus.load_corpus`.
+        """
+        from genregrid.data.corpus import load_corpus  # scripts need the class before they need pandas
+        from genregrid.features.recipe import columns_of
+
+        key = json.dumps([asdict(dataset), float(slice_seconds), os.getcwd(), _file_states(dataset)])
+        if self._corpus is None or key != self._key:
+            if self._folder is not None and dataset.cache is None and not dataset.synthetic:
+                dataset = replace(dataset, cache=str(self._folder))
+            self._corpus = None  # two corpora would take twice the memory
+            self._corpus, self._key = load_corpus(dataset, slice_seconds, columns_of), key
+        return self._corpus
+
+
+def _file_states(dataset: DatasetConfig) -> list[Any]:
+    """Return size and modification time of each table and its note."""
+    from genregrid.data.note import note_path
+
+    tables = [Path(dataset.root) / name for name in dataset.tables] + ([Path(dataset.path)] if dataset.path else [])
+    states = [path.stat() if path.exists() else None for table in tables for path in (table, note_path(table))]
+    return [state and (state.st_size, state.st_mtime_ns) for state in states]
