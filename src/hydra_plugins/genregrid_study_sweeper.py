@@ -82,4 +82,6 @@ class StudySweeper(Sweeper):
             corpora = self._task.corpora
         own = list(self.config.hydra.overrides.hydra)
         name = self.config.hydra.job.config_name
-        sweep(self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch, corpora)
+        sweep(
+            self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch, corpora
+        )

@@ -79,7 +79,7 @@ def test_a_users_mistake_ends_in_one_line_and_code_two(
 
 
 def test_a_result_has_its_folder_in_the_last_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    def main(cfg: DictConfig, folder: Path) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         (folder / "result.txt").write_text("right")
 
     assert run(main, "hydra.run.dir=here") == 0
@@ -87,7 +87,7 @@ def test_a_result_has_its_folder_in_the_last_line(run: Run, capsys: pytest.Captu
 
 
 def test_a_run_that_writes_nothing_leaves_no_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(lambda cfg, folder: None, "hydra.run.dir=here") == 0
+    assert run(lambda *_: None, "hydra.run.dir=here") == 0
     assert not Path("here").exists()
     assert capsys.readouterr().out == ""
 
@@ -102,7 +102,7 @@ def test_a_run_that_writes_nothing_leaves_no_folder(run: Run, capsys: pytest.Cap
 def test_what_ends_a_run_is_one_line_and_a_code(
     run: Run, error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def main(cfg: DictConfig, folder: Path) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         raise error
 
     assert run(main, "hydra.run.dir=here") == code
@@ -110,7 +110,7 @@ def test_what_ends_a_run_is_one_line_and_a_code(
 
 
 def test_a_fault_of_the_program_raises(run: Run) -> None:
-    def main(cfg: DictConfig, folder: Path) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         raise AssertionError("a fault")
 
     with pytest.raises(AssertionError, match="a fault"):
@@ -120,7 +120,7 @@ def test_a_fault_of_the_program_raises(run: Run) -> None:
 def test_a_job_that_fails_in_a_grid_leaves_its_reason_and_the_others_run(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def main(cfg: DictConfig, folder: Path) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         if cfg.seed == 1:
             raise ZeroDivisionError("by zero")
         (folder / "config.yaml").touch()
@@ -138,7 +138,7 @@ def test_a_job_that_fails_in_a_grid_leaves_its_reason_and_the_others_run(
 
 
 def test_ctrl_c_in_a_grid_names_its_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    def main(cfg: DictConfig, folder: Path) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         raise KeyboardInterrupt
 
     assert run(main, "-m", "seed=0,1", "hydra.sweep.dir=grid") == 130
@@ -150,3 +150,16 @@ def test_a_job_arrives_in_another_process_without_its_state() -> None:
     job.has_failed, job.folder = True, Path("here")
     again = pickle.loads(pickle.dumps(job))
     assert (again.has_failed, again.folder, again.__wrapped__) == (False, None, train.main)
+
+
+def test_the_jobs_of_a_process_read_corpora_by_one_reader(run: Run) -> None:
+    readers: list[object] = []
+
+    def main(cfg: DictConfig, folder: Path, corpora: object, fitted: object) -> None:
+        readers.append(corpora)
+
+    assert run(main, "-m", "seed=0,1", "hydra.sweep.dir=grid") == 0
+    assert len(readers) == 2
+    assert readers[0] is readers[1]
+    first, second = (pickle.loads(pickle.dumps(Job(train.main))) for _ in range(2))
+    assert first.corpora is second.corpora  # two jobs that arrive in one worker process
