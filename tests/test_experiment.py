@@ -77,8 +77,8 @@ def test_every_job_of_an_experiment_composes(name: str, make_cfg: Callable[..., 
     grids: Any = OmegaConf.to_container(sweeper.sweeper.grids)
     params: Any = OmegaConf.to_container(sweeper.sweeper.params)
     jobs = jobs_of(grids, params)
-    assert len(jobs) == len({frozenset(job) for job in jobs}) > 10
-    for job in jobs[:: len(jobs) // 8]:
+    assert len(jobs) == len({frozenset(job) for job in jobs}) > 1
+    for job in jobs[:: max(1, len(jobs) // 8)]:
         cfg = make_cfg(f"experiment={name}", *job)
         assert isinstance(OmegaConf.to_object(cfg), TrainConfig)
 

@@ -56,10 +56,10 @@ def test_a_grid_that_is_killed_and_resumed_gives_the_same_bytes(project_root: Pa
 def test_the_other_jobs_run_when_one_fails_and_one_ends_its_process(project_root: Path, tmp_path: Path) -> None:
     """An impossible slice length, a model that kills its process, and stacks of fits: all in one grid."""
     (tmp_path / "deadly.py").write_text(
-        "import os\nfrom genregrid.models.lda import LDA\n\n\n"
-        "class Deadly(LDA):\n    def fit_estimator(self, *args, **kwargs):\n        os.kill(os.getpid(), 9)\n"
+        "import os\nfrom genregrid.models.estimator import EstimatorClassifier\n\n\n"
+        "class Deadly(EstimatorClassifier):\n    def vectors(self, batch):\n        os.kill(os.getpid(), 9)\n"
     )
-    target = "model._target_=genregrid.models.lda.LDA,deadly.Deadly"
+    target = "model._target_=genregrid.models.estimator.EstimatorClassifier,deadly.Deadly"
     done = subprocess.run(
         command(project_root, "model=lda", target, "slice=3,4", "split.fold=0,1", "hydra.sweep.dir=grid"),
         cwd=tmp_path,

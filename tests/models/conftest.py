@@ -1,4 +1,4 @@
-"""Training as a run does it, and no more."""
+"""Training and testing of a model, as in a run."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Training windows changed a little: what stays true of them."""
+"""Random changes of training windows, and what they keep."""
 
 import torch
 
@@ -12,7 +12,7 @@ def windows() -> tuple[torch.Tensor, torch.Tensor]:
     return features, torch.tensor([6, 3])
 
 
-def test_slices_that_stay_keep_their_order_and_no_padding_is_among_them() -> None:
+def test_kept_slices_are_in_order_and_without_padding() -> None:
     torch.manual_seed(0)
     for _ in range(50):
         features, length = windows()
@@ -24,7 +24,7 @@ def test_slices_that_stay_keep_their_order_and_no_padding_is_among_them() -> Non
             assert ((kept >= 1) & (kept <= most)).all()
 
 
-def test_as_many_slices_are_left_out_as_asked() -> None:
+def test_the_share_of_dropped_slices_is_the_probability() -> None:
     torch.manual_seed(0)
     features, length = torch.ones(4000, 10, 1), torch.full((4000,), 10)
     share = drop_slices(features, length, 0.3)[1].float().mean() / 10
@@ -40,7 +40,7 @@ def test_mixed_windows_and_targets_have_one_weight() -> None:
     assert length.tolist() == [4, 4, 4]
 
 
-def test_every_window_has_a_weight_of_its_own_and_is_the_larger_part() -> None:
+def test_every_window_has_another_weight_of_at_least_half() -> None:
     torch.manual_seed(0)
     size = 200
     _, _, target = mix_windows(torch.zeros(size, 1, 1), torch.ones(size, dtype=torch.int64), torch.eye(size), 1.0)

@@ -1,14 +1,18 @@
 """Kernel ridge regression: against scikit-learn, its left-out tracks against real refits, and sets by hand."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge as Reference
 from sklearn.metrics.pairwise import rbf_kernel
 
-from genregrid.errors import UserError
 from genregrid.models import kernel
+from genregrid.models.estimator import EstimatorClassifier
 from genregrid.models.kernel import KernelRidgeClassifier, SetKernelClassifier
-from genregrid.models.set_kernel import SetKernel
+
+Expect = Callable[..., AbstractContextManager[None]]
 
 
 def draw(num: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -28,7 +32,7 @@ def test_columns_are_scikit_learns_with_genres_of_the_same_weight() -> None:
     np.testing.assert_allclose(model.predict_proba(vectors).sum(axis=1), 1)
 
 
-def test_a_track_left_out_is_what_a_fit_without_it_says() -> None:
+def test_a_left_out_track_is_predicted_as_by_a_fit_without_it() -> None:
     vectors, genre, track = draw()
     model = KernelRidgeClassifier(gamma=1.0, ridge=0.3).fit(vectors, genre, track)
     count = np.bincount(genre)
@@ -46,7 +50,7 @@ def test_sets_are_compared_slice_by_slice() -> None:
     windows = np.array([[0.0, 1.0, np.nan], [2.0, np.nan, np.nan], [0.0, 2.0, 4.0]])
     model = SetKernelClassifier(num_features=1, gamma=0.5)
     model.front_ = None
-    first = model._remembered(windows)
+    first = model._stored(windows)
     matrix = model._kernel(first, first)
     for i, a in enumerate(windows):
         for j, b in enumerate(windows):
@@ -61,19 +65,20 @@ def test_sets_of_one_slice_are_vectors() -> None:
     np.testing.assert_allclose(sets.predict_proba(vectors), plain.predict_proba(vectors), atol=1e-10)
 
 
-def test_more_rows_than_a_matrix_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_rows_for_a_matrix_are_refused(monkeypatch: pytest.MonkeyPatch, user_error: Expect) -> None:
     monkeypatch.setattr(kernel, "_MOST_ROWS", 10)
-    with pytest.raises(UserError, match="all 40 training windows at once, and takes 10 at most: take window=track"):
+    with user_error("model", problem="40 training windows", hint="window=track"):
         KernelRidgeClassifier().fit(*draw())
 
 
-def test_a_summary_is_refused_where_slices_are_compared() -> None:
-    with pytest.raises(UserError, match=r"model\.summary=\['mean'\]: slices are compared one by one"):
-        SetKernel(genres=["a", "b"], feature_names=["x"], slice_seconds=3.0, summary=["mean"])
+def test_a_summary_is_refused_where_slices_are_compared(user_error: Expect) -> None:
+    facts = {"genres": ["a", "b"], "feature_names": ["x"], "slice_seconds": 3.0}
+    with user_error("model.summary", ["mean"]):
+        EstimatorClassifier(**facts, estimator="genregrid.models.kernel.SetKernelClassifier", summary=["mean"])
 
 
 def test_a_smooth_regression_has_the_temperature_that_fits_it() -> None:
-    """However small its columns are: probabilities of a smoother one are no flatter for it."""
+    """Smaller columns do not make flatter probabilities."""
     vectors, genre, track = draw(80)
     for ridge in (1.0, 30.0):
         model = KernelRidgeClassifier(gamma=1.0, ridge=ridge).fit(vectors, genre, track)

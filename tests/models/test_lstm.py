@@ -26,7 +26,7 @@ def test_logits_are_those_of_torch_layers_on_the_last_slice() -> None:
     torch.testing.assert_close(model(features, torch.tensor([7, 5, 7]))[1:2], expected, atol=1e-6, rtol=1e-5)
 
 
-def test_forget_gates_begin_open_and_recurrent_weights_orthogonal() -> None:
+def test_forget_gates_are_open_at_first_and_recurrent_weights_orthogonal() -> None:
     model = build()
     assert isinstance(model.lstm, nn.LSTM)
     assert model.lstm.bias_ih_l0[64:128].tolist() == [1.0] * 64

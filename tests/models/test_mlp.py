@@ -1,9 +1,11 @@
 """The paper's MLP."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 
 from genregrid.data.table import FEATURE_NAMES
-from genregrid.errors import UserError
 from genregrid.models.mlp import MLP
 
 
@@ -18,6 +20,6 @@ def test_hidden_size_is_the_papers(slice_seconds: float, hidden_size: int) -> No
     assert weights == [(hidden_size, 57), (10, hidden_size)]
 
 
-def test_learning_rate_must_be_positive() -> None:
-    with pytest.raises(UserError, match=r"model\.learning_rate=0 must be above 0"):
+def test_learning_rate_must_be_positive(user_error: Callable[..., AbstractContextManager[None]]) -> None:
+    with user_error("model.learning_rate", 0.0):
         MLP(genres=["a", "b"], feature_names=["x"], slice_seconds=3.0, learning_rate=0.0)

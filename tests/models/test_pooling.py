@@ -1,4 +1,4 @@
-"""Pooling of slices: padding is left out, and long slices are what reslice makes."""
+"""Pooling of slices: padding has no effect, and a pooled window is a long slice of reslice."""
 
 from collections.abc import Callable
 

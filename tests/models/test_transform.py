@@ -1,11 +1,13 @@
 """Transforms of descriptors, against scikit-learn and by hand."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import PowerTransformer
 
-from genregrid.errors import UserError
 from genregrid.models.transform import TRANSFORMS, FeatureTransform
 
 NAMES = ["rms_mean", "rms_var", "tempo", "mfcc1_mean"]
@@ -91,7 +93,7 @@ def test_quantiles_of_the_training_slices_are_normal() -> None:
         assert torch.quantile(transformed[:, 1], share).item() == pytest.approx(normal, abs=0.1)
 
 
-def test_numbers_travel_with_the_weights() -> None:
+def test_numbers_are_saved_with_the_weights() -> None:
     features = draw()
     for kind in TRANSFORMS:
         first, second = fitted(kind, features), FeatureTransform(kind, NAMES)
@@ -99,6 +101,6 @@ def test_numbers_travel_with_the_weights() -> None:
         torch.testing.assert_close(second(features), first(features), atol=0, rtol=0)
 
 
-def test_an_unknown_transform_is_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.transform=ln: choose one of standardise, log_variance, log"):
+def test_an_unknown_transform_is_refused(user_error: Callable[..., AbstractContextManager[None]]) -> None:
+    with user_error("model.transform", "ln", hint="choose one of standardise, log_variance, log"):
         FeatureTransform("ln", NAMES)

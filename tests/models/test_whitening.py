@@ -1,4 +1,4 @@
-"""Whitening by what differs within genres."""
+"""Whitening by the covariance within genres."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def draw() -> tuple[np.ndarray, np.ndarray]:
     return random.standard_normal((600, 2)) * [10.0, 0.05] + np.outer(genre, [0.0, 0.5]), genre
 
 
-def test_within_genres_all_directions_vary_alike() -> None:
+def test_variance_within_genres_is_equal_in_all_directions() -> None:
     vectors, genre = draw()
     white = GenreWhitening(1e-9).fit_transform(vectors, genre)
     rest = white - np.stack([white[genre == number].mean(axis=0) for number in range(3)])[genre]
@@ -29,8 +29,8 @@ def test_mean_square_is_one_and_much_shrinkage_is_no_whitening() -> None:
     np.testing.assert_allclose(distances[0] / distances[0][0], distances[1] / distances[1][0], rtol=1e-3)
 
 
-def test_genres_stand_apart_where_the_noise_is_made_small() -> None:
-    """Two loud columns say nothing of the genre, and distances hear little else until they are whitened."""
+def test_whitening_separates_genres_by_reducing_noise() -> None:
+    """Two columns of large noise dominate distances until they are whitened."""
     vectors, genre = draw()
     vectors = np.column_stack([vectors, 10 * np.random.default_rng(1).standard_normal(len(vectors))])
     white = GenreWhitening(1e-4).fit_transform(vectors, genre)

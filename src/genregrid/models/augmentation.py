@@ -1,4 +1,4 @@
-"""Training windows changed a little each time they are seen, so that a small corpus is not learnt by heart."""
+"""Random changes of training windows, against overfitting on a small corpus."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from genregrid.models.pooling import inside
 
 
 def drop_slices(features: Tensor, length: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """Leave slices out at random; those that stay keep their order and move to the front.
+    """Drop slices at random; the others keep their order and move to the front.
 
     Args:
         features: (batch, slice, feature).
         length: (batch,) int64, slices that are not padding.
-        probability: of leaving a slice out, in [0, 1). A window that would lose every slice keeps all.
+        probability: of dropping a slice, in [0, 1). A window that would lose every slice keeps all.
 
     Returns:
         Features of the same shape, and the new lengths, each 1 or more.
@@ -25,16 +25,15 @@ def drop_slices(features: Tensor, length: Tensor, probability: float) -> tuple[T
 
 
 def mix_windows(features: Tensor, length: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Each window mixed with another of its batch, slice by slice, and their targets alike.
+    """Mix each window with another of its batch, slice by slice, and their targets with the same weight.
 
-    Where one of a pair is shorter, the mixture is as short: padding is never mixed in.
+    The mixture is as short as the shorter of the two, so that padding is never mixed in.
 
     Args:
         features: (batch, slice, feature), transformed.
         length: (batch,) int64, slices that are not padding.
         target: (batch, genre) float32, probabilities.
-        alpha: of the beta distribution that each window's mixing weight is drawn from, above 0; a window is always the
-            larger part of its own mixture.
+        alpha: of the beta distribution of mixing weights, above 0. The weight of the window itself is at least 0.5.
 
     Source: Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018.
     """

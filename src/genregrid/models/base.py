@@ -1,29 +1,32 @@
-"""What all models share: the transform of descriptors, scores of validation and test, and what a checkpoint holds."""
+"""The base of all models: input transform, scores of validation and test, and the content of a checkpoint."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from hydra.utils import get_class
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
 from genregrid.errors import UserError
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.vote import track_vote
+from genregrid.models.argument import check_arguments
+from genregrid.models.former import today
 from genregrid.models.transform import FeatureTransform
 
-#: Where a checkpoint keeps what is not weights: the model's class and where its numbers come from.
+#: Key of a checkpoint for the model's class and the provenance.
 CHECKPOINT_KEY = "genregrid"
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model said of the test tracks.
+    """Predictions and scores of a model on the test tracks.
 
     Attributes:
         scores: every score by name, ``test/`` at track level and ``test_slice/`` at window level.
@@ -44,7 +47,7 @@ class GenreClassifier(pl.LightningModule):
     """Base of all models: `Network` for those that learn by gradients, `EstimatorClassifier` for scikit-learn's.
 
     Descriptors are transformed inside the model by buffers that `transform.fit` sets from training slices only and
-    that travel with the weights.
+    that are saved with the weights. Arguments of all subclasses are checked here (`genregrid.models.argument`).
 
     Args:
         genres: genre names in the order of the logits, at least 2.
@@ -53,7 +56,7 @@ class GenreClassifier(pl.LightningModule):
         transform: of the descriptors, one of `genregrid.models.transform.TRANSFORMS`.
 
     Raises:
-        UserError: an unknown transform.
+        UserError: an unknown transform, or an argument of a subclass out of its range.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class GenreClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_arguments(type(self), self.hparams)
         self.genres = list(genres)
         self.feature_names = list(feature_names)
         self.slice_seconds = slice_seconds
@@ -73,29 +77,29 @@ class GenreClassifier(pl.LightningModule):
         #: Plain values about the run that trained the weights (protocol, parts, recipe ...), kept in the checkpoint.
         self.provenance: dict[str, Any] = {}
         self.scored: Scored | None = None
-        #: Logits (window, genre), genre and track (window,) of validation, where they cannot be asked for again later.
+        #: Logits (window, genre), genre and track (window,) of validation, if they cannot be computed again later.
         self.validated: tuple[Tensor, Tensor, Tensor] | None = None
-        #: One row per epoch: epoch (from 1), and scores of training and validation; empty where there are no epochs.
+        #: One row per epoch: epoch (from 1), and scores of training and validation; empty for models without epochs.
         self.curves: list[dict[str, float]] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits of a batch of raw features, (batch, genre) float32: the model's verdict, by which it is scored.
+        """Compute logits of a batch of raw features, (batch, genre) float32; scores are computed from them.
 
-        Slices behind `length` are padding: zeros in the batch, and any numbers once transformed. A model must leave
-        them out; the conformance test checks it.
+        Slices from `length` on are padding: zeros in the batch, and any numbers once transformed. A model must ignore
+        them; the conformance test checks it.
         """
         raise NotImplementedError  # `Network` and `EstimatorClassifier` have theirs
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Keep a batch's logits for `on_validation_epoch_end`."""
         kept = (self.logits(batch).float(), batch["genre"], batch["track"])
-        self._seen.append((kept[0].cpu(), kept[1].cpu(), kept[2].cpu()))  # scores are computed there
+        self._seen.append((kept[0].cpu(), kept[1].cpu(), kept[2].cpu()))  # scores are computed on the CPU
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
         logits, genre, track = self._gather_from_all()
-        # `sync_dist`: they are equal already; Lightning would warn
+        # `sync_dist`: the values are equal already, but Lightning would warn
         self.log_dict(validation_scores(logits, genre, track, len(self.genres)), sync_dist=True)
 
     def test_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -119,28 +123,28 @@ class GenreClassifier(pl.LightningModule):
         checkpoint[CHECKPOINT_KEY] = {"model_class": f"{cls.__module__}.{cls.__qualname__}"} | self.provenance
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the provenance back."""
+        """Restore the provenance."""
         self.provenance = {k: v for k, v in checkpoint[CHECKPOINT_KEY].items() if k != "model_class"}
 
     @torch.inference_mode()
-    def say(self, batches: Iterable[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (window, genre) float32, true genre and track, both (window,) int64, of one batch or more."""
+    def predict_logits(self, batches: Iterable[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute logits (window, genre) float32, true genre and track, both (window,) int64, of one batch or more."""
         self.eval()
         for batch in batches:
             self.validation_step(batch, 0)
         return self._gather()
 
     def _gather_from_all(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What all processes of the trainer have seen, in the order of one that sees it all."""
+        """Collect the kept windows of all processes, in the order of a single process."""
         seen = self._gather()
         if self.trainer.world_size == 1:
             return seen
         logits, genre, track = map(self._from_all, seen)
-        is_window = track >= 0  # the rest filled up the last turn
+        is_window = track >= 0  # the rest fills up the last round
         return logits[is_window], genre[is_window], track[is_window]
 
     def _from_all(self, values: Tensor) -> Tensor:
-        """Windows of all processes, (window, ...), which were dealt to them by turns."""
+        """Collect windows of all processes, (window, ...); process i has every window i modulo their number."""
         own = values.to(self.device)
         shares = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
         torch.distributed.all_gather(shares, own)
@@ -153,78 +157,66 @@ class GenreClassifier(pl.LightningModule):
 
 
 def load_checkpoint(path: Path) -> GenreClassifier:
-    """The model of a checkpoint, on the CPU, with its provenance.
+    """Load the model of a checkpoint on the CPU, with its provenance.
+
+    Only classes of `genregrid.models` are built, whatever a checkpoint names.
+
+    Args:
+        path: a checkpoint, or a run folder with a checkpoint.ckpt.
 
     Raises:
         UserError: there is no such file, or it is no checkpoint of genregrid.
     """
     if path.is_dir():
-        path /= "checkpoint.ckpt"  # the folder that `run: PATH` names will do
+        path /= "checkpoint.ckpt"
     if not path.is_file():
-        raise UserError(f"checkpoint={path} does not exist: give the checkpoint.ckpt of a run folder.")
+        hint = "give the checkpoint.ckpt of a run folder"
+        raise UserError("the file does not exist", key="checkpoint", value=path, hint=hint)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        cls = get_class(content[CHECKPOINT_KEY]["model_class"])
-        if not issubclass(cls, GenreClassifier):
-            raise TypeError(f"{cls.__name__} is no GenreClassifier")
-        model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for files that are no checkpoints
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):  # a model whose package is not installed
-                raise cause from None
-            cause = cause.__cause__
-        raise UserError(
-            f"checkpoint={path} is no checkpoint of genregrid, or of another version ({type(error).__name__})."
-        ) from error
+        name, arguments = today(content[CHECKPOINT_KEY]["model_class"])
+        cls = _model_class(name)
+        if cls is None:
+            raise UserError(f"the checkpoint is of a model of another package, {name}", key="checkpoint", value=path)
+        model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
+    except UserError:  # a model whose package is not installed
+        raise
+    except Exception as error:  # torch raises half a dozen types for other files
+        problem = f"the file is no checkpoint of genregrid, or of another version ({type(error).__name__})"
+        raise UserError(problem, key="checkpoint", value=path) from error
     return model.eval()
 
 
+def _model_class(name: str) -> type[GenreClassifier] | None:
+    """Find a model's class by its dotted name, in a module of this package and nowhere else."""
+    module, _, cls = name.rpartition(".")
+    package, _, stem = module.rpartition(".")
+    if package == __package__ and stem.isidentifier() and find_spec(module):
+        found = vars(import_module(module)).get(cls)
+        if isinstance(found, type) and issubclass(found, GenreClassifier):
+            return found
+    return None
+
+
 def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities, true genre and number of each track, from (window, genre), (window,) and (window,)."""
+    """Compute log-probabilities, true genre and number of each track from (window, genre), (window,) and (window,)."""
     log_probs, numbers = track_vote(logits, track)
     position = torch.searchsorted(numbers, track)
     return log_probs, genre.new_zeros(len(numbers)).scatter_(0, position, genre), numbers
 
 
 def validation_scores(logits: Tensor, genre: Tensor, track: Tensor, num_genres: int) -> dict[str, Tensor]:
-    """`val/loss` of windows, `val/accuracy` and `val/f1_macro` of tracks, from (window, genre), (window,) twice."""
+    """Compute `val/loss` of windows, and `val/accuracy` and `val/f1_macro` of tracks.
+
+    Args:
+        logits: (window, genre) float32.
+        genre: (window,) int64, the true genres.
+        track: (window,) int64.
+        num_genres: columns of the logits.
+    """
     log_probs, track_genre, _ = voted(logits, genre, track)
     return {
         "val/loss": F.cross_entropy(logits, genre),
         "val/accuracy": multiclass_accuracy(log_probs, track_genre, num_genres, average="micro"),
         "val/f1_macro": multiclass_f1_score(log_probs, track_genre, num_genres, average="macro"),
     }
-
-
-def check_counts(**counts: object) -> None:
-    """Refuse what is no whole number of 1 or more; arguments of a model by name.
-
-    Raises:
-        UserError: the first that is none.
-    """
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"model.{name}={value}: a whole number, 1 or more.")
-
-
-def check_shares(**shares: object) -> None:
-    """Refuse what does not lie in [0, 1); arguments of a model by name.
-
-    Raises:
-        UserError: the first that does not.
-    """
-    for name, value in shares.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
-            raise UserError(f"model.{name}={value}: 0 or more, and less than 1.")
-
-
-def check_switches(**switches: object) -> None:
-    """Refuse what is neither true nor false (YAML's words; ``no`` is text on a command line); arguments by name.
-
-    Raises:
-        UserError: the first that is neither.
-    """
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise UserError(f"model.{name}={value}: true or false.")

@@ -1,4 +1,4 @@
-"""An LSTM that reads a track from both ends, and weighs its slices by what they hold (`genregrid.models.pooling`).
+"""An LSTM in both directions of a track, with attention over its slices (`genregrid.models.pooling`).
 
 Source: Graves and Schmidhuber, "Framewise phoneme classification with bidirectional LSTM", Neural Networks 18, 2005.
 """
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from genregrid.models.base import check_counts, check_shares
+from genregrid.models.argument import Count, Share
 from genregrid.models.network import Network
 from genregrid.models.pooling import Attention
 
@@ -23,20 +23,18 @@ class BiLSTMAttention(Network):
         shared: arguments of `Network`.
     """
 
-    def __init__(self, *, hidden_size: int = 128, num_layers: int = 1, dropout: float = 0.5, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
-        check_counts(hidden_size=hidden_size, num_layers=num_layers)
-        check_shares(dropout=dropout)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True, bidirectional=True)
         self.attention = Attention(2 * hidden_size, hidden_size)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden_size, len(self.genres)))
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         num_slices = features.shape[1]
         if bool((length == num_slices).all()):
             states, _ = self.lstm(features)
-        else:  # packed, the backward direction begins at a sequence's own end rather than in its padding
+        else:  # packed, so that the backward direction starts at the end of a sequence and not in its padding
             packed = pack_padded_sequence(features, length.cpu(), batch_first=True, enforce_sorted=False)
             states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=num_slices)
         logits: Tensor = self.head(self.attention(states, length))

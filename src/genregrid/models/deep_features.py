@@ -1,58 +1,67 @@
-"""An LSTM as a maker of features, and another classifier on them.
+"""An LSTM that computes features for another classifier.
 
 Source: Yi, Zhu, Yue and Wang, "Music genre classification with LSTM based on time and frequency domain features",
 ICCCS 2021.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from genregrid.errors import UserError
-from genregrid.models.estimator import EstimatorHead, is_fitting
+from genregrid.models.argument import Part, Switch, parameters
+from genregrid.models.estimator import EstimatorHead, build_estimator, is_fitting
 from genregrid.models.lstm import LSTM
 
 
 class DeepFeatureLSTM(LSTM):
-    """Base of the two: the LSTM learns by its own last layer; what is scored is an estimator on its last state.
+    """An LSTM trained with a linear last layer, and scored by an estimator on its last state.
 
-    Before each validation the LSTM is frozen as it is, and the estimator fitted on the states of the training windows;
-    the epoch that is kept is thus the best of the two together. A subclass has a `fit_estimator`.
+    Before each validation the estimator is fitted on the LSTM's states of the training windows. The checkpoint thus
+    holds the best epoch of both together.
 
     Args:
+        estimator: dotted name of the classifier's class (`genregrid.models.estimator.build_estimator`).
+        names: the estimator's names of arguments, where they differ from those in `shared`.
+        standardise: whether the estimator's input is standardised.
         smoothing: share of every probability, in (0, 1), that is spread over all genres (`EstimatorHead`).
-        shared: arguments of `LSTM`; `ema_decay` must stay ``None``.
+        shared: arguments of `LSTM`, and all others of the estimator; `ema_decay` must stay ``None``.
 
     Raises:
-        UserError: smoothing out of range, or an average of weights.
+        UserError: an argument out of its range, or an average of weights.
     """
 
-    def __init__(self, *, smoothing: float = 1e-3, **shared: Any) -> None:
-        super().__init__(**shared)
+    def __init__(
+        self,
+        *,
+        estimator: str,
+        names: Mapping[str, str] | None = None,
+        standardise: Switch = True,
+        smoothing: Part = 1e-3,
+        **shared: Any,
+    ) -> None:
+        own = {name: shared[name] for name in parameters(LSTM) if name in shared}
+        super().__init__(**own)
         if self.ema_decay is not None:
-            raise UserError(
-                f"model.ema_decay={self.ema_decay:g}: the estimator is fitted on the LSTM's own states, not on "
-                "those of an average of its weights; set it to null."
-            )
-        self.estimator = EstimatorHead(len(self.genres), smoothing)
-
-    def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted classifier of scikit-learn, from vectors (row, feature), genres (row,) and tracks (row,)."""
-        raise NotImplementedError  # both subclasses have their own
+            problem = "the estimator is fitted on states of the LSTM, not of an average of its weights"
+            raise UserError(problem, key="model.ema_decay", value=self.ema_decay, hint="set null")
+        arguments = {name: value for name, value in shared.items() if name not in own}
+        blank = build_estimator(estimator, arguments, names)
+        self.estimator = EstimatorHead(len(self.genres), smoothing, blank, [StandardScaler()] if standardise else [])
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
-        """The LSTM's state at the last slice of each window, (batch, hidden)."""
+        """Compute the LSTM's state at the last slice of each window, (batch, hidden)."""
         features, length = batch["features"].to(self.device), batch["length"].to(self.device)
         return self.last_state(self.transform(features), length)
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """The estimator's logits of a batch of raw features, (batch, genre) float32."""
+        """Compute the estimator's logits of a batch of raw features, (batch, genre) float32."""
         logits: Tensor = self.estimator(self.vectors(batch))
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Fit the estimator on the LSTM as it is, where this validation stands at the end of a training epoch."""
+        """Fit the estimator on the current LSTM, if this validation ends a training epoch."""
         if is_fitting(self):
-            self.estimator.fit(self.trainer.train_dataloader, self.vectors, self.fit_estimator)  # type: ignore[arg-type]  # Lightning leaves the type open
+            self.estimator.fit(self.trainer.train_dataloader, self.vectors)  # type: ignore[arg-type]  # Lightning leaves the type open

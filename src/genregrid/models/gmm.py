@@ -4,29 +4,26 @@ Source: Tzanetakis and Cook, "Musical genre classification of audio signals", IE
 Processing 10, 2002, section IV, the Gaussian mixture model classifier.
 """
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.mixture import GaussianMixture
-from sklearn.pipeline import make_pipeline
 
-from genregrid.errors import UserError
-from genregrid.models.base import check_counts
-from genregrid.models.estimator import EstimatorClassifier
+from genregrid.models.argument import Count, Positive
 
 
 class MixturePerGenre(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """A GaussianMixture per genre; the genres' likelihoods, each as likely beforehand, make their probabilities.
+    """A GaussianMixture with diagonal covariances per genre; all genres are equally likely beforehand.
 
     Args:
-        num_components: normal distributions of a genre, 1 or more; fewer where it has fewer rows.
+        num_components: normal distributions of a genre, 1 or more; fewer if it has fewer rows.
         variance_floor: added to every variance, above 0.
     """
 
-    def __init__(self, num_components: int = 3, variance_floor: float = 0.1) -> None:
+    def __init__(self, num_components: Count = 3, variance_floor: Positive = 0.1) -> None:
         self.num_components = num_components
         self.variance_floor = variance_floor
 
@@ -42,32 +39,6 @@ class MixturePerGenre(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return mixture.fit(vectors.astype(np.float64))
 
     def predict_proba(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities, (row, genre) float64."""
+        """Compute probabilities, (row, genre) float64."""
         log = [mixture.score_samples(vectors.astype(np.float64)) for mixture in self.mixtures_]
         return np.asarray(softmax(np.stack(log, axis=1), axis=1))
-
-
-class GMM(EstimatorClassifier):
-    """Normal distributions with diagonal covariances, several for each genre.
-
-    Args:
-        num_components: normal distributions of a genre, 1 or more.
-        variance_floor: added to every variance of transformed descriptors, above 0.
-        shared: arguments of `EstimatorClassifier`.
-
-    Raises:
-        UserError: a value out of range.
-    """
-
-    def __init__(self, *, num_components: int = 3, variance_floor: float = 0.1, **shared: Any) -> None:
-        super().__init__(**shared)
-        check_counts(num_components=num_components)
-        if variance_floor <= 0:
-            raise UserError(f"model.variance_floor={variance_floor:g}: above 0.")
-        self.num_components = num_components
-        self.variance_floor = variance_floor
-
-    def fit_estimator(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
-        """A fitted pipeline that ends in a `MixturePerGenre`."""
-        model = MixturePerGenre(self.num_components, self.variance_floor)
-        return make_pipeline(*self.front(), model).fit(vectors, genre)

@@ -1,4 +1,4 @@
-"""A gated recurrent unit: the LSTM's lighter peer.
+"""A gated recurrent unit, which has fewer weights than an LSTM.
 
 Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014.
 """
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.base import check_counts, check_shares
+from genregrid.models.argument import Count, Share
 from genregrid.models.network import Network
 from genregrid.models.pooling import last_slice
 
@@ -22,17 +22,15 @@ class GRU(Network):
         shared: arguments of `Network`.
     """
 
-    def __init__(self, *, hidden_size: int = 128, num_layers: int = 1, dropout: float = 0.5, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
-        check_counts(hidden_size=hidden_size, num_layers=num_layers)
-        check_shares(dropout=dropout)
         self.gru = nn.GRU(len(self.feature_names), hidden_size, num_layers, batch_first=True)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, len(self.genres)))
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
 
-        Padding stands behind a sequence and the GRU runs forward, so the state at the last slice never sees it.
+        Padding follows a sequence and the GRU runs forward, so the state at the last slice does not depend on it.
         """
         logits: Tensor = self.head(last_slice(self.gru(features)[0], length))
         return logits

@@ -15,44 +15,47 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 from genregrid.errors import UserError
 from genregrid.metrics.calibration import fit_temperature
+from genregrid.models.argument import Count, Positive
 from genregrid.models.whitening import GenreWhitening
 
 _MOST_ROWS = 15_000  # of the kernel matrix and its inverse: 2 GB each
-_PAIRS_AT_ONCE = 10_000_000  # of slices, when sets are compared: 80 MB
+_PAIRS_AT_ONCE = 10_000_000  # pairs of slices per block of a comparison of sets: 80 MB
 
 
 class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Regression onto one column per genre with a radial kernel, every genre of the same weight.
+    """Regression onto one column per genre with a radial kernel; all genres have the same weight.
 
-    Probabilities are the softmax of the columns at the temperature that fits each training track best when it is left
-    out of the regression (not of the whitening before it), which costs no second fit: leaving rows out of a ridge
-    regression has a closed form.
+    Probabilities are the softmax of the columns divided by a temperature. The temperature fits the left-out predictions
+    of training tracks, which have a closed form in ridge regression and need no second fit. A track is left out of the
+    regression, but not of the whitening before it.
 
     Args:
-        gamma: of the radial kernel, in units of one over the number of features, above 0.
-        ridge: added to the kernel matrix's diagonal, above 0; the larger, the smoother.
+        gamma: of the radial kernel, above 0, in units of one over the number of features; a larger one makes the kernel
+            narrower.
+        ridge: added to the kernel matrix's diagonal, above 0; a larger one makes a smoother regression.
     """
 
-    def __init__(self, gamma: float = 1.0, ridge: float = 0.3) -> None:
+    def __init__(self, gamma: Positive = 1.0, ridge: Positive = 0.3) -> None:
         self.gamma = gamma
         self.ridge = ridge
 
     def fit(
         self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
     ) -> Self:
-        """Solve for vectors (row, feature), genres (row,), and tracks (row,), which are left out whole.
+        """Fit to vectors (row, feature) and genres (row,).
 
-        Without tracks, rows are left out one by one.
+        Args:
+            vectors: (row, feature).
+            genre: (row,) int64.
+            track: (row,) int64; rows of a track are left out together. ``None`` leaves rows out one by one.
 
         Raises:
-            UserError: more rows than one matrix holds.
+            UserError: too many rows for one kernel matrix.
         """
         if len(vectors) > _MOST_ROWS:
-            raise UserError(
-                f"kernel regression solves for all {len(vectors)} training windows at once, and takes {_MOST_ROWS} at "
-                "most: take window=track, or another model."
-            )
-        self.vectors_ = self._remembered(vectors)
+            problem = f"{len(vectors)} training windows are too many for a kernel matrix, the limit is {_MOST_ROWS}"
+            raise UserError(problem, key="model", hint="set window=track, or choose another model")
+        self.vectors_ = self._stored(vectors)
         self.classes_, number = np.unique(genre, return_inverse=True)
         count = np.bincount(number)
         target = np.eye(len(count))[number] - 1 / len(count)
@@ -61,31 +64,31 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         inverse = cho_solve(cho_factor(system, overwrite_a=True, lower=True), np.eye(len(system)), overwrite_b=True)
         self.weights_ = inverse @ target
         left_out = target - _left_out(inverse, self.weights_, np.arange(len(number)) if track is None else track)
-        # fit_temperature looks where networks' logits want it; columns of a smooth regression are far smaller
+        # fit_temperature searches in the range of networks' logits; columns of a smooth regression are far smaller
         size = left_out.std()
         self.temperature_ = size * fit_temperature(left_out / size, number)
         return self
 
     def decision_function(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The regression's columns, (row, genre) float64, about 1 for the genre and 0 for others, less their mean."""
-        return np.asarray(self._kernel(self._remembered(vectors), self.vectors_) @ self.weights_)
+        """Compute the columns, (row, genre) float64: about 1 for the genre and 0 for others, minus their mean."""
+        return np.asarray(self._kernel(self._stored(vectors), self.vectors_) @ self.weights_)
 
     def predict_proba(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities, (row, genre) float64."""
+        """Compute probabilities, (row, genre) float64."""
         return np.asarray(softmax(self.decision_function(vectors) / self.temperature_, axis=1))
 
-    def _remembered(self, vectors: NDArray[np.floating]) -> Any:
+    def _stored(self, vectors: NDArray[np.floating]) -> Any:
         return np.asarray(vectors, np.float64)
 
     def _kernel(self, first: Any, second: Any) -> NDArray[np.float64]:
-        """(row, row) float64."""
+        """Compute the kernel matrix, (row, row) float64."""
         return np.asarray(rbf_kernel(first, second, self.gamma / second.shape[1]))
 
 
 def _left_out(
     inverse: NDArray[np.float64], weights: NDArray[np.float64], track: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How far each row's target is from what the regression without its track would say, (row, genre)."""
+    """Compute targets minus predictions of the regression without the row's track, (row, genre)."""
     error = np.empty_like(weights)
     order = np.argsort(track, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(track[order])) + 1):
@@ -94,19 +97,25 @@ def _left_out(
 
 
 class SetKernelClassifier(KernelRidgeClassifier):
-    """The same with a kernel of windows: the mean radial kernel over all pairs of their slices.
+    """Kernel ridge regression on sets of slices, compared by the mean radial kernel over all pairs of their slices.
 
-    A window is one row of all its slices, one behind the other; padding is NaN.
+    A window is one row of all its slices, one after the other; padding is NaN.
 
     Args:
-        num_features: of a slice.
-        gamma: of the radial kernel, in units of one over the number of features, above 0.
+        num_features: of a slice, 1 or more.
+        gamma: of the radial kernel of two slices, above 0, in units of one over the number of features.
         ridge: added to the kernel matrix's diagonal, above 0.
-        whitening: shrinkage of `GenreWhitening`, or ``None`` for slices as they are.
+        whitening: shrinkage of `GenreWhitening`, above 0; ``None`` for no whitening.
     """
 
+    takes_sets = True
+
     def __init__(
-        self, num_features: int = 1, gamma: float = 1.0, ridge: float = 0.03, whitening: float | None = None
+        self,
+        num_features: Count = 1,
+        gamma: Positive = 1.0,
+        ridge: Positive = 0.03,
+        whitening: Positive | None = None,
     ) -> None:
         super().__init__(gamma, ridge)
         self.num_features = num_features
@@ -115,7 +124,7 @@ class SetKernelClassifier(KernelRidgeClassifier):
     def fit(
         self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
     ) -> Self:
-        """Solve for windows (row, slice times feature), genres (row,), and tracks (row,), which are left out whole."""
+        """Fit to windows (row, slice times feature) and genres (row,); rows of a track (row,) are left out together."""
         self.front_ = None
         if self.whitening is not None:
             slices, count = self._slices(vectors)
@@ -123,13 +132,13 @@ class SetKernelClassifier(KernelRidgeClassifier):
         return super().fit(vectors, genre, track)
 
     def _slices(self, vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Slices (slice, feature) of all windows, and how many each window has (window,)."""
+        """Return the slices (slice, feature) of all windows, and each window's number of slices (window,)."""
         slices = np.asarray(vectors, np.float64).reshape(len(vectors), -1, self.num_features)
         real = ~np.isnan(slices[:, :, 0])
         return slices[real], real.sum(axis=1)
 
-    def _remembered(self, vectors: NDArray[np.floating]) -> Any:
-        """Slices of all windows, whitened, and how many each window has."""
+    def _stored(self, vectors: NDArray[np.floating]) -> Any:
+        """Return the whitened slices of all windows, and each window's number of slices."""
         slices, count = self._slices(vectors)
         return [slices if self.front_ is None else self.front_.transform(slices), count]
 
@@ -138,7 +147,7 @@ class SetKernelClassifier(KernelRidgeClassifier):
         first_slice, other_first = np.cumsum(count) - count, np.cumsum(other_count) - other_count
         mean = np.empty((len(count), len(other_count)))
         at_once = max(1, _PAIRS_AT_ONCE // (len(others) * int(count.max())))
-        for window in range(0, len(count), at_once):  # some windows at a time
+        for window in range(0, len(count), at_once):  # all pairs at once would not fit into memory
             part = slice(window, window + at_once)
             stop = first_slice[part][-1] + count[part][-1]
             pairs = rbf_kernel(slices[first_slice[window] : stop], others, self.gamma / self.num_features)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.base import check_counts, check_shares
+from genregrid.models.argument import Count, Share
 from genregrid.models.network import Network
 from genregrid.models.pooling import last_slice
 
@@ -22,10 +22,8 @@ class LSTM(Network):
         shared: arguments of `Network`.
     """
 
-    def __init__(self, *, hidden_size: int = 64, num_layers: int = 2, dropout: float = 0.3, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Count = 64, num_layers: Count = 2, dropout: Share = 0.3, **shared: Any) -> None:
         super().__init__(**shared)
-        check_counts(hidden_size=hidden_size, num_layers=num_layers)
-        check_shares(dropout=dropout)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True)
         self.head = nn.Sequential(
             nn.Linear(hidden_size, hidden_size),
@@ -36,7 +34,7 @@ class LSTM(Network):
         self._initialise_as_keras()
 
     def _initialise_as_keras(self) -> None:
-        """The initial weights of Keras, in which the paper's model was written; PyTorch's own learn more slowly."""
+        """Set the initial weights of Keras, which the paper used; with PyTorch's own the model learns more slowly."""
         for name, weight in self.named_parameters():
             if "weight_hh" in name:
                 nn.init.orthogonal_(weight)
@@ -45,18 +43,18 @@ class LSTM(Network):
             else:
                 nn.init.zeros_(weight)
         for layer in range(self.lstm.num_layers):
-            # gates stand in the order input, forget, cell, output; a forget gate that begins open keeps the past
+            # the order of gates is input, forget, cell, output; an open forget gate keeps the past at first
             bias = getattr(self.lstm, f"bias_ih_l{layer}")
             nn.init.ones_(bias.detach()[self.lstm.hidden_size : 2 * self.lstm.hidden_size])
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,).
 
-        Padding stands behind a sequence and the LSTM runs forward, so the state at the last slice never sees it.
+        Padding follows a sequence and the LSTM runs forward, so the state at the last slice does not depend on it.
         """
         logits: Tensor = self.head(self.last_state(features, length))
         return logits
 
     def last_state(self, features: Tensor, length: Tensor) -> Tensor:
-        """State at the last slice, (batch, hidden): what the network has made of the sequence."""
+        """Return the state at the last slice, (batch, hidden)."""
         return last_slice(self.lstm(features)[0], length)

@@ -7,35 +7,32 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.base import check_counts, check_shares, check_switches
+from genregrid.models.argument import Count, Share, Switch
 from genregrid.models.network import Network
 from genregrid.models.pooling import masked_mean
 
 
 class MLP(Network):
-    """Two linear layers on the mean feature vector of a window (of one slice, as the paper trains it).
+    """Two linear layers on the mean feature vector of a window; the paper trains it on windows of one slice.
 
-    Taken at its word, the paper has no activation between the layers, where its LSTM has a ReLU and says so; nor has
-    this by default, and a ReLU does worse on validation tracks of GTZAN (docs/results.md). Dropout stands before the
-    final layer: zeroing logits, as one sentence of the paper could be read, does worse too.
+    The paper names no activation between the layers, but a ReLU in its LSTM. So there is none by default; a ReLU scores
+    lower on validation tracks of GTZAN (docs/results.md). Dropout is applied before the final layer: dropout of logits,
+    another reading of the paper, scores lower too.
 
     Args:
-        hidden_size: hidden features, 1 or more; ``None`` takes the paper's: 13 for 30-second slices, 64 for shorter.
-        relu: whether a ReLU stands between the layers; without it the model is a softmax regression of rank
+        hidden_size: hidden features, 1 or more; ``None`` for the paper's: 13 for 30-second slices, 64 for shorter ones.
+        relu: whether there is a ReLU between the layers; without it the model is a softmax regression of rank
             `hidden_size`.
         dropout: probability in [0, 1) of dropping a hidden feature.
         shared: arguments of `Network`.
     """
 
     def __init__(
-        self, *, hidden_size: int | None = None, relu: bool = False, dropout: float = 0.3, **shared: Any
+        self, *, hidden_size: Count | None = None, relu: Switch = False, dropout: Share = 0.3, **shared: Any
     ) -> None:
         super().__init__(**shared)
         if hidden_size is None:
             hidden_size = 13 if self.slice_seconds >= 30 else 64
-        check_counts(hidden_size=hidden_size)
-        check_shares(dropout=dropout)
-        check_switches(relu=relu)
         self.layers = nn.Sequential(
             nn.Linear(len(self.feature_names), hidden_size),
             nn.ReLU() if relu else nn.Identity(),
@@ -44,10 +41,10 @@ class MLP(Network):
         )
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         logits: Tensor = self.layers(self.pooled(features, length))
         return logits
 
     def pooled(self, features: Tensor, length: Tensor) -> Tensor:
-        """What the layers see of each window, (batch, feature)."""
+        """Return the input of the first layer for each window, (batch, feature)."""
         return masked_mean(features, length)

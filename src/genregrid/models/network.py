@@ -1,6 +1,6 @@
-"""What all networks share: loss, optimiser, schedule, and what keeps them from learning by heart."""
+"""The base of all neural networks: loss, optimiser, schedule and regularisation."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -10,31 +10,33 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from genregrid.errors import UserError
+from genregrid.models.argument import Allowed, NotNegative, Part, Positive, Share, Switch, is_number
 from genregrid.models.augmentation import drop_slices, mix_windows
-from genregrid.models.base import GenreClassifier, check_shares, check_switches
+from genregrid.models.base import GenreClassifier
 
-# Where a checkpoint keeps what a training goes on with.
+# Key of a checkpoint for the state that a resumed training needs.
 _PROGRESS_KEY = "genregrid_progress"
-# Beta draws of a smaller alpha are all ends or, as rounding goes, all middles.
-_LEAST_MIXUP = 0.01
+#: Beta draws of an alpha below 0.01 are all 0 or 1, or by rounding all 0.5.
+Mixup = Annotated[
+    float, Allowed("must be 0, or 0.01 or more", lambda value: is_number(value, 0.01) or is_number(value, 0, 0))
+]
 
 
 class Network(GenreClassifier):
-    """Base of all neural networks: a subclass has an `__init__` that builds layers and a `forward` that uses them.
+    """Base of all neural networks: a subclass builds layers in `__init__` and uses them in `forward`.
 
     Args:
         learning_rate: of Adam, above 0; with `one_cycle` the largest.
         weight_decay: 0 or more: an L2 penalty, or with `decoupled_weight_decay` the share that a weight loses in a step
             of learning rate 1.
-        decoupled_weight_decay: whether decay acts on the weights themselves (AdamW) rather than on their gradients.
-        one_cycle: whether the learning rate rises for three tenths of the training and then falls to nothing, while
-            Adam's first momentum goes the other way, from 0.95 to 0.85 and back.
-        label_smoothing: share of the target, in [0, 1), that goes to all genres alike.
+        decoupled_weight_decay: whether decay acts on the weights (AdamW) rather than on their gradients.
+        one_cycle: whether the learning rate rises for three tenths of the training and then falls to 0, while Adam's
+            first momentum falls from 0.95 to 0.85 and rises again.
+        label_smoothing: share of the target, in [0, 1), that is spread evenly over all genres.
         mixup: 0 for none, else alpha of the mixing weights (`mix_windows`); 0.01 or more.
-        slice_dropout: probability in [0, 1) of leaving a slice out of a training window (`drop_slices`).
-        ema_decay: ``None``, or in (0, 1): validation, test and checkpoint then have an exponential moving average of
-            the weights, which keeps this share of itself in a step.
+        slice_dropout: probability in [0, 1) of dropping a slice of a training window (`drop_slices`).
+        ema_decay: ``None``, or in (0, 1): validation, test and checkpoint use an exponential moving average of the
+            weights, which keeps this share of itself in a step.
         shared: arguments of `GenreClassifier`.
 
     Raises:
@@ -48,27 +50,17 @@ class Network(GenreClassifier):
     def __init__(
         self,
         *,
-        learning_rate: float = 0.001,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        one_cycle: bool = False,
-        label_smoothing: float = 0.0,
-        mixup: float = 0.0,
-        slice_dropout: float = 0.0,
-        ema_decay: float | None = None,
+        learning_rate: Positive = 0.001,
+        weight_decay: NotNegative = 0.0,
+        decoupled_weight_decay: Switch = False,
+        one_cycle: Switch = False,
+        label_smoothing: Share = 0.0,
+        mixup: Mixup = 0.0,
+        slice_dropout: Share = 0.0,
+        ema_decay: Part | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if learning_rate <= 0 or weight_decay < 0:
-            raise UserError(
-                f"model.learning_rate={learning_rate:g} must be above 0, and weight_decay={weight_decay:g} 0 or more."
-            )
-        check_shares(label_smoothing=label_smoothing, slice_dropout=slice_dropout)
-        check_switches(decoupled_weight_decay=decoupled_weight_decay, one_cycle=one_cycle)
-        if mixup < 0 or 0 < mixup < _LEAST_MIXUP:
-            raise UserError(f"model.mixup={mixup:g}: 0 for none, or {_LEAST_MIXUP:g} or more.")
-        if ema_decay is not None and not 0 < ema_decay < 1:
-            raise UserError(f"model.ema_decay={ema_decay:g}: between 0 and 1, or null for no average.")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.decoupled_weight_decay = decoupled_weight_decay
@@ -81,16 +73,16 @@ class Network(GenreClassifier):
         self._training: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre) float32, from transformed features (batch, slice, feature) and length (batch,)."""
+        """Compute logits, (batch, genre), from transformed features (batch, slice, feature) and length (batch,)."""
         raise NotImplementedError  # every subclass has its own
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits of a batch of raw features, (batch, genre) float32."""
+        """Compute logits of a batch of raw features, (batch, genre) float32."""
         logits: Tensor = self(self.transform(batch["features"]), batch["length"])
         return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
+        """Return Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
         optimizer = torch.optim.Adam(
             self.parameters(),
             lr=self.learning_rate,
@@ -105,26 +97,26 @@ class Network(GenreClassifier):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_callbacks(self) -> list[Callback]:
-        """Lightning's own averaging of weights, where it is asked for."""
+        """Return Lightning's averaging of weights, if `ema_decay` is set."""
         if self.ema_decay is None:
             return []
         return [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay), use_buffers=False)]  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the curves and the state of chance, so that a training goes on as if it had not been stopped."""
+        """Add the curves and the random states, so that a resumed training gives the numbers of one without a stop."""
         super().on_save_checkpoint(checkpoint)
-        chance = {"cpu": torch.get_rng_state()}
+        rng_states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            chance["cuda"] = torch.cuda.get_rng_state(self.device)
-        checkpoint[_PROGRESS_KEY] = {"chance": chance, "curves": self.curves}
+            rng_states["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint[_PROGRESS_KEY] = {"chance": rng_states, "curves": self.curves}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore the provenance; curves and random states wait for `on_train_start`."""
         super().on_load_checkpoint(checkpoint)
-        self._progress = checkpoint.get(_PROGRESS_KEY)  # older checkpoints are tested, not gone on from
+        self._progress = checkpoint.get(_PROGRESS_KEY)  # older checkpoints lack it: they can be tested, not resumed
 
     def on_train_start(self) -> None:
-        """Go on where a checkpoint left off, and log the epochs before it again."""
+        """Resume from a loaded checkpoint, and log its epochs again."""
         if self._progress is None:
             return
         self.curves = self._progress["curves"]
@@ -136,13 +128,13 @@ class Network(GenreClassifier):
             self.log_curves(self.logger, int(self.trainer.num_training_batches))
 
     def log_curves(self, logger: Logger, steps_per_epoch: int) -> None:
-        """Log the epochs of `curves`, which were trained elsewhere."""
+        """Log the epochs of `curves`, which another trainer has trained."""
         for row in self.curves:
             epoch = int(row["epoch"])
             logger.log_metrics(row | {"epoch": epoch - 1}, epoch * steps_per_epoch - 1)
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """Cross-entropy of a batch. Nothing is logged here: a call of `log` costs as much as a small model's step."""
+        """Compute the cross-entropy of a batch; not logged here, as `log` takes as long as a small model's step."""
         features, length, genre = self.transform(batch["features"]), batch["length"], batch["genre"]
         target = genre
         if self.slice_dropout:
@@ -161,6 +153,6 @@ class Network(GenreClassifier):
         loss, accuracy = (self.trainer.strategy.reduce(mean, reduce_op="mean") for mean in means)
         self._training.clear()
         values = {"train/loss": loss, "train/accuracy": accuracy}
-        self.log_dict(values, sync_dist=True)  # they are equal already; Lightning would warn
+        self.log_dict(values, sync_dist=True)  # the values are equal already, but Lightning would warn
         values |= {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("val/")}
         self.curves.append({"epoch": self.current_epoch + 1} | {name: float(value) for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""One vector of the slices of a window, padding left out."""
+"""Pool the slices of a window into one vector, without padding."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,26 +7,26 @@ from torch import Tensor, nn
 
 
 def inside(features: Tensor, length: Tensor) -> Tensor:
-    """(batch, slice) bool: which slices of (batch, slice, feature) stand before `length` (batch,)."""
+    """Return a mask (batch, slice) bool of slices before `length` (batch,), for features (batch, slice, feature)."""
     return torch.arange(features.shape[1], device=features.device) < length.unsqueeze(1)
 
 
 def last_slice(features: Tensor, length: Tensor) -> Tensor:
-    """The last slice that is not padding, (batch, slice, feature) -> (batch, feature)."""
+    """Return the last slice that is not padding, (batch, slice, feature) -> (batch, feature)."""
     return features[torch.arange(len(length), device=length.device), length - 1]
 
 
 def masked_mean(features: Tensor, length: Tensor) -> Tensor:
-    """Mean over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    """Average the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     if features.shape[1] == 1:
         return features.squeeze(1)
-    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is no zero
+    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is not zero
     total = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0).sum(dim=1)
     return total / length.unsqueeze(1)
 
 
 def late_mean(features: Tensor, length: Tensor) -> Tensor:
-    """Mean over the second half of the slices, (batch, slice, feature) -> (batch, feature): behind an introduction."""
+    """Average the second half of the slices, after an introduction, (batch, slice, feature) -> (batch, feature)."""
     position = torch.arange(features.shape[1], device=features.device)
     early = position < (length // 2).unsqueeze(1)
     sounding = features.masked_fill((early | ~inside(features, length)).unsqueeze(2), 0.0)
@@ -34,33 +34,33 @@ def late_mean(features: Tensor, length: Tensor) -> Tensor:
 
 
 def masked_max(features: Tensor, length: Tensor) -> Tensor:
-    """Largest over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    """Take the maximum over slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     return features.masked_fill(~inside(features, length).unsqueeze(2), -torch.inf).amax(dim=1)
 
 
 def masked_min(features: Tensor, length: Tensor) -> Tensor:
-    """Smallest over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    """Take the minimum over slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     return -masked_max(-features, length)
 
 
 def masked_quantile(features: Tensor, length: Tensor, share: float) -> Tensor:
-    """Quantile over the slices that are not padding, (batch, slice, feature) -> (batch, feature); `share` in [0, 1]."""
+    """Take a quantile, `share` in [0, 1], over slices without padding, (batch, slice, feature) -> (batch, feature)."""
     known = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
     return known.nanquantile(share, dim=1)
 
 
 def masked_spread(features: Tensor, length: Tensor) -> Tensor:
-    """Standard deviation over the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
+    """Compute the standard deviation over slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     distance = features - masked_mean(features, length).unsqueeze(1)
-    # the root of nothing has no slope, and a window may have one slice
+    # the gradient of a root is infinite at 0, which a window of one slice has
     return masked_mean(distance.square(), length).clamp_min(1e-12).sqrt()
 
 
 def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str]) -> Tensor:
-    """The descriptors of a window as one long slice, (batch, slice, feature) -> (batch, feature), of raw descriptors.
+    """Pool raw descriptors of a window into those of one long slice, (batch, slice, feature) -> (batch, feature).
 
-    As `genregrid.data.reslice` pools: means by their mean, variances by the law of total variance. A descriptor that is
-    neither, such as tempo, is averaged.
+    Means and variances are pooled as in `genregrid.data.reslice`: means by their mean, variances by the law of total
+    variance. All other descriptors, such as tempo, are averaged.
     """
     pooled = masked_mean(features, length)
     position = {name: index for index, name in enumerate(feature_names)}
@@ -73,8 +73,8 @@ def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str])
     return pooled.index_add(1, column, between)
 
 
-_LEAST_SPREAD = 0.05  # deviations; a track of one slice has none, and a logarithm must not end
-#: What may become of the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
+_LEAST_SPREAD = 0.05  # standard deviations; a track of one slice has a spread of 0, which has no logarithm
+#: Functions that pool the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
 SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": masked_mean,
     "spread": masked_spread,
@@ -88,7 +88,7 @@ SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class Attention(nn.Module):
-    """A weighted mean over slices, the weights learnt from what each slice holds.
+    """A weighted mean over slices, with weights that a small network computes from each slice.
 
     Args:
         num_features: of a slice.
@@ -104,7 +104,7 @@ class Attention(nn.Module):
         )
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """(batch, slice, feature) -> (batch, feature), padding left out."""
+        """Pool (batch, slice, feature) into (batch, feature), without padding."""
         # (batch, slice, 1) -> (batch, slice)
         scores = self.score(features).squeeze(2).masked_fill(~inside(features, length), -torch.inf)
         known = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0)

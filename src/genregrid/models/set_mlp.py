@@ -1,54 +1,54 @@
-"""A feed-forward network on the set of a track's slices: their order does not count.
+"""A feed-forward network on the set of a track's slices; their order has no effect.
 
 Source: Zaheer et al., "Deep sets", NeurIPS 2017: a network for each member, a pooling, a network for the pool.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from genregrid.errors import UserError
-from genregrid.models.base import check_counts, check_shares
+from genregrid.models.argument import Allowed, Count, Share
 from genregrid.models.network import Network
 from genregrid.models.pooling import SUMMARIES, Attention, masked_max, masked_mean, masked_spread
 
+Summary = Annotated[
+    Sequence[str],
+    Allowed(
+        f"must be a list of {', '.join(SUMMARIES)}, or []",
+        lambda value: isinstance(value, list | tuple) and {*value} <= {*SUMMARIES},
+    ),
+]
+
 
 class SetMLP(Network):
-    """Layers for each slice; mean, largest, spread and attention over slices side by side; a layer and a linear layer.
+    """Layers for each slice; mean, maximum, spread and attention over slices side by side; a layer and a linear layer.
 
     Args:
         hidden_size: features of each layer, 1 or more.
         num_layers: layers for each slice, 1 or more.
-        dropout: probability in [0, 1) of dropping a feature before each layer behind the slices; half of it between
+        dropout: probability in [0, 1) of dropping a feature before each layer after the pooling; half of it between
             layers for slices.
-        input_dropout: probability in [0, 1) of dropping a descriptor of a slice; twice as much, at most 0.9, of
-            a summary.
-        summary: names of `genregrid.models.pooling.SUMMARIES`: what else is told of a window's slices, through a layer
-            of its own; none: nothing.
+        input_dropout: probability in [0, 1) of dropping a descriptor of a slice; for a summary, twice as much, at most
+            0.9.
+        summary: names of `genregrid.models.pooling.SUMMARIES`, which are a second input with a separate layer; may be
+            empty.
         shared: arguments of `Network`.
-
-    Raises:
-        UserError: an unknown summary.
     """
 
     def __init__(
         self,
         *,
-        hidden_size: int = 128,
-        num_layers: int = 2,
-        dropout: float = 0.5,
-        input_dropout: float = 0.1,
-        summary: Sequence[str] = (),
+        hidden_size: Count = 128,
+        num_layers: Count = 2,
+        dropout: Share = 0.5,
+        input_dropout: Share = 0.1,
+        summary: Summary = (),
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        check_counts(hidden_size=hidden_size, num_layers=num_layers)
-        check_shares(dropout=dropout, input_dropout=input_dropout)
-        if not isinstance(summary, list | tuple) or not {*summary} <= {*SUMMARIES}:
-            raise UserError(f"model.summary={summary}: a list of {', '.join(SUMMARIES)}, or [].")
         self.summary = list(summary)
         sizes = [len(self.feature_names)] + [hidden_size] * num_layers
         layers: list[nn.Module] = []
@@ -71,7 +71,7 @@ class SetMLP(Network):
         )
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         states = self.each_slice(features)
         pools = [pool(states, length) for pool in (masked_mean, masked_max, masked_spread, self.attention)]
         if self.summary:

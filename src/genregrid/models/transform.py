@@ -1,4 +1,4 @@
-"""What is done to descriptors before a model sees them, fitted on training slices and kept in the checkpoint."""
+"""The transform of descriptors before a model, fitted on training slices and saved in the checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -13,25 +13,24 @@ from genregrid.errors import UserError
 
 TRANSFORMS = ("standardise", "log_variance", "log", "quantile", "yeo_johnson")
 _NUM_QUANTILES = 101  # percentiles: a corpus of a thousand slices has ten between two of them
-# What lies below a thousandth of its column's median is silence; its logarithm would be an outlier of all others.
+# A value below a thousandth of its column's median is silence; its logarithm would be an outlier.
 _FLOOR = 1e-3
 _FARTHEST = 10.0  # deviations
 
 
 class FeatureTransform(nn.Module):
-    """Brings every descriptor to mean 0 and deviation 1, after one of five changes of its shape.
+    """Scaling of every descriptor to mean 0 and standard deviation 1, after one of five changes of its distribution.
 
     - ``standardise``: none.
-    - ``log_variance``: the logarithm of variances (columns that end in ``_var``), no less than a thousandth of the
+    - ``log_variance``: the logarithm of variances (columns that end in ``_var``), at least that of a thousandth of the
       column's median.
-    - ``log``: the logarithm of variances and of every other descriptor that is 0 or more in all training slices, no
-      less than a thousandth of the column's median.
+    - ``log``: the same for variances and every other descriptor that is 0 or more in all training slices.
     - ``quantile``: the normal quantile of the share of training slices below the value, in steps of one percentile;
-      beyond the outermost training values as far as half a step, 2.6 deviations.
-    - ``yeo_johnson``: the power by which the training slices come closest to a normal distribution; a value is never
-      more than ten deviations away, as high powers of outliers have no end.
+      values outside the training range are half a step, 2.6 deviations, from the middle at most.
+    - ``yeo_johnson``: the power that makes the training slices most similar to a normal distribution; values are
+      clipped at ten deviations, as high powers of outliers can be very large.
 
-    All numbers are fitted by `fit` and are buffers, so that they travel with the weights.
+    `fit` sets all numbers. They are buffers and are saved with the weights.
 
     Args:
         kind: one of `TRANSFORMS`.
@@ -51,15 +50,16 @@ class FeatureTransform(nn.Module):
     def __init__(self, kind: str, feature_names: Sequence[str]) -> None:
         super().__init__()
         if kind not in TRANSFORMS:
-            raise UserError(f"model.transform={kind}: choose one of {', '.join(TRANSFORMS)}.")
+            hint = f"choose one of {', '.join(TRANSFORMS)}"
+            raise UserError("unknown transform", key="model.transform", value=kind, hint=hint)
         self.kind = kind
         self._is_variance = torch.tensor([name.endswith("_var") for name in feature_names])
         num = len(feature_names)
         rows = {"standardise": 0, "log_variance": 1, "log": 1, "quantile": _NUM_QUANTILES, "yeo_johnson": 3}[kind]
         self.register_buffer("mean", torch.zeros(num))
         self.register_buffer("scale", torch.ones(num))
-        # (number, feature): floors, NaN for columns that stay as they are; quantiles; or mean, scale and power. Ones
-        # make each kind harmless before `fit`
+        # (number, feature): floors, NaN for unchanged columns; quantiles; or mean, scale and power. Ones give finite
+        # values before `fit`
         self.register_buffer("shape", torch.ones(rows, num))
 
     def fit(self, features: NDArray[np.float32] | Tensor, rows: NDArray[np.int64] | None = None) -> None:
@@ -67,7 +67,7 @@ class FeatureTransform(nn.Module):
 
         Args:
             features: (row, feature) float32; never copied as a whole.
-            rows: the rows to learn from, (row,) int64; ``None`` takes all.
+            rows: the rows to fit on, (row,) int64; ``None`` for all.
         """
         values = np.asarray(features)
         rows = np.arange(len(values)) if rows is None else rows
@@ -84,7 +84,7 @@ class FeatureTransform(nn.Module):
             shares = np.linspace(0, 1, _NUM_QUANTILES)
             self._set_shape(np.stack([np.quantile(column, shares) for column in columns], axis=1))
         elif self.kind == "yeo_johnson":
-            mean, scale = _mean_and_scale(blocks)  # a power of raw values, 1e7 for some, is lost in float32
+            mean, scale = _mean_and_scale(blocks)  # float32 is too coarse for a power of raw values, which reach 1e7
             fitted = PowerTransformer(standardize=False)
             standard = (((column - m) / s)[:, None] for column, m, s in zip(columns, mean, scale, strict=True))
             self._set_shape(np.stack([mean, scale, [fitted.fit(column).lambdas_[0] for column in standard]]))
@@ -93,7 +93,7 @@ class FeatureTransform(nn.Module):
         self.scale.copy_(torch.from_numpy(scale))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Transformed features, (..., feature) float32 of raw ones; finite wherever those are."""
+        """Transform raw features, (..., feature) float32; the result is finite if they are."""
         transformed: Tensor = (self._shaped(features) - self.mean) / self.scale
         return transformed.clamp(-_FARTHEST, _FARTHEST) if self.kind == "yeo_johnson" else transformed
 
@@ -102,7 +102,7 @@ class FeatureTransform(nn.Module):
 
     def _shaped(self, features: Tensor) -> Tensor:
         if self.kind in ("log_variance", "log"):
-            floor = self.shape[0].clamp_min(torch.finfo(torch.float32).tiny)  # of a column that is silent throughout
+            floor = self.shape[0].clamp_min(torch.finfo(torch.float32).tiny)  # for a column of silence only
             return torch.where(floor.isnan(), features, features.maximum(floor).log())
         if self.kind == "quantile":
             return _normal_quantile(features, self.shape)
@@ -114,7 +114,7 @@ class FeatureTransform(nn.Module):
 def _mean_and_scale(
     blocks: Callable[[], Iterable[NDArray[np.float32]]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each column of (row, feature), block by block; 1 for what varies by rounding alone."""
+    """Compute mean and deviation of each column of (row, feature) by blocks; 1 if it varies by rounding only."""
     num_rows = sum(map(len, blocks()))
     mean = _sum(block.astype(np.float64) for block in blocks()) / num_rows
     deviation = np.sqrt(_sum(np.square(block - mean) for block in blocks()) / num_rows)
@@ -123,7 +123,7 @@ def _mean_and_scale(
 
 
 def _sum(blocks: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Sum over rows, to the last bit that of all blocks at once: NumPy adds row by row, and so the total goes on."""
+    """Sum over rows, with the same last bit as a sum of all blocks at once: NumPy adds rows one by one."""
     total = None
     for block in blocks:
         total = (block if total is None else np.vstack([total, block])).sum(axis=0)
@@ -131,7 +131,7 @@ def _sum(blocks: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def _normal_quantile(features: Tensor, quantiles: Tensor) -> Tensor:
-    """Quantiles of the standard normal distribution, (..., feature), by interpolation between (quantile, feature)."""
+    """Map features (..., feature) to quantiles of the normal distribution, by interpolation in (quantile, feature)."""
     num = len(quantiles)
     columns = features.reshape(-1, features.shape[-1]).T.contiguous()  # (feature, row)
     steps = quantiles.T.contiguous()  # (feature, quantile)
@@ -144,14 +144,14 @@ def _normal_quantile(features: Tensor, quantiles: Tensor) -> Tensor:
 
 
 def _yeo_johnson(values: Tensor, power: Tensor) -> Tensor:
-    """The transform of Yeo and Johnson's equation 2.1; (..., feature) and (feature,) -> (..., feature)."""
-    # each side is computed for all values and picked after: of the other side only zeros are handed in
+    """Apply Yeo and Johnson's equation 2.1; (..., feature) and (feature,) -> (..., feature)."""
+    # both branches are computed for all values; each gets zeros in place of values of the other branch
     up, down = values.clamp_min(0).log1p(), (-values).clamp_min(0).log1p()
     return torch.where(values >= 0, _power(up, power), -_power(down, 2 - power))
 
 
 def _power(log: Tensor, power: Tensor) -> Tensor:
-    """(exp(power * log) - 1) / power, and its limit `log` where the power is 0."""
+    """Compute (exp(power * log) - 1) / power, or its limit `log` if the power is 0."""
     near_zero = power.abs() < 1e-6
     safe = torch.where(near_zero, 1.0, power)
     return torch.where(near_zero, log, torch.expm1(safe * log) / safe)

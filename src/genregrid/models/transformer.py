@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
-from genregrid.models.base import check_counts, check_shares
+from genregrid.models.argument import Count, Share
 from genregrid.models.network import Network
 from genregrid.models.pooling import inside, masked_mean
 
 
 class Transformer(Network):
-    """A linear layer, the slice's position added as sines, encoder layers, the mean over slices, a linear layer.
+    """A linear layer, sines of the position of each slice, encoder layers, the mean over slices, a linear layer.
 
     Args:
         hidden_size: features of each slice's state, a multiple of `num_heads` and of 2.
@@ -33,19 +33,16 @@ class Transformer(Network):
     def __init__(
         self,
         *,
-        hidden_size: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        dropout: float = 0.3,
+        hidden_size: Count = 64,
+        num_layers: Count = 2,
+        num_heads: Count = 4,
+        dropout: Share = 0.3,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        check_counts(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads)
-        check_shares(dropout=dropout)
         if hidden_size % num_heads or hidden_size % 2:
-            raise UserError(
-                f"model.hidden_size={hidden_size}: a multiple of 2 and of model.num_heads={num_heads} is needed."
-            )
+            problem = f"must be a multiple of 2 and of model.num_heads={num_heads}"
+            raise UserError(problem, key="model.hidden_size", value=hidden_size)
         self.embed = nn.Linear(len(self.feature_names), hidden_size)
         layer = nn.TransformerEncoderLayer(
             hidden_size, num_heads, 2 * hidden_size, dropout, nn.functional.gelu, batch_first=True, norm_first=True
@@ -54,7 +51,7 @@ class Transformer(Network):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, len(self.genres)))
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
+        """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         outside = ~inside(features, length)
         embedded = self.embed(features.masked_fill(outside.unsqueeze(2), 0.0))
         states = self.encoder(embedded + positions(features.shape[1], embedded), src_key_padding_mask=outside)
@@ -63,7 +60,7 @@ class Transformer(Network):
 
 
 def positions(num_slices: int, like: Tensor) -> Tensor:
-    """(slice, feature) sines and cosines of each slice's position, for states (batch, slice, feature) `like`."""
+    """Compute sines and cosines of each position, (slice, feature), for states (batch, slice, feature) `like`."""
     size = like.shape[2]
     rate = torch.exp(torch.arange(0, size, 2, device=like.device) * (-math.log(10_000.0) / size))
     angle = torch.arange(num_slices, device=like.device).unsqueeze(1) * rate

@@ -1,4 +1,4 @@
-"""Whitening by what tracks of one genre differ in: distances then count what tells genres apart.
+"""Whitening by the covariance within genres: distances between tracks then depend on what separates genres.
 
 Source: Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for SVM-based speaker recognition",
 Interspeech 2006.
@@ -12,18 +12,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 
 class GenreWhitening(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Multiplies vectors by the inverse square root of their covariance within genres.
+    """Multiplication of vectors by the inverse square root of their covariance within genres.
 
     Args:
-        shrinkage: how much of the identity matrix is added to that covariance, which is scaled to a mean variance of 1;
-            above 0. The larger, the nearer to no whitening.
+        shrinkage: multiple of the identity matrix, above 0, that is added to the covariance after scaling it to a mean
+            variance of 1. A larger one whitens less.
     """
 
     def __init__(self, shrinkage: float = 0.2) -> None:
         self.shrinkage = shrinkage
 
     def fit(self, vectors: NDArray[np.floating], genre: NDArray[np.int64]) -> Self:
-        """Find the matrix, from vectors (row, feature) and genres (row,)."""
+        """Estimate the matrix from vectors (row, feature) and genres (row,)."""
         number = np.unique(genre, return_inverse=True)[1]
         count = np.bincount(number)[:, None]
         total = np.zeros((len(count), vectors.shape[1]))
@@ -33,10 +33,10 @@ class GenreWhitening(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # 
         covariance /= np.trace(covariance) / len(covariance)
         variance, direction = np.linalg.eigh(covariance)
         matrix = direction * (variance.clip(0) + self.shrinkage) ** -0.5
-        # mean square 1 again, so that widths of kernels keep their meaning
+        # a mean square of 1, so that widths of kernels keep their meaning
         self.matrix_ = matrix / np.sqrt(np.mean(np.square(vectors @ matrix)))
         return self
 
     def transform(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Whitened vectors, (row, feature) float64."""
+        """Return whitened vectors, (row, feature) float64."""
         return np.asarray(vectors @ self.matrix_, np.float64)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hint
 from genregrid.config import PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
+from genregrid.models.former import as_recorded
 
 if TYPE_CHECKING:
     from genregrid.data.datamodule import GenreDataModule  # imports torch, which a report does without
@@ -197,7 +198,7 @@ def training_facts(
         split: how it was divided.
         datamodule: table and split.
     """
-    flat = _flatten({key: value for key, value in config.items() if key not in _NOT_SETTINGS})
+    flat = _flatten({key: value for key, value in _recorded(config).items() if key not in _NOT_SETTINGS})
     settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT}
     if settings["trainer.devices"] == 1:  # runs that are older than this setting have one device and lack the key
         del settings["trainer.devices"]
@@ -270,7 +271,7 @@ def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
         config: the resolved `TrainConfig` as plain dicts.
         data_hashes: SHA-256 of every table.
     """
-    flat = _flatten({key: value for key, value in config.items() if key not in ("logger", "resume")})
+    flat = _flatten({key: value for key, value in _recorded(config).items() if key not in ("logger", "resume")})
     settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT | _LOCATIONS}
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -339,6 +340,11 @@ def _has_type(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _recorded(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the model in the words of older runs."""
+    return config | {"model": as_recorded(config["model"])}
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

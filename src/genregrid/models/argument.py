@@ -1,0 +1,84 @@
+"""Allowed values of arguments: declared in the signatures of models, checked in one place.
+
+A signature such as ``def __init__(self, *, hidden_size: Count = 64, dropout: Share = 0.3)`` is all that a class needs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from math import inf
+from types import FunctionType
+from typing import Annotated, Any, get_args
+
+from genregrid.errors import UserError
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which values an argument may have.
+
+    Attributes:
+        problem: the rule in words, for error messages.
+        accepts: tests a value.
+    """
+
+    problem: str
+    accepts: Callable[[Any], bool]
+
+
+def is_number(value: object, low: float, high: float = inf) -> bool:
+    """Whether a value is a number from low to high, both included; booleans and NaN are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_whole(value: object, low: int) -> bool:
+    """Whether a value is a whole number, `low` or more."""
+    return isinstance(value, int) and is_number(value, low)
+
+
+Count = Annotated[int, Allowed("must be a whole number, 1 or more", lambda value: is_whole(value, 1))]
+Positive = Annotated[float, Allowed("must be a number above 0", lambda value: is_number(value, 0) and value != 0)]
+NotNegative = Annotated[float, Allowed("must be a number, 0 or more", lambda value: is_number(value, 0))]
+#: A share that may be 0, but not 1.
+Share = Annotated[
+    float, Allowed("must be 0 or more, and less than 1", lambda value: is_number(value, 0, 1) and value != 1)
+]
+#: A share that is neither 0 nor 1.
+Part = Annotated[
+    float, Allowed("must be above 0 and less than 1", lambda value: is_number(value, 0, 1) and value not in (0, 1))
+]
+#: YAML's true or false; a ``no`` on the command line is text.
+Switch = Annotated[bool, Allowed("must be true or false", lambda value: isinstance(value, bool))]
+
+
+def parameters(cls: type) -> dict[str, Any]:
+    """Annotations of a constructor's parameters by name, those of the base classes included."""
+    inits = [vars(base).get("__init__") for base in reversed(cls.__mro__)]
+    known = [parameter for init in inits if isinstance(init, FunctionType) for parameter in _named(init)]
+    return {parameter.name: parameter.annotation for parameter in known}
+
+
+def _named(init: FunctionType) -> list[Any]:
+    _, *rest = signature(init).parameters.values()
+    return [parameter for parameter in rest if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)]
+
+
+def check_arguments(cls: type, values: Mapping[str, Any]) -> None:
+    """Check the arguments of a constructor against what its signature allows.
+
+    Args:
+        cls: its `__init__`, or that of a base class, has annotations such as ``Count`` or ``Positive | None``.
+        values: arguments by name; those without such an annotation are not checked.
+
+    Raises:
+        UserError: a value that is not allowed; the key is ``model.`` and the argument's name.
+    """
+    for name, annotation in parameters(cls).items():
+        alternatives = (annotation, *get_args(annotation))
+        rules = [item for part in alternatives for item in getattr(part, "__metadata__", ())]
+        if not rules or name not in values:
+            continue
+        value, may_be_null = values[name], type(None) in alternatives
+        if not rules[0].accepts(value) and not (value is None and may_be_null):
+            problem = rules[0].problem + (", or null" if may_be_null else "")
+            raise UserError(problem, key=f"model.{name}", value=value)

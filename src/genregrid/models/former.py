@@ -1,0 +1,65 @@
+"""Names of estimators in older runs: checkpoints, run.json and identities call them by a class of their own.
+
+That class became YAML. Records keep its name, so that runs made before and after are the same runs: they resume each
+other and share a cell of a report.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ROOM = "genregrid.models."
+_SHELL, _DEEP_SHELL = f"{_ROOM}estimator.EstimatorClassifier", f"{_ROOM}deep_features.DeepFeatureLSTM"
+#: The class of an older run, and what stands for it in today's YAML.
+_FORMER: dict[str, dict[str, Any]] = {
+    "boosting.Boosting": {"estimator": f"{_ROOM}boosting.BoostedTrees"},
+    "extra_trees.ExtraTrees": {
+        "estimator": "sklearn.ensemble.ExtraTreesClassifier",
+        "names": {"num_trees": "n_estimators", "min_leaf": "min_samples_leaf"},
+    },
+    "gaussian.Gaussian": {"estimator": f"{_ROOM}scikit_learn.GaussianPerGenre"},
+    "gmm.GMM": {"estimator": f"{_ROOM}gmm.MixturePerGenre"},
+    "kernel_ridge.KernelRidge": {"estimator": f"{_ROOM}kernel.KernelRidgeClassifier"},
+    "kmeans.KMeansClassifier": {"estimator": f"{_ROOM}kmeans.GenresOfClusters"},
+    "knn.KNN": {"estimator": f"{_ROOM}scikit_learn.NearestNeighbours"},
+    "lda.LDA": {"estimator": f"{_ROOM}scikit_learn.ShrunkenLDA"},
+    "logistic.Logistic": {
+        "estimator": "sklearn.linear_model.LogisticRegression",
+        "names": {"inverse_penalty": "C"},
+        "max_iter": 2000,
+    },
+    "lstm_knn.LSTMKNN": {"estimator": f"{_ROOM}scikit_learn.NearestNeighbours", "standardise": False},
+    "lstm_svm.LSTMSVM": {"estimator": f"{_ROOM}scikit_learn.RadialSVM", "standardise": True},
+    "set_kernel.SetKernel": {"estimator": f"{_ROOM}kernel.SetKernelClassifier"},
+    "svm.SVM": {"estimator": f"{_ROOM}scikit_learn.RadialSVM"},
+}
+
+
+def today(name: str) -> tuple[str, dict[str, Any]]:
+    """Today's class of a model that a checkpoint names, and the arguments that older checkpoints lack.
+
+    >>> today("genregrid.models.gmm.GMM")
+    ('genregrid.models.estimator.EstimatorClassifier', {'estimator': 'genregrid.models.gmm.MixturePerGenre'})
+    >>> today("genregrid.models.lstm.LSTM")
+    ('genregrid.models.lstm.LSTM', {})
+    """
+    arguments = _FORMER.get(name.removeprefix(_ROOM))
+    if arguments is None:
+        return name, {}
+    return _DEEP_SHELL if "standardise" in arguments else _SHELL, arguments
+
+
+def as_recorded(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The `model` part of a configuration in the words of records, the same as those of older runs.
+
+    >>> as_recorded({"_target_": _SHELL, "estimator": "genregrid.models.gmm.MixturePerGenre", "num_components": 3})
+    {'_target_': 'genregrid.models.gmm.GMM', 'num_components': 3}
+    >>> as_recorded({"_target_": "genregrid.models.lstm.LSTM", "num_layers": 2})
+    {'_target_': 'genregrid.models.lstm.LSTM', 'num_layers': 2}
+    """
+    for name in _FORMER:
+        target, arguments = today(_ROOM + name)
+        fixed = {"_target_": target} | arguments
+        if all(model.get(key) == value for key, value in fixed.items()):
+            rest = {key: value for key, value in model.items() if key not in arguments}
+            return rest | {"_target_": _ROOM + name}
+    return dict(model)
