@@ -14,7 +14,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from genregrid.cli.report import gather
+from genregrid.cli.report import report
 from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.report.ensemble import ensemble
 from genregrid.search.study import load_study
@@ -58,7 +58,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, composed: Callable[..., Di
         return evaluate(cfg, made.folder / "evaluation").summary()
 
     def reported() -> str:
-        return gather(composed(f"runs={runs}", "logger=wandb", config="evaluate"), made.folder / "report")
+        return report(composed(f"runs={runs}", "logger=wandb", config="evaluate"), made.folder / "report")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")

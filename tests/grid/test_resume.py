@@ -115,6 +115,6 @@ def test_a_report_of_a_running_grid_skips_unfinished_runs(make_cfg: Callable[...
     cells, notes = read_grid(tmp_path / "grid")
     assert [len(cell.runs) for cell in cells] == [1]
     assert any("lda-job1 has no result yet" in note for note in notes)
-    assert any("lda-job2 failed and was passed over: slice=4: too short." in note for note in notes)
+    assert any("lda-job2 failed and was skipped: slice=4: too short." in note for note in notes)
     (tmp_path / f"grid/lda-job2/{ERROR_FILE}").write_text("")  # the state while it is being written
-    assert any("lda-job2 failed and was passed over: failed" in note for note in read_grid(tmp_path / "grid")[1])
+    assert any("lda-job2 failed and was skipped: failed" in note for note in read_grid(tmp_path / "grid")[1])

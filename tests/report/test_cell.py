@@ -1,15 +1,18 @@
-"""Run folders become cells: what is pooled, what is told apart, what is passed over."""
+"""Run folders become cells: which runs are pooled, kept apart or skipped."""
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.report.cell import read_grid
+
+Expect = Callable[..., AbstractContextManager[None]]
 
 
 def test_folds_and_seeds_are_pooled_and_models_are_not(make_grid: Callable[..., Path]) -> None:
@@ -30,7 +33,7 @@ def test_the_most_accurate_cell_of_a_protocol_comes_first(make_grid: Callable[..
     assert [cell.model for cell in cells] == ["b", "a"]
 
 
-def test_settings_tell_cells_of_one_model_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_settings_keep_cells_of_one_model_apart(make_run: Callable[..., Path], tmp_path: Path) -> None:
     make_run("grid/a", settings={"model.hidden_size": 8})
     make_run("grid/b", settings={"model.hidden_size": 16})
     cells, _ = read_grid(tmp_path / "grid")
@@ -53,11 +56,35 @@ def test_genres_called_none_stay_genres(make_run: Callable[..., Path]) -> None:
     assert cell.correct.mean() > 0.5
 
 
-def test_a_damaged_run_is_named(make_run: Callable[..., Path]) -> None:
+def test_a_damaged_run_is_named(make_run: Callable[..., Path], user_error: Expect) -> None:
     folder = make_run("grid/a")
     (folder / "predictions.csv").write_text("nothing\n1\n")
-    with pytest.raises(UserError, match=r"grid/a is no complete run folder \(KeyError"):
+    with user_error(folder, problem="KeyError"):
         read_grid(folder.parent)
+
+
+def test_a_run_without_a_fact_is_named_with_the_key(make_run: Callable[..., Path], user_error: Expect) -> None:
+    folder = make_run("grid/a")
+    facts = json.loads((folder / "run.json").read_text())
+    del facts["folds"]
+    (folder / "run.json").write_text(json.dumps(facts))
+    with user_error(folder / "run.json", problem="'folds'"):
+        read_grid(folder.parent)
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path: Path, user_error: Expect) -> None:
+    with user_error("runs", tmp_path / "none"):
+        read_grid(tmp_path / "none")
+    with user_error("runs", str(tmp_path), problem="no finished run"):
+        read_grid(tmp_path)
+
+
+@pytest.mark.parametrize(("synthetic", "title"), [(True, "drawn (SYNTHETIC), row-LEAKS"), (False, "drawn, row-LEAKS")])
+def test_the_title_of_a_cell_has_its_marks(make_run: Callable[..., Path], synthetic: bool, title: str) -> None:
+    (cell,), _ = read_grid(make_run("grid/a", split="row-LEAKS", synthetic=synthetic).parent)
+    assert cell.title == f"lstm 3 s, {title}"
+    assert cell.dataset == "drawn"
+    assert cell.marks == ((Mark.LEAKS, Mark.SYNTHETIC) if synthetic else (Mark.LEAKS,))
 
 
 def test_runs_without_timelines_or_validation_are_read(make_run: Callable[..., Path]) -> None:
@@ -84,7 +111,7 @@ def test_names_that_look_like_numbers_stay_names(make_run: Callable[..., Path]) 
     assert cell.predictions["group"].notna().all()
 
 
-def test_a_checkpoint_scored_elsewhere_is_a_cell_and_scored_again_at_home_is_a_note(
+def test_a_checkpoint_scored_on_another_split_is_a_cell_and_on_its_own_a_note(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     make_run("grid/trained")
@@ -106,27 +133,29 @@ def test_cells_that_lack_folds_come_last_and_are_noted(make_run: Callable[..., P
     assert any("part 3 s, drawn, track: only 1 of 2 folds were tested" in note for note in notes)
 
 
-def test_a_probability_that_is_no_number_marks_a_damaged_run(make_run: Callable[..., Path]) -> None:
+def test_a_probability_that_is_not_a_number_is_a_damaged_run(make_run: Callable[..., Path], user_error: Expect) -> None:
     folder = make_run("grid/a")
     frame = pd.read_csv(folder / "predictions.csv")
     frame.loc[0, "p_jazz"] = np.nan
     frame.to_csv(folder / "predictions.csv", index=False)
-    with pytest.raises(UserError, match="probability that is no number"):
+    with user_error(folder, problem="probability"):
         read_grid(folder.parent)
 
 
 @pytest.mark.parametrize("damage", ["twice", "unknown"])
-def test_predictions_that_do_not_fit_their_split_mark_a_damaged_run(make_run: Callable[..., Path], damage: str) -> None:
+def test_predictions_that_do_not_fit_their_split_are_a_damaged_run(
+    make_run: Callable[..., Path], user_error: Expect, damage: str
+) -> None:
     folder = make_run("grid/a")
     frame = pd.read_csv(folder / "predictions.csv")
     frame.loc[0, "track"] = frame.loc[1, "track"] if damage == "twice" else "nobody.00000"
     frame.to_csv(folder / "predictions.csv", index=False)
-    with pytest.raises(UserError, match=r"a track twice, or one that split\.csv lacks"):
+    with user_error(folder, problem="a track twice"):
         read_grid(folder.parent)
 
 
-def test_a_setting_that_one_cell_leaves_out_tells_it_apart(make_run: Callable[..., Path]) -> None:
-    """None, numbers and lists stand in one column, and pandas would take None for a missing number."""
+def test_a_setting_that_one_cell_does_not_have_keeps_it_apart(make_run: Callable[..., Path]) -> None:
+    """None, numbers and lists are in one column, where pandas would read None as a missing number."""
     make_run("grid/a", settings={"model.whitening": None, "model.summary": ["mean"]})
     folder = make_run("grid/b", settings={"model.whitening": 0.2, "model.summary": ["pooled", "mean"]})
     cells, _ = read_grid(folder.parent)

@@ -1,42 +1,38 @@
-"""W&B offline: what a run logs can be read back from its files, and each job of a process has a run of its own."""
+"""W&B offline: the logged values are read back from files, and each job of a process has a separate run."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
-from genregrid.config import register_schemas
-from genregrid.tracking.wandb_run import _is_logged_in
+from genregrid.tracking.wandb_run import _is_logged_in, resolved_mode
 from genregrid.training.run import train
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 GENRES = ("blues", "classical", "metal")
 
 
 @pytest.fixture
-def run(write_csv: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+def run(write_csv: Callable[..., Path], composed: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., Path]:
     """`run("folder", *overrides)` trains two epochs and returns the run folder."""
     corpus = write_csv(genres=GENRES, tracks=9, slices=2)
 
     def trained(name: str, *overrides: str) -> Path:
-        register_schemas()
         base = ["dataset=csv", f"dataset.path={corpus}", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [*base, "split.folds=3", *overrides])
-        train(cfg, tmp_path / name, "lstm")
+        train(composed(*base, "split.folds=3", *overrides), tmp_path / name, "lstm")
         return tmp_path / name
 
     return trained
 
 
 def read_back(folder: Path, what: str) -> Any:
-    """What `wandb leet inspect` says of the one run in a folder."""
+    """Return the output of `wandb leet inspect` for the one run in a folder."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     command = Path(sys.executable).with_name("wandb")
     words = [str(command), "leet", "inspect", what, "--json", str(path)]
@@ -68,7 +64,7 @@ def test_csv_logger_writes_a_row_per_epoch_into_the_run_folder(run: Callable[...
         ({"WANDB_API_KEY": "0" * 40}, True),
     ],
 )
-def test_runs_are_online_only_where_the_user_is_logged_in_or_says_so(
+def test_runs_are_online_only_if_the_user_is_logged_in(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], expected: bool
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
@@ -77,3 +73,8 @@ def test_runs_are_online_only_where_the_user_is_logged_in_or_says_so(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert _is_logged_in() == expected
+
+
+def test_an_unknown_mode_is_refused(user_error: Callable[..., AbstractContextManager[None]]) -> None:
+    with user_error("logger.mode", "on"):
+        resolved_mode("on")

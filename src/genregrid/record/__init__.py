@@ -1,1 +1,1 @@
-"""One run as data: what was run, its result and its folder."""
+"""One run as data: its facts, its result and its folder."""

@@ -1,6 +1,6 @@
-"""What a run folder is called and holds: begun, finished or failed, and which run is the same again.
+"""Find run folders and their state.
 
-A run folder begins with config.yaml and ends with run.json or, where the run failed, with error.txt.
+A run writes config.yaml first and run.json last. A run that failed has error.txt instead of run.json.
 """
 
 import json
@@ -10,30 +10,30 @@ from pathlib import Path
 
 from genregrid.record.facts import identity_in
 
-#: Why a run failed: one sentence, and below it what a programmer wants to know.
+#: The reason why a run failed: one sentence, and below it the traceback of an unexpected error.
 ERROR_FILE = "error.txt"
 
 
 def run_folders(folder: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Run folders below a folder, begun, finished or failed, and the names of their files."""
+    """Yield run folders below a folder, started, finished or failed, and the names of their files."""
     for path, inner, files in os.walk(folder):
         names = set(files)
         if names & {"config.yaml", "run.json", ERROR_FILE}:
-            inner.clear()  # W&B's files lie deeper and are many
+            inner.clear()  # W&B's many files are below
             yield Path(path), names
 
 
 def why_failed(run: Path) -> str:
-    """The sentence in a failed run's error.txt, which may be being written just now."""
+    """Return the sentence in a failed run's error.txt, which another process may still be writing."""
     return ((run / ERROR_FILE).read_text(encoding="utf-8").splitlines() or ["failed"])[0]
 
 
 def finished_run(folder: Path, identity: str) -> Path | None:
-    """The finished run of an identity among a job's folder and those that differ from it in the job's number only.
+    """Return the finished run of an identity in a job's folder, or in one that differs only in the job's number.
 
     Args:
-        folder: of the job, ``.../lstm-slice3-track-fold0-seed0-job12`` in a grid.
-        identity: what `genregrid.record.facts.identity` says.
+        folder: of the job, such as ``.../lstm-slice3-track-fold0-seed0-job12`` in a grid.
+        identity: the result of `genregrid.record.facts.identity`.
     """
     name = folder.name.rpartition("-job")[0]
     others = sorted(folder.parent.glob(f"{name}-job*")) if name else []

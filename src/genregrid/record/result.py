@@ -1,8 +1,8 @@
-"""The result of a run, as the files of its folder.
+"""The result of a run, and the files that it writes into the run folder.
 
-A run folder holds ``metrics.json`` (every score by name), ``run.json`` (what was run, on what, by which versions),
+A run folder holds ``metrics.json`` (every score by name), ``run.json`` (`genregrid.record.facts.RunFacts`),
 ``per_genre.csv``, ``predictions.csv``, ``timeline.csv``, ``confusion.csv``, ``confusion_slice.csv`` and ``split.csv``,
-and where a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
+and if a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config.yaml`` and ``checkpoint.ckpt``.
 """
 
 import json
@@ -32,23 +32,23 @@ _PER_GENRE = ("precision", "recall", "f1", "certainty")
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one run and where they come from.
+    """Scores and predictions of one run.
 
     Attributes:
-        facts: the content of run.json.
+        facts: what was run.
         scores: every score by name.
         predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
             (``p_<genre>``), and the second and third genre.
-        validation: the same of validation tracks, on which temperatures and conformal thresholds are fitted; empty
-            where nothing was trained.
-        timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and what the model
-            says once it has heard that slice, in the columns of `predictions`; empty for an ensemble.
+        validation: the same for validation tracks, on which temperatures and conformal thresholds are fitted; empty
+            if nothing was trained.
+        timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and the prediction
+            of the window that ends with that slice, in the columns of `predictions`; empty for an ensemble.
         confusion: counts of test tracks, true genre by predicted genre.
-        window_confusion: the same of test windows; ``None`` for an ensemble, whose members may hear different ones.
-        split: one row per track: track, part, genre, group (tracks of one number were kept together), num_slices.
+        window_confusion: the same for test windows; ``None`` for an ensemble, as its members may have other windows.
+        split: one row per track: track, part, genre, group (tracks of one group are in one part), num_slices.
         group: (test track,) int64, the group of each row of `predictions`.
-        curves: one row per epoch; empty where nothing was trained.
-        notes: what was left out, merged or ignored, one sentence each.
+        curves: one row per epoch; empty if nothing was trained.
+        notes: one sentence for each thing that was left out, merged or ignored.
     """
 
     facts: RunFacts
@@ -70,12 +70,12 @@ class Result:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the track accuracy, from a bootstrap over groups of tracks."""
+        """95 % interval of the track accuracy, by a bootstrap over groups of tracks."""
         return cluster_interval(self.predictions["genre"] == self.predictions["predicted"], self.group)
 
     @property
     def title(self) -> str:
-        """What was run, in words that say where it leaks or is synthetic."""
+        """Description of the run in one line, with its marks."""
         facts = self.facts
         trained_on = f", trained on {facts.trained_on}" if facts.trained_on else ""
         return (
@@ -84,14 +84,14 @@ class Result:
         )
 
     def per_genre(self, level: str = "test") -> pd.DataFrame:
-        """Precision, recall, F1 and certainty of each genre, at the level ``test`` (tracks) or ``test_slice``."""
+        """Return precision, recall, F1 and certainty of each genre, for ``test`` (tracks) or ``test_slice``."""
         columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
         confusion = self.confusion if level == "test" or self.window_confusion is None else self.window_confusion
         return pd.DataFrame({"genre": self.genres, "num": confusion.sum(axis=1).to_numpy(), **columns})
 
     def write(self, folder: Path) -> None:
         """Write all files into a folder that exists."""
-        # NaN is no JSON: the certainty of a genre without test tracks is null
+        # JSON has no NaN: the certainty of a genre without test tracks is null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
         levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
@@ -112,14 +112,14 @@ class Result:
         if len(self.curves):
             self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
         low, high = self.interval
-        told: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
+        more: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
         if len(self.validation):
-            right = self.validation["genre"] == self.validation["predicted"]
-            told["val_accuracy"] = round(float(right.mean()), 6)
-        _write_json(folder / "run.json", self.facts.to_json() | told)  # last: it marks a finished run
+            correct = self.validation["genre"] == self.validation["predicted"]
+            more["val_accuracy"] = round(float(correct.mean()), 6)
+        _write_json(folder / "run.json", self.facts.to_json() | more)  # last: it marks a finished run
 
     def summary(self) -> str:
-        """One readable table: headline figures with their interval, then a line per genre."""
+        """Return a table for the screen: the main scores with the interval, then a line per genre."""
         low, high = self.interval
         scores = self.scores
         table = self.per_genre()
@@ -143,27 +143,30 @@ class Result:
 
 @runtime_checkable
 class ResultLogger(Protocol):
-    """A logger of epochs that also shows the result of a run and must be closed after it."""
+    """A logger of epochs that also logs the result of a run and must be closed after it."""
 
     def log_result(self, result: Result) -> None:
         """Log tables, charts and summary values of a result."""
 
     def close(self, *, failed: bool) -> None:
-        """End the logger's run."""
+        """End the logger's run, as failed or not."""
 
 
 def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFacts, notes: list[str]) -> Result:
-    """The result of a tested model.
+    """Collect the result of a tested model.
 
     Args:
-        model: with `scored` set, and with `curves` where it was trained.
+        model: with `scored` set, and with `curves` if it was trained.
         datamodule: the table and split that it was tested on.
-        facts: the content of run.json.
-        notes: what was left out, merged or ignored.
+        facts: what was run.
+        notes: one sentence for each thing that was left out, merged or ignored.
+
+    Raises:
+        RuntimeError: the model was not tested.
     """
     table, split, scored = datamodule.table, datamodule.split, model.scored
     if scored is None:
-        raise RuntimeError("the model has scored no test tracks")
+        raise RuntimeError("the model was not tested")
     genres = list(table.genres)
     pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
     pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
@@ -201,20 +204,20 @@ def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd
 def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
     table, row = datamodule.table, datamodule.timeline_rows
     log_probs = model.predict_logits(datamodule.timeline_dataloader())[0].log_softmax(dim=1)
-    said = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")
+    frame = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")
     start = table.slice_seconds * table.slice_index[row]
-    said.insert(1, "slice", table.slice_index[row])
-    said.insert(2, "start_seconds", start)
-    said.insert(3, "stop_seconds", start + table.slice_seconds)
-    return said
+    frame.insert(1, "slice", table.slice_index[row])
+    frame.insert(2, "start_seconds", start)
+    frame.insert(3, "stop_seconds", start + table.slice_seconds)
+    return frame
 
 
 def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: Tensor) -> pd.DataFrame:
-    """One row per track or slice, most of what a listener asks about it.
+    """Return one row per track or slice: track, part, genre, and the columns of `prediction_columns`.
 
     Args:
         table: names tracks and genres.
-        part: which part the tracks are in.
+        part: name of the part that the tracks are in.
         track: (row,) int64, index into the table's tracks.
         log_probs: (row, genre) float32, normalised.
     """
@@ -225,7 +228,7 @@ def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: T
 
 
 def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
-    """What a model says of tracks or slices: predicted, certainty, ``p_<genre>``, second and third genre, as columns.
+    """Return predictions as columns: predicted, certainty, ``p_<genre>``, second and third genre.
 
     Args:
         log_probs: (row, genre) float32, normalised.
@@ -234,15 +237,15 @@ def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dic
     ranked = np.argsort(-log_probs, axis=1, kind="stable")
     names = np.array(genres, dtype=object)
     row = np.arange(len(log_probs))
-    ahead = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
-    columns: dict[str, Any] = {"predicted": names[ranked[:, 0]], "certainty": ahead / np.log(10)}
-    probs = np.exp(log_probs.astype(np.float64))  # in float32 a genre 45 decades behind would be a zero
+    difference = log_probs[row, ranked[:, 0]] - log_probs[row, ranked[:, 1]]
+    columns: dict[str, Any] = {"predicted": names[ranked[:, 0]], "certainty": difference / np.log(10)}
+    probs = np.exp(log_probs.astype(np.float64))  # in float32, probabilities below 1e-45 would be zero
     columns |= {f"p_{name}": probs[:, number] for number, name in enumerate(genres)}
-    columns |= {place: names[ranked[:, rank]] for rank, place in ((1, "second"), (2, "third")) if rank < len(genres)}
+    columns |= {name: names[ranked[:, rank]] for rank, name in ((1, "second"), (2, "third")) if rank < len(genres)}
     return columns
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     part = path.with_name(f"{path.name}.writing")
     part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)  # who looks at a grid that is running finds the file whole or not at all
+    os.replace(part, path)  # a process that reads a running grid finds the whole file or none

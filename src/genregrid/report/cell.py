@@ -1,4 +1,4 @@
-"""Many runs as a grid: the runs of a cell (model, slice, corpus, protocol) pooled over folds and seeds."""
+"""Read the runs of a grid and pool them, over folds and seeds, into cells: one model on one corpus and protocol."""
 
 import hashlib
 import json
@@ -19,27 +19,29 @@ from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.record.facts import RunFacts, marked_name
 from genregrid.record.folder import ERROR_FILE, why_failed
 
-#: What tells two cells apart.
+_GIVE_FOLDER = "give the folder of a multirun, or outputs"
+_REPAIR = "remove the run folder or run it again"
+#: Columns that distinguish cells.
 KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in fold, validation fold and seed only, their test predictions pooled.
+    """Runs that differ only in fold, validation fold and seed, with their test predictions pooled.
 
     Attributes:
         dataset: label of the corpus.
-        split: label of the protocol; says LEAKS where it does.
-        model: its name.
+        split: label of the protocol, with LEAKS where test tracks were trained on.
+        model: name of the model.
         slice_seconds: slice length in seconds.
-        trained_on: corpus and protocol of the training where a checkpoint was scored on another corpus, else empty.
-        settings: what else tells it apart from cells of the same model, such as ``model.hidden_size=32``.
+        trained_on: corpus and protocol of the training if a checkpoint was scored on another corpus, else empty.
+        settings: other settings that distinguish it from cells of the same model, such as ``model.hidden_size=32``.
         facts: of its first run.
         config: config.yaml of its first run; empty where there is none.
         runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
             started, commit.
-        predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed, and group,
-            which tracks that the protocol keeps together share.
+        predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed and group;
+            tracks of one group are in one part of the split.
     """
 
     dataset: str
@@ -55,14 +57,13 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Model, slice length and settings, in a few words."""
-        words = [f"{self.model} {self.slice_seconds:g} s", self.settings]
-        words += [f"trained on {self.trained_on}"] if self.trained_on else []
-        return " ".join(word for word in words if word)
+        """Name of the cell within a corpus and protocol: model, slice length and settings."""
+        trained_on = f"trained on {self.trained_on}" if self.trained_on else ""
+        return " ".join(filter(None, [f"{self.model} {self.slice_seconds:g} s", self.settings, trained_on]))
 
     @property
     def title(self) -> str:
-        """The label, and on what."""
+        """Name of the cell among all cells: label, corpus and protocol, with its marks."""
         return f"{self.label}, {self.dataset_title}, {self.split}"
 
     @property
@@ -77,12 +78,12 @@ class Cell:
 
     @property
     def missing_folds(self) -> int:
-        """How many folds of the corpus were never tested."""
+        """Number of folds that no run tested."""
         return self.facts.folds - int(self.runs["fold"].nunique())
 
     @property
     def corpus(self) -> str:
-        """Which recordings its tracks' names stand for; empty where its runs do not say."""
+        """Name of the set of recordings that track names refer to; empty if its runs do not have it."""
         return str(self.config.get("dataset", {}).get("corpus", ""))
 
     @property
@@ -97,22 +98,22 @@ class Cell:
 
     @cached_property
     def group_of_track(self) -> "pd.Series[int]":
-        """The group of each tested track, by its name."""
+        """Group of each tested track, by track name."""
         return self.predictions.drop_duplicates("track").set_index("track")["group"]
 
     @cached_property
     def tracks(self) -> frozenset[str]:
-        """Names of the tracks that were tested."""
+        """Names of the tested tracks."""
         return frozenset(self.predictions["track"])
 
     @property
     def takes_single_slices(self) -> bool:
-        """Whether the model hears single slices, which vote for their track."""
+        """Whether the model takes single slices, which then vote for their track."""
         return bool(self.facts.settings.get("window") == 1)
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
-        """(prediction,) bool."""
+        """(prediction,) bool, whether the predicted genre is the true one."""
         return np.asarray(self.predictions["genre"] == self.predictions["predicted"])
 
     @cached_property
@@ -127,22 +128,22 @@ class Cell:
 
     @cached_property
     def bootstrap(self) -> ClusterBootstrap:
-        """Resamples what the protocol keeps together: tracks with their duplicates, or artists."""
+        """Bootstrap that resamples groups: tracks with their duplicates, or artists."""
         return ClusterBootstrap(self.predictions["group"])
 
     @cached_property
     def validation(self) -> pd.DataFrame:
-        """predictions_val.csv of every run, and run; empty where a run has none."""
+        """predictions_val.csv of every run that has it, with the column run."""
         return self._read_all("predictions_val.csv")
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """curves.csv of every run, and run; empty where nothing was trained."""
+        """curves.csv of every run that has it, with the column run."""
         return self._read_all("curves.csv")
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """timeline.csv of every run, and run."""
+        """timeline.csv of every run that has it, with the column run."""
         return self._read_all("timeline.csv")
 
     def _read_all(self, name: str) -> pd.DataFrame:
@@ -152,60 +153,63 @@ class Cell:
                 try:
                     frames.append(read_run_csv(folder / name).assign(run=run))
                     if name.startswith("predictions"):
-                        _check_said(frames[-1], name)
-                except (ValueError, KeyError) as error:  # what pandas raises for damaged files
-                    raise UserError(
-                        f"{folder / name} is damaged ({str(error).splitlines()[0]}); remove its folder or run it again."
-                    ) from None
+                        _check_predictions(frames[-1], name)
+                except (ValueError, KeyError) as error:  # pandas raises both for damaged files
+                    reason = f"it is damaged ({str(error).splitlines()[0]})"
+                    raise UserError(reason, key=folder / name, hint=_REPAIR) from None
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
-    """(row,) int64: the column `genre` as numbers."""
+    """Return the column `genre` as numbers, (row,) int64."""
     return np.asarray(frame["genre"].map({genre: number for number, genre in enumerate(genres)}), np.int64)
 
 
 def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """(row, genre) float64: logs of the columns ``p_<genre>``; a probability too small for a float counts as 1e-300."""
+    """Return logarithms of the columns ``p_<genre>``, (row, genre) float64; probabilities are at least 1e-300."""
     probs = frame[[name for name in frame if name.startswith("p_")]].to_numpy(np.float64)
     return np.asarray(np.log(np.maximum(probs, 1e-300)))
 
 
 def in_top_three(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    """(row,) bool: whether the true genre is one of the three that the model names first."""
-    places = [name for name in ("predicted", "second", "third") if name in frame]
-    return np.asarray(frame[places].eq(frame["genre"], axis=0).any(axis=1))
+    """Return whether the true genre is one of the three most probable ones, (row,) bool."""
+    ranks = [name for name in ("predicted", "second", "third") if name in frame]
+    return np.asarray(frame[ranks].eq(frame["genre"], axis=0).any(axis=1))
 
 
 def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
-    """Every finished run below one folder or several, as cells; within a corpus and protocol, the most accurate first.
+    """Read every finished run below some folders as cells; in each corpus and protocol the most accurate is first.
 
-    A checkpoint scored on another corpus or split is a cell of its own; scored again on its own test part it is no new
-    run. A run that was made twice counts once, the later one. Cells that tested every fold come before others.
+    A checkpoint scored on another corpus or split makes a separate cell. A checkpoint scored again on its own test part
+    is not a new run and is skipped. If a run was made twice, only the later one counts. Cells that tested every fold
+    come before others.
 
     Returns:
-        The cells, and notes on folders that were passed over.
+        The cells, and notes on skipped folders.
 
     Raises:
-        UserError: a folder is missing, or they hold no finished run, or a damaged one.
+        UserError: a folder is missing, there is no finished run, or a run is damaged.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"runs={folder} is not a folder: give the folder of a multirun, or outputs.")
-    # a folder may stand inside another, or be named twice
+            raise UserError("it is not a folder", key="runs", value=folder, hint=_GIVE_FOLDER)
+    # resolved, as one folder may be inside another or be given twice
     paths = sorted({path.resolve(): path for folder in folders for path in folder.rglob("run.json")}.values())
     configs = {path for folder in folders for path in folder.rglob("config.yaml")}
-    configs |= {path for folder in folders for path in folder.rglob(ERROR_FILE)}  # some fail before they begin
+    configs |= {
+        path for folder in folders for path in folder.rglob(ERROR_FILE)
+    }  # some fail before they write config.yaml
     started = {path.parent for path in configs if "wandb" not in path.parts}
     unfinished = sorted(started - {p.parent for p in paths})
-    notes = [_why_passed_over(path) for path in unfinished]
+    notes = [_why_skipped(path) for path in unfinished]
     runs = [_read_run(path.parent) for path in paths]
     again = [run["folder"] for run in runs if run["repeats"]]
     notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
     runs = [run for run in runs if not run["repeats"]]
     if not runs:
-        named = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"runs={named} holds no finished run: a run folder has run.json and metrics.json.")
+        names = ", ".join(str(folder) for folder in folders)
+        problem = "it has no finished run, which is a folder with run.json and metrics.json"
+        raise UserError(problem, key="runs", value=names, hint=_GIVE_FOLDER)
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
     repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
@@ -213,24 +217,24 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     frame = frame[~repeated]
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
     cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
-    return cells, [*notes, *_odd(cells)]
+    return cells, [*notes, *_notes_on_comparing(cells)]
 
 
-def _why_passed_over(folder: Path) -> str:
+def _why_skipped(folder: Path) -> str:
     if (folder / ERROR_FILE).is_file():
-        return f"{folder} failed and was passed over: {why_failed(folder)}"
-    return f"{folder} has no result yet and was passed over"
+        return f"{folder} failed and was skipped: {why_failed(folder)}"
+    return f"{folder} has no result yet and was skipped"
 
 
-def _odd(cells: list[Cell]) -> Iterator[str]:
-    """What a reader must know before comparing cells."""
+def _notes_on_comparing(cells: list[Cell]) -> Iterator[str]:
+    """Warn of differences that make cells hard to compare."""
     for cell in cells:
         peers = [other for other in cells if (other.dataset, other.split) == (cell.dataset, cell.split)]
         if cell.missing_folds > min(other.missing_folds for other in peers):
             tested = f"{cell.runs['fold'].nunique()} of {cell.facts.folds} folds"
-            yield f"{cell.title}: only {tested} were tested, so that it has other tracks than the cells beside it"
+            yield f"{cell.title}: only {tested} were tested, so its tracks differ from those of other cells"
         if (num := cell.runs["commit"].nunique()) > 1:
-            yield f"{cell.title}: its runs are of {num} commits of the source"
+            yield f"{cell.title}: its runs were made by {num} commits of the source"
 
 
 def _read_run(folder: Path) -> dict[str, Any]:
@@ -240,9 +244,9 @@ def _read_run(folder: Path) -> dict[str, Any]:
         predictions = read_run_csv(folder / "predictions.csv")
         groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
         group = predictions["track"].map(groups.set_index("track")["group"])
-        _check_said(predictions, "predictions.csv")
+        _check_predictions(predictions, "predictions.csv")
         if predictions["track"].duplicated().any() or group.isna().any():
-            raise ValueError("predictions.csv has a track twice, or one that split.csv lacks")
+            raise ValueError("predictions.csv has a track twice, or a track that is not in split.csv")
         return {
             "dataset": facts.dataset_label,
             "split": facts.split_label,
@@ -268,25 +272,26 @@ def _read_run(folder: Path) -> dict[str, Any]:
             "facts": facts,
             "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts.fold, seed=facts.seed),
         }
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} is no complete run folder ({type(error).__name__}: {error}); remove it or run it again."
-        ) from None
+        reason = f"it is not a complete run folder ({type(error).__name__}: {error})"
+        raise UserError(reason, key=folder, hint=_REPAIR) from None
 
 
 def read_run_csv(path: Path) -> pd.DataFrame:
-    """A CSV of a run folder; a genre or track may be called `None`, `NA` or `000010`, and a loss may be missing."""
+    """Read a CSV of a run folder: names such as `None`, `NA` or `000010` stay text, and numbers may be missing."""
     names = dict.fromkeys(("track", "genre", "predicted", "second", "third"), str)
     return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
 
 
-def _check_said(frame: pd.DataFrame, name: str) -> None:
-    """Raise a ValueError for predictions that are cut short or name another genre than their columns."""
+def _check_predictions(frame: pd.DataFrame, name: str) -> None:
+    """Raise a ValueError if a probability is missing, or a genre has no column."""
     columns = [column for column in frame if column.startswith("p_")]
     if not np.isfinite(frame[columns].to_numpy(np.float64)).all():
-        raise ValueError(f"{name} has a probability that is no number")
+        raise ValueError(f"{name} has a probability that is not a number")
     if not frame["genre"].isin([column[2:] for column in columns]).all():
-        raise ValueError(f"{name} has a genre without a column")
+        raise ValueError(f"{name} has a genre without a column of probabilities")
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -295,25 +300,25 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
-    """What tells the runs of one model apart besides fold and seed, such as ``model.hidden_size=32``."""
-    # as objects: beside a cell that lacks it, a whole number would become a fraction
+    """Return the settings that differ between runs of one model, such as ``model.hidden_size=32``."""
+    # as objects, because pandas makes a column of integers with missing values one of floats
     configs = pd.DataFrame(frame["knobs"].tolist(), index=frame.index, dtype=object)
-    words = pd.Series("", index=frame.index)
+    texts = pd.Series("", index=frame.index)
     for _, group in configs.groupby([frame[name] for name in KEY[:-1]]):
         written = {name: group[name].map(_setting) for name in group}
         for name, values in written.items():
             if values.nunique() > 1:
-                words.loc[group.index] += f" {name}=" + values
-    return words.str.strip()
+                texts.loc[group.index] += f" {name}=" + values
+    return texts.str.strip()
 
 
 def _setting(value: Any) -> str:
-    """A setting as a command line has it."""
+    """Write a setting as on a command line."""
     if isinstance(value, list):
         return f"[{','.join(map(_setting, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None or value != value else str(value)  # NaN where a run has no such setting
+    return "null" if value is None or value != value else str(value)  # NaN: the run has no such setting
 
 
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:

@@ -1,4 +1,4 @@
-"""What a W&B dashboard shows of a result and of a report: tables, charts and summary values."""
+"""Log a result or a report to W&B: tables, charts and summary values."""
 
 from collections.abc import Sequence
 from html import escape
@@ -17,11 +17,11 @@ from genregrid.report.writer import Report
 from genregrid.tracking.wandb_run import start_run
 
 if TYPE_CHECKING:
-    from genregrid.record.result import Result  # imports torch, which a report does without
+    from genregrid.record.result import Result  # imports torch, which a report does not need
 
 
 def log_result(run: Any, result: "Result") -> None:
-    """Log tables, charts and the summary values of every headline number.
+    """Log tables, charts and summary values of a result.
 
     Args:
         run: the `wandb.Run`.
@@ -52,38 +52,41 @@ def log_result(run: Any, result: "Result") -> None:
 
 
 def _trust(result: "Result") -> dict[str, Any]:
-    """How far to trust the run: is a sure verdict a right one?"""
-    said = result.predictions
-    correct = said["genre"] == said["predicted"]
-    bins = reliability(said[[f"p_{genre}" for genre in result.genres]].max(axis=1), correct)
-    coverage, risk, _ = risk_coverage(said["certainty"], correct)
+    """Return charts that relate certainty to correctness."""
+    predictions = result.predictions
+    correct = predictions["genre"] == predictions["predicted"]
+    bins = reliability(predictions[[f"p_{genre}" for genre in result.genres]].max(axis=1), correct)
+    coverage, risk, _ = risk_coverage(predictions["certainty"], correct)
     curve = pd.DataFrame({"coverage": coverage, "risk": risk})
     return {
         "test/reliability": wandb.plot.scatter(
             wandb.Table(dataframe=bins), "confidence", "accuracy", title=f"reliability: {result.title}"
         ),
         "test/risk_coverage": wandb.plot.line(
-            wandb.Table(dataframe=curve), "coverage", "risk", title=f"wrong of the surest tracks: {result.title}"
+            wandb.Table(dataframe=curve),
+            "coverage",
+            "risk",
+            title=f"errors among the most certain tracks: {result.title}",
         ),
     }
 
 
 def log_report(report: Report, *, project: str, mode: str, group: str | None) -> None:
-    """Log a report as a W&B run of its own, whose files lie in the report's folder.
+    """Log a report as a separate W&B run, with files in the report's folder.
 
-    Every table and figure stands under ``report/<name>``, and ``report/contents`` says what each of them shows.
-    Accuracies of all cells stand in the summary, with their intervals.
+    Tables and figures are logged as ``report/<name>``, and their titles and notes as the table ``report/contents``. The
+    summary has the accuracy of every cell with its interval.
 
     Args:
-        report: as written.
-        project: W&B project, that of the runs for one dashboard of both.
-        mode: as `start_run` has it.
+        report: the written report.
+        project: W&B project; that of the runs, to see both in one dashboard.
+        mode: see `start_run`.
         group: W&B group; ``None`` for none.
 
     Raises:
         UserError: an unknown mode.
     """
-    cells = [_place(cell) for cell in report.cells]
+    cells = [_cell_config(cell) for cell in report.cells]
     datasets, splits, models, slices = (
         list(dict.fromkeys(str(cell[name]) for cell in cells)) for name in ("dataset", "protocol", "model", "slice")
     )
@@ -112,7 +115,7 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
         run.log_artifact(artifact)
 
 
-def _place(cell: Cell) -> dict[str, Any]:
+def _cell_config(cell: Cell) -> dict[str, Any]:
     return {
         "model": cell.model,
         "slice": f"slice{cell.slice_seconds:g}",
@@ -133,7 +136,7 @@ def _name(cell: Cell) -> str:
 
 
 def _contents(sections: Sequence[Section]) -> pd.DataFrame:
-    """What each table and figure shows: a W&B table has no room for it."""
+    """Return title and note of each table and figure, which W&B does not show with a table."""
     rows = [(section.title, one.name, one.title, one.note) for section in sections for one in section.exhibits]
     return pd.DataFrame(rows, columns=["section", "name", "title", "note"])
 
@@ -145,10 +148,10 @@ def _exhibits(sections: Sequence[Section]) -> dict[str, Any]:
 def _shown(exhibit: Table | Figure) -> wandb.Table | wandb.Html:
     if isinstance(exhibit, Table):
         return wandb.Table(dataframe=exhibit.data)
-    # wandb.Image takes no SVG; and an <svg> without a page would be black on black in a dark dashboard
+    # wandb.Image does not take SVG, and a plain <svg> would be black on black in a dark dashboard
     return wandb.Html(
         '<body style="background:white;color:#222;font-family:sans-serif">'
         f"<h3>{escape(exhibit.title)}</h3>{exhibit.svg}<p>{escape(exhibit.note)}</p></body>",
-        inject=False,  # a style sheet of the web
+        inject=False,  # no style sheet from the web
         data_is_not_path=True,
     )

@@ -1,4 +1,4 @@
-"""Where epochs and results are logged: the targets of conf/logger/*.yaml. Lightning, which takes seconds, waits."""
+"""Make loggers: the targets of conf/logger/*.yaml. Lightning takes seconds to import, so functions import it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
-    """A logger that writes metrics.csv, epoch by epoch, into the run folder."""
-    from lightning.pytorch.loggers import CSVLogger  # takes seconds, which a report, in need of `start_run`, saves
+    """Make a logger that writes metrics.csv, epoch by epoch, into the run folder."""
+    from lightning.pytorch.loggers import CSVLogger
 
     return CSVLogger(folder, name="", version="")
 
@@ -22,19 +22,19 @@ def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
 def wandb_logger(
     *, facts: RunFacts, folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
 ) -> "ResultWandbLogger":
-    """A logger for one run, its files in the run folder, named, grouped and tagged by what was run.
+    """Make a logger for one run, with files in the run folder, and name, group and tags from its facts.
 
     Args:
-        facts: the content of run.json, which becomes the run's config.
+        facts: what was run; they become the config of the W&B run.
         folder: the run folder.
         project: W&B project.
-        mode: as `start_run` has it.
-        group: W&B group; ``None`` groups folds and seeds of a cell.
+        mode: see `start_run`.
+        group: W&B group; ``None`` groups the folds and seeds of a cell.
 
     Raises:
         UserError: an unknown mode.
     """
-    from genregrid.tracking.result_logger import ResultWandbLogger  # imports Lightning, which takes seconds
+    from genregrid.tracking.result_logger import ResultWandbLogger
 
     cell = f"{facts.dataset_label}/{facts.cell_name}"
     kind = "evaluate" if facts.checkpoint else "search" if facts.search else "train"

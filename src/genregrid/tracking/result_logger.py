@@ -1,4 +1,4 @@
-"""A W&B logger that also takes the result of a run, and closes its run."""
+"""The W&B logger of a run: epochs by Lightning, the result by `genregrid.tracking.dashboard`."""
 
 from lightning.pytorch.loggers import WandbLogger
 
@@ -15,5 +15,5 @@ class ResultWandbLogger(WandbLogger):
         log_result(self.experiment, result)
 
     def close(self, *, failed: bool) -> None:
-        """End the W&B run: the next job of a multirun must not write into it."""
+        """End the W&B run, so that the next job of a multirun starts another one."""
         self.experiment.finish(exit_code=int(failed))

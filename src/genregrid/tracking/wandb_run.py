@@ -1,4 +1,4 @@
-"""A W&B run with files of its own: where it goes, and what marks it."""
+"""Start a W&B run with separate files, online or offline."""
 
 import os
 from netrc import NetrcParseError, netrc
@@ -11,28 +11,28 @@ from genregrid.errors import UserError
 if TYPE_CHECKING:
     import wandb
 
-# Seconds to wait for the server before a run goes on offline; wandb's own 90 would look like a hang.
+# Seconds to wait for the server before a run is logged offline; the default of 90 looks like a hang.
 _INIT_TIMEOUT_SECONDS = 20
 
 
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
-    """Start a W&B run with files of its own; offline where the server refuses or cannot be reached.
+    """Start a W&B run with separate files; offline if the server refuses or cannot be reached.
 
     Args:
-        folder: its files go into ``wandb/`` below this.
+        folder: its files are written to ``wandb/`` below this folder.
         mode: ``online``, ``offline``, ``disabled``, or ``auto``, see `resolved_mode`.
-        settings: what `wandb.init` takes.
+        settings: arguments of `wandb.init`.
 
     Raises:
         UserError: an unknown mode.
     """
-    import wandb  # takes a second, which other loggers need not wait for
+    import wandb  # takes a second, so it is imported only for this logger
 
     mode = resolved_mode(mode)
     settings |= {
         "dir": folder,
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
-        "reinit": "create_new",  # a multirun's job must not write into the run of the job before it
+        "reinit": "create_new",  # each job of a multirun has a separate run
     }
     if mode == "online":
         try:
@@ -45,7 +45,7 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
 
 
 def resolved_mode(mode: str) -> str:
-    """Where a run goes: ``auto`` is what WANDB_MODE says, else online where the user is logged in, else offline.
+    """Resolve ``auto``: the value of WANDB_MODE if set, otherwise online if the user is logged in, otherwise offline.
 
     Raises:
         UserError: an unknown mode.
@@ -53,17 +53,18 @@ def resolved_mode(mode: str) -> str:
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _is_logged_in() else "offline")
     if mode not in ("online", "offline", "disabled"):
-        raise UserError(f"logger.mode or WANDB_MODE is '{mode}': choose online, offline or disabled.")
+        problem = "choose online, offline or disabled, here or in WANDB_MODE"
+        raise UserError(problem, key="logger.mode", value=mode)
     return mode
 
 
 def _is_logged_in() -> bool:
-    """Whether W&B would find a key; never asks, never prompts."""
+    """Return whether W&B would find a key, without a request or a prompt."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     import wandb
 
-    # where this release logs in, and where those before it did
+    # the host of this release, and that of older ones
     hosts = {urlsplit(wandb.Settings().base_url).hostname or "", "api.wandb.ai"}
     try:
         known = netrc(os.environ.get("NETRC"))

@@ -1,7 +1,7 @@
 """A W&B workspace and a W&B report of a project: ``python -m genregrid.tracking.workspace --project genregrid --save``.
 
 Both show the runs that `genregrid.tracking.dashboard` logs, grouped by corpus, protocol, model and slice length. The
-package wandb-workspaces is an extra, and imported where it is needed: without it `main` says how to get it.
+package wandb-workspaces is an optional dependency; without it `main` prints how to install it.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from genregrid.errors import UserError
 from genregrid.tracking.wandb_run import resolved_mode
 
-#: Config keys that group runs, in this order: figures compare within a corpus and protocol only.
+#: Config keys that group runs, in this order, as only runs of one corpus and protocol can be compared.
 AXES = {"dataset_label": "dataset", "split_label": "protocol", "model": "model", "slice_seconds": "slice"}
 _SCORES = {"f1": "F1 by genre", "recall": "recall by genre", "certainty": "certainty by genre, in decades"}
 _TABLES = ("leaderboard", "comparison", "calibration", "contents")
@@ -21,18 +21,18 @@ _FIGURES = ("accuracies", "learning_curves", "certainty_against_recall", "reliab
 _GENRES = "blues,classical,country,disco,hiphop,jazz,metal,pop,reggae,rock"
 _NAME = "Models by slice, dataset and protocol"
 _WARNING = (
-    "Compare within a dataset and protocol only. A protocol marked LEAKS measures memory, and a dataset marked "
-    "synthetic is no music. Bars by one axis average over all others: filter to one dataset and protocol first."
+    "Compare runs of one dataset and protocol only. Runs tagged LEAKS measure memory, and runs tagged SYNTHETIC are "
+    "not about music. Bars by one axis average over all others: filter to one dataset and protocol first."
 )
 
 
 def make_workspace(entity: str, project: str, genres: Sequence[str]) -> Any:
-    """A `wandb_workspaces` workspace of grouped runs: accuracy, curves, genres, mistakes, and what reports hold.
+    """Make a `wandb_workspaces` workspace of grouped runs: accuracy, curves, genres, mistakes and reports.
 
     Args:
         entity: W&B user or team.
-        project: where the runs are.
-        genres: whose scores are shown.
+        project: W&B project of the runs.
+        genres: genres to show scores of.
     """
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.expr import Config
@@ -47,24 +47,24 @@ def make_workspace(entity: str, project: str, genres: Sequence[str]) -> Any:
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(groupby=[Config(key) for key in AXES], pinned_columns=columns),
-        auto_generate_panels=True,  # whatever else was logged follows below
+        auto_generate_panels=True,  # all other logged values, below
     )
 
 
 def make_report(entity: str, project: str, genres: Sequence[str]) -> Any:
-    """The same panels as a W&B report, which can be shared; arguments as in `make_workspace`."""
+    """Make a W&B report, which can be shared, of the same panels; arguments as in `make_workspace`."""
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = [wr.P(_WARNING)]
     for name, panels in _panels(genres).items():
-        # a run set that names no project is that of the report's own
+        # without a project, the run set uses that of the report
         runs = wr.Runset(name="runs by cell", groupby=[f"config.{key}" for key in AXES])
         blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(entity=entity, project=project, title=_NAME, width="fluid", blocks=blocks)
 
 
 def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
-    """The panels of each section."""
+    """Return the panels of each section by its title."""
     import wandb_workspaces.reports.v2 as wr
 
     def bars(title: str, metrics: list[str], **more: Any) -> Any:
@@ -101,7 +101,9 @@ def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
                 **{name: name for name in ("Actual", "Predicted", "nPredictions")},
             ),
             chart("scatter/v0", "test/reliability_table", "reliability", x="confidence", y="accuracy"),
-            chart("line/v0", "test/risk_coverage_table", "wrong of the surest tracks", x="coverage", y="risk"),
+            chart(
+                "line/v0", "test/risk_coverage_table", "errors among the most certain tracks", x="coverage", y="risk"
+            ),
         ],
         "Report": [
             *(wr.WeavePanelSummaryTable(table_name=f"report/{name}") for name in _TABLES),
@@ -113,18 +115,23 @@ def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
 def _save(entity: str | None, project: str, genres: Sequence[str]) -> list[str]:
     """Save both and return their addresses."""
     if resolved_mode("auto") != "online":
-        raise UserError("W&B has no key here, or WANDB_MODE keeps it offline: run `wandb login`, or leave out --save.")
+        raise UserError(
+            "W&B has no key here, or WANDB_MODE is offline", key="--save", hint="run `wandb login`, or leave out --save"
+        )
     import wandb
 
     try:
         owner = entity or wandb.Api().default_entity or ""
         return [make(owner, project, genres).save().url for make in (make_workspace, make_report)]
     except (wandb.Error, ValueError) as error:
-        raise UserError(f"W&B did not save it: {str(error).splitlines()[0]}") from None
+        raise UserError(f"W&B did not save it ({str(error).splitlines()[0]})", key="--save") from None
 
 
 def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
-    """What would be saved, as JSON in W&B's own terms."""
+    """Return the JSON that would be saved, in W&B's format.
+
+    The package has no public way to see it without saving: its public classes write it in `save` only.
+    """
     made = {"workspace": make_workspace, "report": make_report}
     models = {name: make(entity or "", project, genres)._to_model() for name, make in made.items()}
     return json.dumps(
@@ -134,14 +141,14 @@ def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit code is 0, or 2 for a mistake."""
+    """Run the command and return its exit code: 0, or 2 after a mistake."""
     parser = argparse.ArgumentParser(
         prog="python -m genregrid.tracking.workspace",
         description="Make a W&B workspace and a W&B report of a project; without --save, print them as JSON.",
     )
     parser.add_argument("--entity", help="W&B user or team (that of the key)")
     parser.add_argument("--project", default="genregrid", help="W&B project (genregrid)")
-    parser.add_argument("--genres", default=_GENRES, help="whose scores to show, such as blues,jazz (GTZAN's ten)")
+    parser.add_argument("--genres", default=_GENRES, help="genres to show scores of, such as blues,jazz (GTZAN's ten)")
     parser.add_argument("--save", action="store_true", help="save both, and print their addresses")
     options = parser.parse_args(arguments)
     what = (options.entity, options.project, options.genres.split(","))
