@@ -206,7 +206,7 @@ def test_an_svms_temperature_is_fitted_on_left_out_tracks() -> None:
 
 def test_a_genre_of_one_track_has_no_temperature(user_error: Expect) -> None:
     vectors, genre, track = draw()
-    with user_error(problem="a genre has one training track only"):
+    with user_error("model", problem="a genre has one training track only"):
         fitted_svm(vectors[:6], genre[:6], track[:6], 1.0)
 
 

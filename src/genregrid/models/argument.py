@@ -5,7 +5,7 @@ A signature such as ``def __init__(self, *, hidden_size: Count = 64, dropout: Sh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import signature
+from inspect import Parameter, signature
 from math import inf
 from types import FunctionType
 from typing import Annotated, Any, get_args
@@ -52,15 +52,17 @@ Switch = Annotated[bool, Allowed("must be true or false", lambda value: isinstan
 
 
 def parameters(cls: type) -> dict[str, Any]:
-    """Annotations of a constructor's parameters by name, those of the base classes included."""
+    """Return the annotations of a constructor's parameters by name, those of the base classes included."""
     inits = [vars(base).get("__init__") for base in reversed(cls.__mro__)]
-    known = [parameter for init in inits if isinstance(init, FunctionType) for parameter in _named(init)]
-    return {parameter.name: parameter.annotation for parameter in known}
+    known = [item for init in inits if isinstance(init, FunctionType) for item in signature(init).parameters.values()]
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return {item.name: item.annotation for item in known if item.kind in named and item.name != "self"}
 
 
-def _named(init: FunctionType) -> list[Any]:
-    _, *rest = signature(init).parameters.values()
-    return [parameter for parameter in rest if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)]
+def split_arguments(cls: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split arguments into those of a constructor and the others."""
+    own = {name: given[name] for name in parameters(cls) if name in given}
+    return own, {name: value for name, value in given.items() if name not in own}
 
 
 def check_arguments(cls: type, values: Mapping[str, Any]) -> None:

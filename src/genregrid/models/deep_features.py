@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from genregrid.errors import UserError
-from genregrid.models.argument import Part, Switch, parameters
+from genregrid.models.argument import Part, Switch, split_arguments
 from genregrid.models.estimator import EstimatorHead, build_estimator, is_fitting
 from genregrid.models.lstm import LSTM
 
@@ -42,12 +42,11 @@ class DeepFeatureLSTM(LSTM):
         smoothing: Part = 1e-3,
         **shared: Any,
     ) -> None:
-        own = {name: shared[name] for name in parameters(LSTM) if name in shared}
+        own, arguments = split_arguments(LSTM, shared)
         super().__init__(**own)
         if self.ema_decay is not None:
             problem = "the estimator is fitted on states of the LSTM, not of an average of its weights"
             raise UserError(problem, key="model.ema_decay", value=self.ema_decay, hint="set null")
-        arguments = {name: value for name, value in shared.items() if name not in own}
         blank = build_estimator(estimator, arguments, names)
         self.estimator = EstimatorHead(len(self.genres), smoothing, blank, [StandardScaler()] if standardise else [])
 

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
-from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments
+from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
 from genregrid.models.pooling import SUMMARIES, inside, pooled_slice
 from genregrid.models.whitening import GenreWhitening
@@ -83,7 +83,8 @@ def build_estimator(name: str, arguments: Mapping[str, Any], names: Mapping[str,
         try:
             validate_parameter_constraints(declared, {argument: value}, cls.__name__)
         except InvalidParameterError as error:
-            raise UserError(str(error).removesuffix("."), key=f"model.{key}", value=value) from None
+            problem = str(error).partition(". Got")[0].replace("The", "the", 1)
+            raise UserError(problem, key=f"model.{key}", value=value) from None
         if isinstance(value, bool) and rules != "no_validation" and "boolean" not in rules:  # Python's True is a 1
             raise UserError(f"{argument} of {cls.__name__} is not a switch", key=f"model.{key}", value=value)
     return estimator
@@ -101,7 +102,7 @@ def _find(name: str) -> Any:
         except AttributeError:
             problem = f"{module} has no {cls}"
         else:
-            if isinstance(found, type) and issubclass(found, ClassifierMixin):
+            if isinstance(found, type) and issubclass(found, ClassifierMixin) and hasattr(found, "fit"):
                 return found
     raise UserError(problem, key="model.estimator", value=name)
 
@@ -148,8 +149,8 @@ class EstimatorHead(nn.Module):
         except UserError:
             raise
         except (ValueError, np.linalg.LinAlgError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"the model cannot be fitted to this training part: {reason}") from error
+            problem = f"it cannot be fitted to this training part: {str(error).splitlines()[0]}"
+            raise UserError(problem, key="model") from error
 
     def fitted(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
         """Fit a new estimator to vectors (row, feature), genres (row,) and tracks (row,), and return it."""
@@ -162,11 +163,11 @@ class EstimatorHead(nn.Module):
         return model.fit(vectors, genre, **named)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Logits, (row, genre) float32: logarithms of the estimator's probabilities."""
+        """Compute logits, (row, genre) float32: logarithms of the estimator's smoothed probabilities."""
         with threadpool_limits(torch.get_num_threads()):
             predicted = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
         if not np.isfinite(predicted).all():
-            raise UserError("the model's probabilities are not finite: its settings do not suit this training part")
+            raise UserError("its probabilities are not finite", key="model", hint="choose other settings")
         probs = np.zeros((len(vectors), self._num_genres))
         probs[:, self.estimator.classes_] = predicted
         smoothed = (1 - self._smoothing) * probs + self._smoothing / self._num_genres
@@ -191,9 +192,8 @@ def _calibrated(
     """Fit a model, and a temperature on decision values of left-out tracks; rows of a track are in one fold."""
     fewest = min(len(np.unique(track[genre == number])) for number in np.unique(genre))
     if fewest < 2:
-        raise UserError(
-            "a genre has one training track only, and probabilities of this model need two", hint="choose another model"
-        )
+        problem = "a genre has one training track only, and the probabilities of this model need two"
+        raise UserError(problem, key="model", hint="choose another model")
     folds = StratifiedGroupKFold(min(_CALIBRATION_FOLDS, fewest))
     parts = list(folds.split(vectors, genre, groups=track))
     return CalibratedClassifierCV(model, method="temperature", cv=parts, ensemble=False).fit(vectors, genre)
@@ -215,12 +215,8 @@ class EstimatorClassifier(GenreClassifier):
     epochs than one fit it again.
 
     Args:
-        genres: as `GenreClassifier`.
-        feature_names: as `GenreClassifier`.
-        slice_seconds: as `GenreClassifier`.
         estimator: dotted name of the class (`build_estimator`).
-        names: the estimator's names of arguments, where they differ from those in `arguments`.
-        transform: as `GenreClassifier`.
+        names: the estimator's names of arguments, where they differ from those in `shared`.
         summary: how the slices of a window become one vector: names of `SUMMARIES`, and ``pooled``, the descriptors of
             the window as one long slice, side by side. ``[pooled, mean, spread]`` is a track at two resolutions.
             ``None`` for an estimator of sets only: all slices one after the other, NaN for padding.
@@ -228,7 +224,8 @@ class EstimatorClassifier(GenreClassifier):
             This is no leak, as an estimator does not choose anything by validation.
         whitening: ``None``, or above 0: vectors are whitened by how tracks differ within a genre (`GenreWhitening`).
         smoothing: share of every probability, in (0, 1), that is spread over all genres.
-        arguments: of the estimator. A class of sets (`takes_sets`) gets `num_features` and `whitening` too.
+        shared: arguments of `GenreClassifier`, and all others of the estimator. A class of sets (`takes_sets`) gets
+            `num_features` and `whitening` too.
 
     Raises:
         UserError: an argument of the model or of the estimator out of its range, or a summary or whitening that the
@@ -238,19 +235,16 @@ class EstimatorClassifier(GenreClassifier):
     def __init__(
         self,
         *,
-        genres: Sequence[str],
-        feature_names: Sequence[str],
-        slice_seconds: float,
         estimator: str,
         names: Mapping[str, str] | None = None,
-        transform: str = "standardise",
         summary: Summary | None = ("mean",),
         refit: Switch = False,
         whitening: Positive | None = None,
         smoothing: Part = 1e-6,
-        **arguments: Any,
+        **shared: Any,
     ) -> None:
-        super().__init__(genres=genres, feature_names=feature_names, slice_seconds=slice_seconds, transform=transform)
+        own, arguments = split_arguments(GenreClassifier, shared)
+        super().__init__(**own)
         blank = build_estimator(estimator, arguments, names)
         takes_sets = getattr(blank, "takes_sets", False)
         if takes_sets != (summary is None):
