@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from genregrid.data.catalogue import read_artists, read_lists
-from genregrid.errors import UserError
+from genregrid.data.feature_csv import place
 
 Writer = Callable[[str, str], Path]
+Expect = Callable[..., Any]
 
 
 @pytest.fixture
@@ -82,36 +84,36 @@ def test_artist_whose_name_looks_missing_is_kept(write: Writer, artist: str) -> 
         ("a.txt", "blues.00000 ::: Skip James ::: X\nblues.00000 ::: B. B. King ::: X\n"),
     ],
 )
-def test_two_artists_for_one_track_are_refused(write: Writer, name: str, text: str) -> None:
-    with pytest.raises(UserError, match=rf"{name}.*blues\.00000"):
-        read_artists(write(name, text))
+def test_two_artists_for_one_track_are_refused(write: Writer, user_error: Expect, name: str, text: str) -> None:
+    path = write(name, text)
+    with user_error(place(path, 2) if name == "a.txt" else path, problem="blues.00000"):
+        read_artists(path)
 
 
-def test_bad_index_line_is_named(write: Writer) -> None:
+def test_bad_index_line_is_named(write: Writer, user_error: Expect) -> None:
     path = write("index.txt", "## head\nblues.00000.wav ::: A ::: B\nblues.00001.wav - Skip James\n")
-    with pytest.raises(
-        UserError, match=r"index\.txt, row 3: expected `FILE ::: ARTIST ::: TITLE`, found 'blues\.00001\.wav"
-    ):
+    with user_error(place(path, 3), problem="expected `FILE ::: ARTIST ::: TITLE`, found 'blues.00001.wav"):
         read_artists(path)
     path = write("index.txt", "blues.00000.wav ::: A ::: B\nbogus ::: Skip James ::: X\n")
-    with pytest.raises(UserError, match=r"index\.txt, row 2: 'bogus' names no track of the form genre\.NNNNN"):
+    with user_error(place(path, 2), problem="'bogus' names no track of the form genre.NNNNN"):
         read_artists(path)
 
 
 @pytest.mark.parametrize("text", ["song,player\nblues.00000,Skip James\n", "", "just words\n"])
-def test_file_of_neither_form_is_refused(write: Writer, text: str) -> None:
-    with pytest.raises(UserError, match=r"a\.csv is no artist index: .*columns track and artist, or lines"):
-        read_artists(write("a.csv", text))
+def test_file_of_neither_form_is_refused(write: Writer, user_error: Expect, text: str) -> None:
+    path = write("a.csv", text)
+    with user_error(path, problem="is no artist index; expected a CSV with the columns track and artist, or lines"):
+        read_artists(path)
 
 
-def test_missing_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.txt does not exist: it should be an artist index\.$"):
+def test_missing_index_is_refused(tmp_path: Path, user_error: Expect) -> None:
+    with user_error(tmp_path / "gone.txt", problem="does not exist; it should be an artist index"):
         read_artists(tmp_path / "gone.txt")
 
 
-def test_index_in_another_encoding_is_refused(tmp_path: Path) -> None:
+def test_index_in_another_encoding_is_refused(tmp_path: Path, user_error: Expect) -> None:
     (tmp_path / "a.csv").write_bytes("track,artist\npop.00001,Björk\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"a\.csv is not UTF-8 text; save an artist index as UTF-8"):
+    with user_error(tmp_path / "a.csv", problem="is not UTF-8 text", hint="save an artist index as UTF-8"):
         read_artists(tmp_path / "a.csv")
 
 
@@ -126,22 +128,23 @@ def test_lists_take_both_forms_of_a_line(write: Writer) -> None:
     assert read_lists(paths) == {"blues.00029": "train", "blues.00030": "train", "rock.00001": "test"}
 
 
-def test_track_in_two_lists_is_refused(write: Writer) -> None:
+def test_track_in_two_lists_is_refused(write: Writer, user_error: Expect) -> None:
     paths = {
         "train": write("train.txt", "blues.00000\nblues.00001\n"),
         "test": write("test.txt", "x.00007\nblues.00001\n"),
     }
-    with pytest.raises(UserError, match=r"test\.txt, row 2: blues\.00001 stands in the list of 'train' already"):
+    with user_error(place(paths["test"], 2), problem="blues.00001 is in the list of 'train' already"):
         read_lists(paths)
 
 
-def test_list_line_without_a_track_is_named(write: Writer) -> None:
-    with pytest.raises(UserError, match=r"val\.txt, row 2: 'blues_00030\.wav' names no track"):
-        read_lists({"val": write("val.txt", "blues.00000\nblues_00030.wav\n")})
+def test_list_line_without_a_track_is_named(write: Writer, user_error: Expect) -> None:
+    path = write("val.txt", "blues.00000\nblues_00030.wav\n")
+    with user_error(place(path, 2), problem="'blues_00030.wav' names no track"):
+        read_lists({"val": path})
 
 
-def test_missing_list_is_refused_with_its_part(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.txt does not exist: it should be the list of the part 'val'"):
+def test_missing_list_is_refused_with_its_part(tmp_path: Path, user_error: Expect) -> None:
+    with user_error(tmp_path / "gone.txt", problem="does not exist; it should be the list of the part 'val'"):
         read_lists({"val": tmp_path / "gone.txt"})
 
 

@@ -16,7 +16,6 @@ from genregrid.config import SplitConfig
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.data.split import PARTS, TEST, TRAIN, Split, split_by_name, split_table
 from genregrid.data.table import FeatureTable, read_table
-from genregrid.errors import UserError
 from genregrid.models.transform import FeatureTransform
 
 Tables = Callable[..., FeatureTable]
@@ -232,19 +231,7 @@ def test_sequences_may_interleave(make_table: Tables) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"batch_size": 0}, r"^batch_size=0: a batch has 1 window or more\.$"),
-        ({"window": 0}, r"^window=0: "),
-        ({"window": 2, "hop_slices": 0}, r"^hop_slices=0: "),
-    ],
-)
-def test_size_below_one_is_refused(table: FeatureTable, options: dict[str, int], match: str) -> None:
-    with pytest.raises(UserError, match=match):
-        GenreDataModule(table, split_by_name(table, "all"), **options)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_a_corpus_never_takes_more_than_three_times_its_size(
     make_frame: Callable[..., pd.DataFrame], write_csv: Callable[..., Path], is_sorted: bool

@@ -1,8 +1,9 @@
-"""Claims about `genregrid.data.store`: a table comes back as it was, from a file, and never from an older CSV."""
+"""Claims about `genregrid.data.store`: a stored table equals the one that was read, and is never outdated."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from genregrid.data.slice_rows import Allocate
 from genregrid.data.split import split_table
 from genregrid.data.store import stored
 from genregrid.data.table import FeatureTable
-from genregrid.errors import UserError
 from genregrid.features.recipe import columns_of
 
 Tables = Callable[..., FeatureTable]
 Frames = Callable[..., pd.DataFrame]
 Writer = Callable[..., Path]
+Expect = Callable[..., Any]
 
 
 def load(path: Path, cache: Path | None = None, slice_seconds: float = 3, include_length: bool = False) -> Corpus:
@@ -64,7 +65,7 @@ def test_a_stored_corpus_is_the_one_that_was_read(
     path = write_csv(frame if is_sorted else frame.sample(frac=1, random_state=0))
     plain = load(path, None, slice_seconds, include_length)
     first = load(path, tmp_path / "cache", slice_seconds, include_length)
-    monkeypatch.setattr(corpus_module, "read_table", None)  # whoever reads again fails
+    monkeypatch.setattr(corpus_module, "read_table", None)  # reading again would fail
     again = load(path, tmp_path / "cache", slice_seconds, include_length)
     for corpus in (first, again):
         assert_same_table(corpus.table, plain.table)
@@ -111,28 +112,30 @@ def test_two_that_write_at_once_do_no_harm(make_table: Tables, tmp_path: Path) -
     assert len(entries(tmp_path)) == 1
 
 
-def test_a_failed_reading_leaves_nothing(write_csv: Writer, make_frame: Frames, tmp_path: Path) -> None:
+def test_a_failed_reading_leaves_nothing(
+    write_csv: Writer, make_frame: Frames, tmp_path: Path, user_error: Expect
+) -> None:
     path = write_csv(make_frame().assign(tempo=np.inf))
-    with pytest.raises(UserError, match="column 'tempo'"):
+    with user_error(f"{path}, row 2, column 'tempo'"):
         load(path, tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(
-    write_csv: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_csv: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_error: Expect
 ) -> None:
     path = write_csv()
-    with pytest.raises(UserError, match=rf"dataset.cache={path} cannot be written \(.*\): name another folder"):
+    with user_error("dataset.cache", str(path), problem="cannot be written (", hint="name another folder"):
         load(path, path)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+    with user_error("dataset.cache", problem="cannot be written (No space left on device)"):
         load(path, tmp_path / "cache")
 
 
-def test_a_damaged_table_is_named(write_csv: Writer, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named(write_csv: Writer, tmp_path: Path, user_error: Expect) -> None:
     path = write_csv()
     load(path, tmp_path / "cache")
     (name,) = entries(tmp_path / "cache")
     (tmp_path / "cache" / name / "features.npy").write_bytes(b"")
-    with pytest.raises(UserError, match=f"{name} is damaged; delete it"):
+    with user_error("dataset.cache", problem=f"{name} is damaged", hint="delete it"):
         load(path, tmp_path / "cache")

@@ -1,12 +1,10 @@
 """Claims about `genregrid.data.window`: index arithmetic against plain slicing."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genregrid.data.window import window_bounds, window_rows
-from genregrid.errors import UserError
 
 
 def windows_by_slicing(num_slices: list[int], window: int | None, hop: int | None) -> list[list[tuple[int, int]]]:
@@ -58,21 +56,3 @@ def test_window_rows_hold_the_rows_and_then_padding(rows: list[int], bounds: lis
     found = window_rows(np.array(rows), start, stop)
     assert found.shape == (len(bounds), longest)
     assert found.tolist() == expected
-
-
-@pytest.mark.parametrize("window", [0, -1])
-def test_window_below_one_is_refused(window: int) -> None:
-    with pytest.raises(UserError, match=rf"^window={window}: a window has 1 slice or more, or is 'track'\.$"):
-        window_bounds(np.array([3]), window)
-
-
-@pytest.mark.parametrize("window", [2, None])
-@pytest.mark.parametrize("hop", [0, -2])
-def test_hop_below_one_is_refused(window: int | None, hop: int) -> None:
-    with pytest.raises(UserError, match=rf"^hop_slices={hop}: the step between windows is 1 slice or more\.$"):
-        window_bounds(np.array([3]), window, hop)
-
-
-def test_hop_without_a_window_is_refused() -> None:
-    with pytest.raises(UserError, match="hop_slices=2 has no meaning with window=track"):
-        window_bounds(np.array([3]), None, 2)

@@ -1,4 +1,4 @@
-"""What is known of tracks besides their features: who plays, and in which published list they stand."""
+"""Read artist indices and published lists of tracks."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from genregrid.data.feature_csv import place
 from genregrid.data.slice_rows import TRACK_PATTERN
 from genregrid.errors import UserError
 
@@ -13,10 +14,10 @@ _AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)
 
 
 def read_artists(path: Path) -> dict[str, str]:
-    """Artist of each track, by track name; tracks of unknown artist are missing.
+    """Read the artist of each track, by track name; tracks of unknown artist are missing.
 
-    Two forms are read: a CSV with the columns `track` and `artist`, and lines `FILE ::: ARTIST ::: TITLE` below
-    comments that begin with ``##``.
+    The file has one of two forms: a CSV with the columns `track` and `artist`, or lines `FILE ::: ARTIST ::: TITLE`
+    and comments that start with ``##``.
 
     Source: the second form is B. L. Sturm's GTZANindex, "An Analysis of the GTZAN Music Genre Dataset", MIRUM 2012.
 
@@ -32,16 +33,16 @@ def read_artists(path: Path) -> dict[str, str]:
             continue
         fields = [field.strip() for field in line.split(":::")]
         if len(fields) < 2:
-            raise UserError(f"{path}, row {row}: expected `FILE ::: ARTIST ::: TITLE`, found '{line.strip()}'.")
+            raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{line.strip()}'", key=place(path, row))
         if fields[1]:
             track = _track_name(fields[0], path, row)
             if artists.setdefault(track, fields[1]) != fields[1]:
-                raise UserError(f"{path}, row {row}: {track} has the artist '{artists[track]}' already.")
+                raise UserError(f"{track} has the artist '{artists[track]}' already", key=place(path, row))
     return artists
 
 
 def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Part of each track, by track name, from one list of file names per part.
+    """Read the part of each track, by track name, from one list of file names per part.
 
     Lines are ``blues/blues.00029.wav`` or ``blues.00029``.
 
@@ -49,7 +50,7 @@ def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
         paths: the list file of each part; keys are part names such as "train".
 
     Raises:
-        UserError: a list is missing, a line names no track, or a track stands in two lists.
+        UserError: a list is missing, a line names no track, or a track is in two lists.
     """
     part_of: dict[str, str] = {}
     for part, path in paths.items():
@@ -58,23 +59,23 @@ def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
                 continue
             track = _track_name(line.strip(), path, row)
             if part_of.setdefault(track, part) != part:
-                raise UserError(f"{path}, row {row}: {track} stands in the list of '{part_of[track]}' already.")
+                raise UserError(f"{track} is in the list of '{part_of[track]}' already", key=place(path, row))
     return part_of
 
 
 def _lines(path: Path, what: str) -> list[str]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist: it should be {what}.")
+        raise UserError(f"it does not exist; it should be {what}", key=path)
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save {what} as UTF-8.") from None
+        raise UserError("it is not UTF-8 text", key=path, hint=f"save {what} as UTF-8") from None
 
 
 def _track_name(text: str, path: Path, row: int) -> str:
     track = _AUDIO_ENDING.sub("", text.rpartition("/")[2])
     if re.fullmatch(TRACK_PATTERN, track) is None:
-        raise UserError(f"{path}, row {row}: '{text}' names no track of the form genre.NNNNN.")
+        raise UserError(f"'{text}' names no track of the form genre.NNNNN", key=place(path, row))
     return track
 
 
@@ -82,13 +83,12 @@ def _artists_from_csv(path: Path) -> dict[str, str]:
     try:
         frame = pd.read_csv(path, usecols=["track", "artist"], dtype=str, keep_default_na=False)
     except ValueError:
-        raise UserError(
-            f"{path} is no artist index: expected a CSV with the columns track and artist, or lines "
-            "`FILE ::: ARTIST ::: TITLE`."
-        ) from None
+        problem = "it is no artist index; expected a CSV with the columns track and artist, or lines "
+        raise UserError(f"{problem}`FILE ::: ARTIST ::: TITLE`", key=path) from None
     known = frame.apply(lambda column: column.str.strip())
     known = known[known["artist"] != ""].drop_duplicates()
     twice = known["track"].duplicated()
     if twice.any():
-        raise UserError(f"{path}: {known['track'][twice].iloc[0]} has two artists; keep one line of each track.")
+        problem = f"{known['track'][twice].iloc[0]} has two artists"
+        raise UserError(problem, key=path, hint="keep one line of each track")
     return dict(zip(known["track"], known["artist"], strict=True))

@@ -1,7 +1,7 @@
-"""A corpus: its table at the wanted slice length, and what is known of its tracks."""
+"""Load a corpus: its table at the wanted slice length, and the artists and published lists of its tracks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from genregrid.twin.draw import draw_twin
 
 @dataclass(frozen=True)
 class Corpus:
-    """A table, and on demand the catalogue of its tracks: a protocol that needs no artists needs no artist index.
+    """A table, and functions that read the catalogue of its tracks when a protocol needs it.
 
     Attributes:
         table: slices of the wanted length.
         source: the table that they were pooled from, in which repeated recordings are found.
-        recipe: name of the recipe of its descriptors; "unknown" where nobody says.
-        artists: reads the artist by track name; ``None`` where the corpus has no artist index.
-        lists: reads the published part by track name; ``None`` where there are no lists.
+        recipe: name of the recipe of its descriptors, or "unknown".
+        artists: reads the artist by track name; returns ``None`` if the corpus has no artist index.
+        lists: reads the published part by track name; returns ``None`` if there are no lists.
     """
 
     table: FeatureTable
@@ -65,7 +65,7 @@ def load_corpus(
 
 
 def _drawn(dataset: DatasetConfig) -> tuple[Corpus, dict[str, Any]]:
-    """The twin before pooling; it is not cached and needs no cache key."""
+    """Draw the twin. It is never cached, so its cache key is empty."""
     twin = draw_twin(num_tracks=dataset.num_tracks)
     table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
     return Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered), {}
@@ -74,12 +74,10 @@ def _drawn(dataset: DatasetConfig) -> tuple[Corpus, dict[str, Any]]:
 def _read(
     dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
 ) -> tuple[Corpus, dict[str, Any]]:
-    """A corpus from its CSVs before pooling, and the cache key of its table."""
-    files = _Files(Path(dataset.root), dataset.downloads or {}, dataset.hint)
+    """Read a corpus from its CSVs without pooling, and return the cache key of its table."""
     if dataset.path is not None and not Path(dataset.path).is_file():
-        raise UserError("does not exist or is no file", key="dataset.path", value=dataset.path)
-    tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
-    chosen = _choose_tables(files, tables, slice_seconds, dataset.table_slice_seconds)
+        raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
+    chosen = _choose_tables(dataset, slice_seconds)
     notes = {path: read_note(path) for path in chosen}
     recipe = _agreed_recipe(dataset.recipe, notes)
     noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
@@ -91,54 +89,48 @@ def _read(
     key = files_key(chosen) | {"arguments": arguments}
     table = stored(dataset.cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
     _check_notes(notes, table)
-    artists, lists = dataset.artists, dataset.filtered
+    artists, lists = dataset.artists, dataset.filtered or {}
     corpus = Corpus(
         table=table,
         source=table,
         recipe=recipe,
-        artists=lambda: read_artists(files.path(artists)) if artists else None,
-        lists=lambda: read_lists({part: files.path(path) for part, path in lists.items()}) if lists else None,
+        artists=lambda: read_artists(_file(dataset, artists)) if artists else None,
+        lists=lambda: read_lists({part: _file(dataset, path) for part, path in lists.items()}) if lists else None,
     )
     return corpus, key
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Files below a root, fetched when missing and offered for download."""
+def _file(dataset: DatasetConfig, name: str) -> Path:
+    """Return the path of a file below the root, downloaded if it is missing and offered for download."""
+    target = Path(dataset.root) / name
+    if target.exists():
+        return target
+    source = (dataset.downloads or {}).get(name)
+    if source is not None:
+        return fetch_file(target, source["urls"], source["hashes"], hint=dataset.hint)
+    hint = f"give a path from the folder dataset.root={dataset.root}"
+    if dataset.hint:
+        hint = f"put the file there ({dataset.hint}), or set GENREGRID_DATA to the data folder that holds it"
+    raise UserError("it does not exist", key=target, hint=hint)
 
-    root: Path
-    downloads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    hint: str = ""
 
-    def path(self, name: str) -> Path:
-        target = self.root / name
-        if target.exists():
-            return target
-        if name in self.downloads:
-            source = self.downloads[name]
-            return fetch_file(target, source["urls"], source["hashes"], hint=self.hint)
-        if self.hint:
-            raise UserError(
-                f"{target} does not exist: put the file there ({self.hint}), or set GENREGRID_DATA "
-                "to the data folder that holds it."
-            )
-        raise UserError(f"{target} does not exist: give a path from the folder dataset.root={self.root}.")
-
-    def slice_seconds(self, name: str) -> float:
-        """Known without the file for those that are offered for download, and by the note of those that have one."""
-        declared = self.downloads.get(name, {}).get("slice_seconds")
-        if declared is not None:
-            return float(declared)
-        path = self.path(name)
-        note = read_note(path)
-        return note.slice_seconds if note else peek_slice_seconds(path)
+def _slice_seconds(dataset: DatasetConfig, name: str) -> float:
+    """Return the slice length of a table in seconds: as declared for a download, else by its note, else by its rows."""
+    declared = dataset.table_slice_seconds or (dataset.downloads or {}).get(name, {}).get("slice_seconds")
+    if declared is not None:
+        return float(declared)
+    path = _file(dataset, name)
+    note = read_note(path)
+    return note.slice_seconds if note else peek_slice_seconds(path)
 
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
-    """The recipe that the dataset and the notes beside its tables name."""
+    """Return the recipe that the dataset and the notes beside its tables name; raise if they differ."""
     unnoted = [path for path, note in notes.items() if note is None]
     if recipe == UNKNOWN_RECIPE and unnoted and len(unnoted) < len(notes):
-        raise UserError(f"{unnoted[0]} has no note of its recipe, and other tables have: set dataset.recipe.")
+        raise UserError(
+            "it has no note of its recipe, and other tables have", key=unnoted[0], hint="set dataset.recipe"
+        )
     for path, note in notes.items():
         if note is None:
             continue
@@ -146,29 +138,30 @@ def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
             recipe = note.recipe
         elif recipe != note.recipe:
             raise UserError(
-                f"{path} was extracted by the recipe '{note.recipe}', says {note_path(path).name}, not by '{recipe}': "
-                "set dataset.recipe to it, and read tables of one recipe at a time."
+                f"by {note_path(path).name} it was extracted by the recipe '{note.recipe}', not by '{recipe}'",
+                key=path,
+                hint="set dataset.recipe to it, and read tables of one recipe at a time",
             )
     return recipe
 
 
 def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -> None:
-    """Refuse the note of another file of the same name: its recipe would be believed."""
+    """Raise if a note belongs to another file of the same name, since its recipe would be wrong."""
     for path, note in notes.items():
         if note is not None and note.sha256 not in table.hashes.values():
             raise UserError(
-                f"{path} is not the file that {note_path(path).name} was written for: delete the note and set "
-                "dataset.recipe, or extract the features again."
+                f"it is not the file that {note_path(path).name} was written for",
+                key=path,
+                hint="delete the note and set dataset.recipe, or extract the features again",
             )
 
 
-def _choose_tables(
-    files: _Files, tables: Sequence[str], slice_seconds: float, table_slice_seconds: float | None
-) -> list[Path]:
-    """The tables of the wanted length, else of the longest one that divides it."""
+def _choose_tables(dataset: DatasetConfig, slice_seconds: float) -> list[Path]:
+    """Return the tables of the wanted slice length, otherwise those of the longest one that divides it."""
+    tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
     if not tables:
-        raise UserError("there is no feature CSV to read: set dataset.path=FILE to the path of yours.")
-    seconds = {name: table_slice_seconds or files.slice_seconds(name) for name in tables}
+        raise UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
+    seconds = {name: _slice_seconds(dataset, name) for name in tables}
     fitting = [
         s
         for s in set(seconds.values())
@@ -176,20 +169,19 @@ def _choose_tables(
     ]
     if not fitting:
         lengths = ", ".join(f"{s:g}" for s in sorted(set(seconds.values())))
-        raise UserError(
-            f"slice={slice_seconds:g}: the tables hold slices of {lengths} seconds and can make "
-            f"{_makeable(files, seconds)}."
-        )
-    return [files.path(name) for name, s in seconds.items() if s == max(fitting)]
+        problem = f"the tables have slices of {lengths} seconds and can make {_makeable(dataset, seconds)} seconds"
+        raise UserError(problem, key="slice", value=slice_seconds)
+    return [_file(dataset, name) for name, s in seconds.items() if s == max(fitting)]
 
 
-def _makeable(files: _Files, seconds: Mapping[str, float]) -> str:
-    """Slice lengths in seconds that the tables make, as words; missing files are not fetched to find out."""
+def _makeable(dataset: DatasetConfig, seconds: Mapping[str, float]) -> str:
+    """List the slice lengths in seconds that the tables can make, without downloading a missing table."""
     lengths: set[float] = set()
     for name, length in seconds.items():
-        if (files.root / name).is_file():
-            num_slices = int(read_table([files.root / name], slice_seconds=length).num_slices.max())
+        path = Path(dataset.root) / name
+        if path.is_file():
+            num_slices = int(read_table([path], slice_seconds=length).num_slices.max())
         else:
             num_slices = round(max(seconds.values()) / length)
         lengths.update(possible_slice_seconds(length, num_slices))
-    return ", ".join(f"{length:g}" for length in sorted(lengths)) + " seconds"
+    return ", ".join(f"{length:g}" for length in sorted(lengths))

@@ -1,4 +1,4 @@
-"""Tracks that repeat each other, known by hashes of their slices, and groups of tracks that must not be parted."""
+"""Find tracks that repeat each other, by hashes of their slices, and group tracks that must stay together."""
 
 from typing import cast
 
@@ -13,17 +13,16 @@ from genregrid.data.table import FeatureTable
 
 
 def track_fingerprints(table: FeatureTable) -> NDArray[np.uint64]:
-    """(track,) uint64: a hash of all features of each track, by which a track is known under another name."""
+    """Hash all features of each track, (track,) uint64, to recognise a track under another name."""
     fingerprint = np.zeros(len(table.tracks), np.uint64)
-    np.add.at(fingerprint, table.track, _row_hashes(table))  # wraps round; slices of a track are told apart anyway
+    np.add.at(fingerprint, table.track, _row_hashes(table))  # overflow wraps round, which is fine for a hash
     return fingerprint
 
 
 def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
-    """(track,) int64: tracks that share a slice to the last bit have the same number.
+    """Number groups of tracks that share a slice to the last bit, (track,) int64.
 
-    One shared slice is enough: excerpts of one recording overlap. Slices of digital silence say nothing and are
-    passed over.
+    One shared slice is enough, because excerpts of one recording overlap. Slices of digital silence are ignored.
     """
     row_hash = _row_hashes(table)
     sounding = np.ones(len(row_hash), bool)
@@ -35,19 +34,19 @@ def duplicate_groups(table: FeatureTable) -> NDArray[np.int64]:
 
 
 def merged_groups(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The finest grouping that keeps together what either grouping keeps together; two (track,) -> (track,)."""
+    """Merge two groupings of tracks: tracks that share a group in either are in one group; all (track,)."""
     track = np.arange(len(first))
     return _components(np.tile(track, 2), np.concatenate([first, second + first.max() + 1]), len(track))
 
 
 def _row_hashes(table: FeatureTable) -> NDArray[np.uint64]:
-    """(row,) uint64; block by block, as hashing takes several times the memory of what is hashed."""
+    """Hash each row, (row,) uint64, in blocks, because hashing takes several times the memory of the data."""
     blocks = [table.features[start : start + BLOCK_ROWS] for start in range(0, len(table.features), BLOCK_ROWS)]
     return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(block), index=False) for block in blocks])
 
 
 def _components(track: NDArray[np.int64], shared: NDArray[np.int64], num_tracks: int) -> NDArray[np.int64]:
-    """Connected components of tracks that have something in common; (pair,), (pair,) -> (track,)."""
+    """Number connected components of tracks that have a value in common; (pair,), (pair,) -> (track,)."""
     if not len(track):
         return np.arange(num_tracks)
     size = num_tracks + int(shared.max()) + 1

@@ -1,4 +1,4 @@
-"""The note of a recipe that lies beside a CSV: how its descriptors were computed."""
+"""The note beside a CSV that names the recipe of its descriptors."""
 
 import json
 import math
@@ -9,18 +9,18 @@ import genregrid
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.errors import UserError
 
-#: What a corpus says whose descriptors were computed nobody knows how.
+#: The recipe of a corpus if it is not known how its descriptors were computed.
 UNKNOWN_RECIPE = "unknown"
 
 
 @dataclass(frozen=True)
 class RecipeNote:
-    """What is written beside a CSV about how it was made.
+    """How a CSV was made.
 
     Attributes:
         recipe: the recipe's name.
         slice_seconds: slice length in seconds.
-        sha256: of the CSV, so that a note is not taken for that of another file of the same name.
+        sha256: of the CSV, so that the note is not used for another file of the same name.
     """
 
     recipe: str
@@ -28,7 +28,7 @@ class RecipeNote:
     sha256: str
 
     def to_json(self) -> str:
-        """The note as text."""
+        """Return the note as text."""
         content = {
             "recipe": self.recipe,
             "slice_seconds": self.slice_seconds,
@@ -40,7 +40,7 @@ class RecipeNote:
 
 
 def note_path(csv_path: Path) -> Path:
-    """Where the note of a CSV lies.
+    """Return the path of a CSV's note.
 
     >>> str(note_path(Path("mine/features_3_sec.csv")))
     'mine/features_3_sec.recipe.json'
@@ -49,7 +49,7 @@ def note_path(csv_path: Path) -> Path:
 
 
 def read_note(csv_path: Path) -> RecipeNote | None:
-    """The note beside a CSV; ``None`` where there is none.
+    """Read the note beside a CSV; return ``None`` if there is none.
 
     Raises:
         UserError: the note cannot be read.
@@ -61,9 +61,8 @@ def read_note(csv_path: Path) -> RecipeNote | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         note = RecipeNote(content["recipe"], float(content["slice_seconds"]), content["sha256"])
         if not (isinstance(note.recipe, str) and isinstance(note.sha256, str) and 0 < note.slice_seconds < math.inf):
-            raise ValueError("the values are none of a note")
+            raise ValueError("a value of the note is out of range")
         return note
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        raise UserError(
-            f"{path} is no note of a recipe: delete it and set dataset.recipe, or extract {csv_path.name} again."
-        ) from None
+        hint = f"delete it and set dataset.recipe, or extract {csv_path.name} again"
+        raise UserError("it is no note of a recipe", key=path, hint=hint) from None

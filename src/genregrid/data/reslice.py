@@ -1,9 +1,9 @@
-"""Slices of another length, pooled from shorter ones.
+"""Pool slices into longer ones.
 
 Every descriptor but tempo is a mean or a variance over the STFT frames of its slice, so pooling `k` slices of equal
 length is exact for the statistic itself: the mean of the means, and the mean of the variances plus the variance of
 the means (law of total variance). What it cannot undo is a descriptor that depends on the whole slice: librosa's
-decibel floor (MFCC) and its tempo. docs/results.md shows, column by column, how close pooled rows come.
+decibel floor (MFCC) and its tempo. docs/results.md shows, column by column, how close pooled rows are.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_m
 
     Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
     `tempo` is the median of the pooled slices, which equals the tempo of the whole clip for more than half of GTZAN's
-    clips; no average does, as librosa's tempi lie on a grid and slip by octaves.
+    clips. An average does not, because librosa's tempi are on a grid and are often wrong by a factor of two.
 
     Args:
         table: slices of the length `table.slice_seconds`.
@@ -36,7 +36,7 @@ def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_m
         return table
     num_slices = table.num_slices
     kept = table.slice_index < (num_slices // pooled * pooled)[table.track]
-    rows = np.flatnonzero(kept).reshape(-1, pooled)  # rows are sorted, so every track is a run of whole groups
+    rows = np.flatnonzero(kept).reshape(-1, pooled)  # rows are sorted by track, so no group spans two tracks
     features = allocate((len(rows), len(table.feature_names)))
     for start in range(0, len(rows), BLOCK_ROWS // pooled + 1):
         block = slice(start, start + BLOCK_ROWS // pooled + 1)
@@ -57,7 +57,7 @@ def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_m
 
 
 def possible_slice_seconds(slice_seconds: float, max_slices: int) -> list[float]:
-    """Slice lengths in seconds that a table makes.
+    """List the slice lengths in seconds that a table can make.
 
     >>> possible_slice_seconds(3.0, 4)
     [3.0, 6.0, 9.0, 12.0]
@@ -70,27 +70,29 @@ def _num_pooled(table: FeatureTable, slice_seconds: float) -> int:
     nearest = int(np.argmin(np.abs(np.array(possible) - slice_seconds)))
     if abs(possible[nearest] - slice_seconds) > 1e-3:
         lengths = ", ".join(f"{seconds:g}" for seconds in possible)
-        raise UserError(f"slice={slice_seconds:g}: this table can make slices of {lengths} seconds.")
+        raise UserError(f"this table can make slices of {lengths} seconds", key="slice", value=slice_seconds)
     return nearest + 1
 
 
 def _pool(features: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
-    """(slice, pooled, feature) -> (slice, feature)."""
+    """Pool each group of slices, (slice, pooled, feature) -> (slice, feature)."""
     position = {name: index for index, name in enumerate(names)}
     pooled: NDArray[np.float64] = features.mean(axis=1)
     for name, index in position.items():
         if name.endswith("_var"):
             mean = position.get(name.removesuffix("_var") + "_mean")
             if mean is None:
-                raise UserError(
-                    f"the column '{name}' cannot be pooled without its mean; extract at this length instead."
-                )
+                raise _no_pooling(name, "it cannot be pooled without its mean")
             pooled[:, index] += features[:, :, mean].var(axis=1)
         elif name == "tempo":
             pooled[:, index] = np.median(features[:, :, index], axis=1)
         elif not name.endswith("_mean"):
-            raise UserError(f"the column '{name}' has no pooling rule; extract at this slice length instead.")
+            raise _no_pooling(name, "it has no pooling rule")
     return pooled
+
+
+def _no_pooling(column: str, problem: str) -> UserError:
+    return UserError(problem, key=f"column '{column}'", hint="extract at this slice length instead")
 
 
 def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_tracks_left: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""Tables kept as NumPy files: read once from their CSVs, afterwards mapped into memory.
+"""Cache of tables as NumPy files: read once from their CSVs, then mapped into memory.
 
-Features of a mapped table stay on disk; the system keeps in memory what is in use and memory is free for, once for all
-processes of the machine. A table is found by the names, sizes and times of change of its files, and by whatever else it
-was made with, so that one that is no longer true is not found. A folder of tables may be deleted at any time.
+Features of a mapped table stay on disk. The system keeps used pages in memory as long as it has room, once for all
+processes of the machine. A table's key has the names, sizes and modification times of its files and all settings that
+it depends on, so that an outdated table is never found. A folder of tables may be deleted at any time.
 """
 
 import errno
@@ -29,18 +29,18 @@ _DESCRIPTION = "table.json"
 
 
 def files_key(paths: Sequence[Path]) -> dict[str, Any]:
-    """What tells the tables of these files from others: the files as they are now, and the version that reads them."""
+    """Return the part of a key that describes the files: names, sizes, modification times, and our version."""
     files = [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.is_file()]
     return {"files": files, "version": genregrid.__version__}
 
 
 def stored(folder: str | None, key: Mapping[str, Any], make: Callable[[Allocate], FeatureTable]) -> FeatureTable:
-    """The table of that key, its features mapped from a file; made and written first if the folder lacks it.
+    """Return the table of a key with features mapped from a file; make and write it first if it is missing.
 
     Args:
         folder: of stored tables, made if missing; ``None`` makes the table in memory.
-        key: all that the table depends on, plain values.
-        make: makes the table, with large arrays from the function that it is given.
+        key: everything that the table depends on, as plain values.
+        make: makes the table; it gets a function that allocates large arrays.
 
     Raises:
         UserError: the folder cannot be written, or a table in it cannot be read.
@@ -53,17 +53,18 @@ def stored(folder: str | None, key: Mapping[str, Any], make: Callable[[Allocate]
         try:
             _write(entry, make)
         except OSError as error:
-            raise UserError(
-                f"dataset.cache={folder} cannot be written ({error.strerror}): name another folder, or leave it out."
-            ) from None
+            problem = f"the folder cannot be written ({error.strerror})"
+            hint = "name another folder, or leave it out"
+            raise UserError(problem, key="dataset.cache", value=folder, hint=hint) from None
     try:
         return _read(entry)
     except (OSError, EOFError, ValueError, KeyError, TypeError):
-        raise UserError(f"dataset.cache={folder}: {entry} is damaged; delete it, and it is made again.") from None
+        hint = "delete it, and it is made again"
+        raise UserError(f"{entry} is damaged", key="dataset.cache", value=folder, hint=hint) from None
 
 
 def _write(entry: Path, make: Callable[[Allocate], FeatureTable]) -> None:
-    """Write a table beside its place and move it there whole: of two processes that do so, the first one's stays."""
+    """Write a table into a temporary folder and move it into place; of two processes, the first one's is kept."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=entry.parent) as scratch:
         table = make(_on_disk(Path(scratch)))
@@ -82,11 +83,11 @@ def _write(entry: Path, make: Callable[[Allocate], FeatureTable]) -> None:
 
 
 def _on_disk(folder: Path) -> Allocate:
-    """Makes arrays that are files of a folder."""
+    """Return a function that makes arrays as files of a folder."""
 
     def allocate(shape: tuple[int, int]) -> NDArray[np.float32]:
         num_bytes = 4 * shape[0] * shape[1]
-        if num_bytes > shutil.disk_usage(folder).free:  # a mapped file that outgrows its disk ends the process
+        if num_bytes > shutil.disk_usage(folder).free:  # writing to a mapped file on a full disk would end the process
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         handle, path = tempfile.mkstemp(suffix=".npy", dir=folder)
         os.close(handle)
@@ -101,5 +102,5 @@ def _read(entry: Path) -> FeatureTable:
     arrays = {name: np.load(entry / f"{name}.npy") for name in _ARRAYS}
     features = np.load(entry / "features.npy", mmap_mode="r")
     if features.shape != (len(arrays["track"]), len(described["feature_names"])):
-        raise ValueError("the features have another shape than the table")
+        raise ValueError("the shape of the features does not match the table")
     return FeatureTable(features=features, **arrays, **described)

@@ -1,29 +1,25 @@
-"""Windows: which consecutive slices make one sample. Pure index arithmetic, no features."""
+"""Windows: ranges of consecutive slices that make one sample. Only index arithmetic, no features."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-from genregrid.errors import UserError
 
 
 def window_bounds(
     num_slices: NDArray[np.int64], window: int | None, hop_slices: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Where the windows of each sequence start and stop.
+    """Compute where the windows of each sequence start and stop.
 
     Windows start at slice 0, `hop_slices`, `2 * hop_slices`, ... as long as they fit. A sequence shorter than the
-    window has one window, as long as the sequence; the batch pads it. Slices behind the last window are in none.
+    window has one window, as long as the sequence; the batch pads it. Slices after the last window are in no window.
 
     Args:
         num_slices: (sequence,) int64, slices of each sequence, all at least 1.
         window: window length in slices, at least 1; ``None`` takes each sequence whole.
-        hop_slices: step between windows in slices, at least 1; ``None`` sets window by window without overlap.
+        hop_slices: step between windows in slices, at least 1; ``None`` takes windows without overlap. It has no effect
+            without `window`.
 
     Returns:
         `sequence`, `start`, `stop`, each (window,) int64: the window is slices `start` to `stop - 1` of `sequence`.
-
-    Raises:
-        UserError: `window` or `hop_slices` is less than 1, or there is a hop without a window.
 
     >>> sequence, start, stop = window_bounds(np.array([5, 2]), window=3, hop_slices=1)
     >>> sequence.tolist(), start.tolist(), stop.tolist()
@@ -32,12 +28,6 @@ def window_bounds(
     >>> sequence.tolist(), start.tolist(), stop.tolist()
     ([0, 1], [0, 0], [5, 2])
     """
-    if window is not None and window < 1:
-        raise UserError(f"window={window}: a window has 1 slice or more, or is 'track'.")
-    if hop_slices is not None and hop_slices < 1:
-        raise UserError(f"hop_slices={hop_slices}: the step between windows is 1 slice or more.")
-    if window is None and hop_slices is not None:
-        raise UserError(f"hop_slices={hop_slices} has no meaning with window=track: give window=N in slices.")
     length = num_slices if window is None else np.full_like(num_slices, window)
     hop = 1 if window is None else hop_slices or window
     num_windows = np.maximum(num_slices - length, 0) // hop + 1
@@ -50,11 +40,11 @@ def window_bounds(
 def growing_windows(
     num_slices: NDArray[np.int64], longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """A window for every slice of each sequence, with that slice last: what has been heard so far.
+    """Compute one window for every slice of each sequence: the slices up to and including it.
 
     Args:
         num_slices: (sequence,) int64, slices of each sequence, all at least 1.
-        longest: slices of the longest window, at least 1; earlier slices are forgotten.
+        longest: slices of the longest window, at least 1; earlier slices are left out.
 
     Returns:
         `sequence`, `start`, `stop`, each (window,) int64, in the order of the slices.
@@ -70,12 +60,12 @@ def growing_windows(
 
 
 def window_rows(rows: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(window, slice) int64: the row behind every slice of every window, -1 where a short window is padded.
+    """Return the table row of every slice of every window, (window, slice) int64; -1 is padding of a short window.
 
     Args:
-        rows: (position,) int64, table rows in the order that `start` and `stop` count in.
+        rows: (position,) int64, table rows; `start` and `stop` are positions in it.
         start: (window,) int64, first position.
-        stop: (window,) int64, one behind the last position.
+        stop: (window,) int64, one after the last position.
 
     >>> window_rows(np.array([7, 8, 9]), np.array([0, 2]), np.array([2, 3])).tolist()
     [[7, 8], [9, -1]]
