@@ -155,8 +155,8 @@ def _products(values: dict[str, list[str]]) -> list[list[str]]:
     >>> _products({"model": ["mlp"], "seed": ["0", "1"]})
     [['model=mlp', 'seed=0'], ['model=mlp', 'seed=1']]
     """
-    words = [[f"{key}={value}" for value in chosen] for key, chosen in values.items()]
-    return [list(job) for job in product(*words)]
+    overrides = [[f"{key}={value}" for value in chosen] for key, chosen in values.items()]
+    return [list(job) for job in product(*overrides)]
 
 
 def _values(override: Override) -> list[str]:

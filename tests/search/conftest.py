@@ -1,4 +1,4 @@
-"""A small corpus and a search on it in process, its trials run as a launcher would run them."""
+"""A small corpus, and a search on it in this process that runs trials as a launcher does."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,24 +8,22 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from genregrid.cli.mistake import mistake_of
 from genregrid.config import register_schemas
-from genregrid.errors import UserError
 from genregrid.search.study import load_study
 from genregrid.search.sweep import sweep
 from genregrid.search.trial import score_trial
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 GENRES = ("blues", "classical", "metal")
 QUICK = ("trainer.max_epochs=2", "trainer.accelerator=cpu", "split.folds=3", "split.val_folds=3", "search.num_folds=2")
 
 
 @pytest.fixture(scope="session")
-def sections() -> dict[str, dict[str, Any]]:
+def sections(project_root: Path) -> dict[str, dict[str, Any]]:
     """The ranges of conf/sweep/optuna.yaml."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "sweep/optuna.yaml").hydra.sweeper.space)
+    content: Any = OmegaConf.to_container(OmegaConf.load(project_root / "conf/sweep/optuna.yaml").hydra.sweeper.space)
     return dict(content)
 
 
@@ -36,16 +34,20 @@ def corpus(write_csv: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def search(
-    corpus: Path, tmp_path: Path, sections: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    corpus: Path,
+    tmp_path: Path,
+    project_root: Path,
+    sections: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Any]:
     """`search(*overrides, model="mlp", folder="study", path=corpus)` searches a CSV and returns the study."""
     register_schemas()
-    monkeypatch.setattr("genregrid.search.sweep.write_study_report", str)  # has tests of its own, and takes its time
+    monkeypatch.setattr("genregrid.search.sweep.write_study_report", str)  # it has its own tests, and takes long
 
     def run(*overrides: str, model: str = "mlp", folder: str = "study", path: Path | None = corpus) -> Any:
         data = [] if path is None else ["dataset=csv", f"dataset.path={path}"]
-        words = ["sweep=optuna", f"model={model}", *QUICK, *data, *overrides]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        arguments = ["sweep=optuna", f"model={model}", *QUICK, *data, *overrides]
+        with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
 
             def launch(jobs: list[list[str]], first: int) -> Sequence[Any]:
                 returned: list[float | None] = []
@@ -54,15 +56,13 @@ def search(
                     assert cfg.search.trial == first + number
                     try:
                         returned.append(score_trial(cfg, tmp_path / "trial", model))
-                    except (
-                        UserError,
-                        HydraException,
-                    ) as error:  # `script.job` tells it
-                        print(error)
+                    except Exception as error:
+                        if mistake_of(error) is None:
+                            raise
                         returned.append(None)
                 return [SimpleNamespace(return_value=value) for value in returned]
 
-            sweep(GlobalHydra.instance().config_loader(), "train", [], words, tmp_path / folder, sections, launch)
+            sweep(GlobalHydra.instance().config_loader(), "train", [], arguments, tmp_path / folder, sections, launch)
         return load_study(tmp_path / folder)
 
     return run

@@ -1,8 +1,9 @@
-"""The report of a search: its command, importance that finds what matters, one sentence where there is too little."""
+"""The report of a search: its command, the importance of settings, and a sentence if there are too few trials."""
 
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.search.__main__ import main
-from genregrid.search.report import best_command, importance, trial_table, write_study_report
+from genregrid.search.report import best_command, importance, marks_of, trial_table, write_study_report
 from genregrid.search.study import load_study
 
 SPACE: dict[str, BaseDistribution] = {
@@ -27,21 +28,18 @@ SPACE: dict[str, BaseDistribution] = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    """A study of no trials in the folder `study`, as a search leaves it."""
+    """A study without trials in the folder `study`, in the form that a search writes."""
     (tmp_path / "study").mkdir()
     made = optuna.create_study(study_name="search", storage=f"sqlite:///{tmp_path / 'study/study.db'}")
-    about = {"model": "lstm", "dataset_label": "twin-synthetic", "protocol": "track", "folds": 5}
-    attrs: dict[str, Any] = {
-        "marks": ["SYNTHETIC"],
-        "fixed": ["sweep=optuna", "model=lstm", "slice=3", "search.num_trials=9", "dataset.path=a b.csv"],
-    }
+    about = {"model": "lstm", "dataset_label": "mine", "protocol": "track", "folds": 5, "data_hashes": {"twin": "0"}}
+    attrs = {"fixed": ["sweep=optuna", "model=lstm", "slice=3", "search.num_trials=9", "dataset.path=a b.csv"]}
     for name, value in (attrs | {"score": "loss", "num_steps": 20, "fingerprint": about}).items():
         made.set_user_attr(name, value)
     return made
 
 
 def add_trials(study: optuna.Study, num: int) -> None:
-    """Trials whose loss is set by the learning rate alone but for a little of dropout; each third is pruned."""
+    """Add trials whose loss depends on the learning rate, and a little on dropout; each third is pruned."""
     random = np.random.default_rng(0)
     for number in range(num):
         params = {"model.learning_rate": 10 ** random.uniform(-4, -2), "model.dropout": random.uniform(0, 0.6)}
@@ -77,6 +75,23 @@ def test_a_report_has_its_files_and_a_command(study: optuna.Study, tmp_path: Pat
     assert top["fold_sd"][0] == pytest.approx(0.2 / math.sqrt(2), rel=1e-5)
 
 
+def test_every_part_of_a_report_carries_the_marks(study: optuna.Study, tmp_path: Path) -> None:
+    add_trials(study, 18)
+    study.set_user_attr("marks", ["LEAKS", "SYNTHETIC"])
+    assert write_study_report(tmp_path / "study").startswith("LEAKS: SYNTHETIC: Best of 18 trials")
+    for path in (tmp_path / "study").iterdir():
+        if path.suffix in (".csv", ".md", ".svg", ".html"):
+            assert "LEAKS" in path.read_text(), path
+            assert "SYNTHETIC" in path.read_text(), path
+
+
+def test_a_study_without_stored_marks_is_marked_by_its_data_and_protocol(study: optuna.Study) -> None:
+    assert marks_of(study) == (Mark.SYNTHETIC,)
+    study.set_user_attr("fingerprint", {"protocol": "row", "data_hashes": {"features_3_sec.csv": "0"}})
+    assert marks_of(study) == (Mark.LEAKS,)
+
+
+@pytest.mark.slow
 def test_importance_finds_what_matters(study: optuna.Study) -> None:
     add_trials(study, 45)
     frame = importance(study)
@@ -88,43 +103,41 @@ def test_importance_finds_what_matters(study: optuna.Study) -> None:
 
 
 @pytest.mark.parametrize("num", [0, 1, 2, 3])
-def test_few_trials_are_told_in_a_sentence(study: optuna.Study, tmp_path: Path, num: int) -> None:
+def test_few_trials_are_explained_in_a_sentence(study: optuna.Study, tmp_path: Path, num: int) -> None:
     add_trials(study, num)
     text = write_study_report(tmp_path / "study")
     assert importance(study) is None
     page = (tmp_path / "study/report.html").read_text()
     if num:
-        assert "Importance is told from 10 finished trials" in page
+        assert "Importance needs 10 finished trials" in page
     else:
         assert text.startswith("No trial has finished yet")
 
 
-def test_a_running_trial_is_passed_over(study: optuna.Study, tmp_path: Path) -> None:
+def test_a_running_trial_is_skipped(study: optuna.Study, tmp_path: Path) -> None:
     add_trials(study, 3)
     study.ask(SPACE)
     assert len(trial_table(study)) == 3
     assert best_command(study) in write_study_report(tmp_path / "study")
 
 
-def test_the_command_reports_and_refuses_what_is_no_study(
-    study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_reports_a_study_and_refuses_other_files(
+    study: optuna.Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], user_error: Callable[..., Any]
 ) -> None:
     add_trials(study, 2)
     assert main([str(tmp_path / "study/study.db")]) == 0
     assert "report: " in capsys.readouterr().out
     (tmp_path / "study.db").write_text("no study")
-    for path, sentence in (
-        (tmp_path / "nowhere", "holds no study"),
-        (tmp_path / "study.db", "is no study of genregrid"),
-    ):
+    for path in (tmp_path / "nowhere", tmp_path / "study.db"):
         assert main([str(path)]) == 2
-        assert sentence in capsys.readouterr().err
-        with pytest.raises(UserError, match=sentence):
+        assert capsys.readouterr().err.startswith(f"{path}: ")
+        with user_error(path):
             load_study(path)
 
 
-def test_without_optuna_the_way_out_is_one_sentence() -> None:
-    words = "import sys; sys.modules['optuna'] = None; sys.argv[1:] = ['x']; import genregrid.search.__main__ as m"
-    done = subprocess.run([sys.executable, "-c", f"{words}; sys.exit(m.main())"], capture_output=True, text=True)
+@pytest.mark.slow
+def test_without_optuna_the_hint_is_one_sentence() -> None:
+    code = "import sys; sys.modules['optuna'] = None; sys.argv[1:] = ['x']; import genregrid.search.__main__ as m"
+    done = subprocess.run([sys.executable, "-c", f"{code}; sys.exit(m.main())"], capture_output=True, text=True)
     assert done.returncode != 0
     assert 'pip install -e ".[search]"' in done.stderr.splitlines()[-1]

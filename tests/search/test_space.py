@@ -1,4 +1,4 @@
-"""What is searched: ranges of the YAML, sweeps of the command line, and what a model does not have."""
+"""The searched settings: ranges of the YAML, sweeps of the command line, and keys that a model does not have."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +12,23 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from genregrid.config import TrainConfig
-from genregrid.errors import UserError
 from genregrid.models.network import Network
 from genregrid.search.space import Space, build_space, nearest, parse_sweep, read_range, to_overrides
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 Composed = Callable[..., DictConfig]
+UserErrors = Callable[..., Any]
 Sections = dict[str, dict[str, Any]]
 SpaceOf = Callable[..., tuple[Space, list[str]]]
 
 
 @pytest.fixture
 def space_of(composed: Composed, sections: Sections) -> SpaceOf:
-    """`space_of(model, *words)` is the space of a model under words of the command line, and the keys it lacks."""
+    """`space_of(model, *overrides)` is the space of a model with these overrides, and the keys that it lacks."""
 
-    def build(model: str, *words: str) -> tuple[Space, list[str]]:
-        overrides = OverridesParser.create().parse_overrides(list(words))
+    def build(model: str, *arguments: str) -> tuple[Space, list[str]]:
+        overrides = OverridesParser.create().parse_overrides(list(arguments))
         cfg = composed(f"model={model}")
         family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
         return build_space(sections, (family, model), cfg, overrides)
@@ -56,10 +56,9 @@ def test_a_range_of_the_yaml_has_both_its_ends(given: Any, expected: BaseDistrib
     "given",
     [3, "8,16", [], [[1], [2]], {"low": 1}, {"low": 3, "high": 1}, {"low": 0.0, "high": 1.0, "log": True}, {"hi": 1}],
 )
-def test_a_wrong_range_is_one_sentence_with_its_key(given: Any) -> None:
-    with pytest.raises(UserError, match=r"the range of model\.x is ") as caught:
+def test_a_wrong_range_is_reported_with_its_key(given: Any, user_error: UserErrors) -> None:
+    with user_error("model.x", given):
         read_range("model.x", given)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +83,8 @@ def test_a_sweep_of_the_command_line_means_what_hydra_means(word: str, expected:
 
 
 @pytest.mark.parametrize("word", ["model.x=glob(*)", "model.x=range(3,1)", "model.x=interval(2,1)"])
-def test_a_sweep_that_has_no_values_is_refused(word: str) -> None:
-    with pytest.raises(UserError, match=r"model\.x"):
+def test_a_sweep_without_values_is_refused(word: str, user_error: UserErrors) -> None:
+    with user_error("model.x"):
         parse_sweep(OverridesParser.create().parse_override(word))
 
 
@@ -98,7 +97,7 @@ def test_a_key_that_the_model_does_not_have_is_left_out(space_of: SpaceOf, secti
     assert set(space_of("lstm_svm")[0]) == {*sections["network"], "model.inverse_penalty"}
 
 
-def test_a_value_fixes_its_key_and_a_sweep_takes_the_place_of_a_range(space_of: SpaceOf) -> None:
+def test_a_value_fixes_its_key_and_a_sweep_replaces_a_range(space_of: SpaceOf) -> None:
     space, _ = space_of("lstm", "model.dropout=0.3", "batch_size=16,32", "model.mixup=interval(0.1,1)", "slice=3")
     assert "model.dropout" not in space
     assert space["batch_size"] == CategoricalDistribution([16, 32])
@@ -106,14 +105,14 @@ def test_a_value_fixes_its_key_and_a_sweep_takes_the_place_of_a_range(space_of: 
 
 
 @pytest.mark.parametrize("key", ["split.fold", "seed", "slice", "trainer.max_epochs", "window"])
-def test_neither_data_nor_protocol_nor_epochs_are_searched(key: str, space_of: SpaceOf) -> None:
-    with pytest.raises(UserError, match=f"{key} is no key to search"):
+def test_neither_data_nor_protocol_nor_epochs_are_searched(key: str, space_of: SpaceOf, user_error: UserErrors) -> None:
+    with user_error(key):
         space_of("lstm", f"{key}=1,2")
 
 
-def test_nothing_to_search_is_said(space_of: SpaceOf) -> None:
+def test_an_empty_space_is_refused(space_of: SpaceOf, user_error: UserErrors) -> None:
     fixed = [f"{key}=null" for key in space_of("lda")[0]]
-    with pytest.raises(UserError, match="nothing to search"):
+    with user_error("model", "lda"):
         space_of("lda", *fixed)
 
 
@@ -134,10 +133,10 @@ def test_the_first_trial_has_the_models_own_values_within_the_space(space_of: Sp
     first = nearest(cfg, space_of("lstm")[0])
     assert first["model.learning_rate"] == 0.001
     assert first["model.weight_decay"] == 0.000001  # 0 in the YAML: below the range, so its lower end
-    assert "model.hidden_size" not in nearest(composed("model=mlp"), space_of("mlp")[0])  # null: none of the choices
+    assert "model.hidden_size" not in nearest(composed("model=mlp"), space_of("mlp")[0])  # null is not a choice
 
 
-def test_values_go_to_the_command_line_and_back() -> None:
+def test_values_survive_the_command_line() -> None:
     params = {"model.dropout": 0.1234567890123, "model.relu": False, "batch_size": 8, "model.transform": "log"}
     overrides = OverridesParser.create().parse_overrides(to_overrides(params))
     found = {override.get_key_element(): override.value() for override in overrides}

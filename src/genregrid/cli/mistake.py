@@ -47,17 +47,17 @@ def _on_one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def missing_group(words: Sequence[str], optional_groups: Mapping[str, str]) -> UserError | None:
+def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) -> UserError | None:
     """The mistake of a key such as ``dataset.path`` without its group; ``None`` if no override is of that kind.
 
     OmegaConf 2.3 reports it as an `AssertionError` without a cause.
 
     Args:
-        words: the overrides of the command line.
+        overrides: of the command line.
         optional_groups: for each part of the configuration that may be null, an override that fills it.
     """
-    for word in words:
-        key, _, value = word.partition("=")
+    for override in overrides:
+        key, _, value = override.partition("=")
         part, dot, _ = key.lstrip("+").partition(".")
         if dot and part in optional_groups:
             return UserError("its group is not chosen", key=key, value=value, hint=f"add {optional_groups[part]}")

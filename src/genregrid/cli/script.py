@@ -34,7 +34,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     if not is_first_process():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end: only the first one prints
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas separate values
-        sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
+        sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors, instead of printing them and exiting with 1
     if os.environ.get("GENREGRID_DATA") == "":
         del os.environ["GENREGRID_DATA"]  # an empty one would be the root of the file system
@@ -68,13 +68,13 @@ def _interruption(job: Job) -> UserError:
     return UserError("interrupted", hint=hint)
 
 
-def _quoted(word: str) -> str:
+def _quoted(argument: str) -> str:
     """Quote a path for Hydra: names of recordings have brackets, commas and colons.
 
     >>> _quoted("audio=Song (Live), pt 1.wav"), _quoted("slice=3")
     ("audio='Song (Live), pt 1.wav'", 'slice=3')
     """
-    key, _, value = word.partition("=")
+    key, _, value = argument.partition("=")
     if key not in _PATHS or not value or value[0] in "'\"[" or re.fullmatch(r"[\w./-]+", value):
-        return word
+        return argument
     return f"{key}='{value.replace(chr(39), chr(92) + chr(39))}'"

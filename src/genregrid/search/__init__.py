@@ -1,4 +1,4 @@
-"""Search of a model's settings by Optuna, on validation tracks only."""
+"""Search the settings of a model with Optuna, on validation tracks only."""
 
 from importlib.util import find_spec
 
@@ -6,10 +6,10 @@ from genregrid.errors import UserError
 
 
 def require_optuna() -> None:
-    """Refuse to go on without the extra that a search needs.
+    """Check that the extra of a search is installed.
 
     Raises:
         UserError: Optuna is not installed.
     """
     if find_spec("optuna") is None:
-        raise UserError('sweep=optuna needs Optuna, which is not installed: pip install -e ".[search]".')
+        raise UserError("it needs Optuna", key="sweep", value="optuna", hint='run `pip install -e ".[search]"`')

@@ -1,4 +1,4 @@
-"""What a search found: its best settings as a command, its history, and how much each setting mattered."""
+"""Report a search: its best settings as a command, its history, and how much each setting matters."""
 
 import math
 import shlex
@@ -28,36 +28,35 @@ from genregrid.search.study import load_study
 
 _TITLES = {"loss": "cross-entropy", "accuracy": "accuracy", "f1_macro": "macro F1"}
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-_FEWEST_FOR_IMPORTANCE = 10  # finished trials; a forest on fewer says what its seed says
+_FEWEST_FOR_IMPORTANCE = 10  # finished trials; with fewer, the result depends on the forest's seed
 _NUM_DRAWS, _SHARE_DRAWN = 10, 0.8
-_MARGIN = 0.05  # of a range, to either side, so that what lies at its end is seen
-_NUM_TREES = 64  # Optuna's own number
+_MARGIN = 0.05  # share of a range, on both sides, so that points at its ends are visible
+_NUM_TREES = 64  # Optuna's default
 _DONE: dict[str, Any] = {"marker": "o", "color": COLOURS[0], "linestyle": "none"}
 _PRUNED: dict[str, Any] = {"marker": "x", "color": COLOURS[5], "linestyle": "none"}
 _BEST: dict[str, Any] = {"color": INK, "linewidth": 1.2}
 _CAUTION = (
-    "The best validation score of many trials is optimistic: it was chosen for being the best. The command tests the "
-    "settings on the tracks that the search set aside; the test parts of other folds hold tracks that it has seen."
+    "The best validation score of many trials is optimistic, because it was selected. The command tests the settings "
+    "on the tracks that the search did not use; the test parts of other folds have tracks that it did use."
 )
 
 
 def write_study_report(study_folder: Path) -> str:
-    """Write report.html and its tables and figures beside a study.
+    """Write report.html, with its tables and figures, to the folder of a study.
 
     Args:
         study_folder: the folder of a study, or its file.
 
     Returns:
-        What to print: the best settings, as a command, and where the report is.
+        The best settings as a command, and the path of the report, to print.
 
     Raises:
         UserError: there is no study.
     """
     study = load_study(study_folder)
     folder = study_folder if study_folder.is_dir() else study_folder.parent
-    trials = trial_table(study)
-    marks = _marks(study)
-    lines, sections = [*_best(study, trials), *([f"Marks: {', '.join(marks)}"] if marks else [])], []
+    trials, marks = trial_table(study), marks_of(study)
+    lines, sections = _best(study, trials), []
     sections.append(Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials)))
     if len(trials):
         sections.append(Section("history", "History", "", (history(study),)))
@@ -73,12 +72,16 @@ def write_study_report(study_folder: Path) -> str:
     return "\n".join([*lines, f"report: {folder / 'report.html'}"])
 
 
-def _marks(study: optuna.Study) -> tuple[Mark, ...]:
-    """Return the marks of a study; of one that is older than marks, whether its protocol leaks."""
+def marks_of(study: optuna.Study) -> tuple[Mark, ...]:
+    """Return the warnings about the data and the split of a study."""
     if "marks" in study.user_attrs:
-        return tuple(map(Mark, study.user_attrs["marks"]))
-    leaks = study.user_attrs.get("fingerprint", {}).get("protocol") in LEAKING_PROTOCOLS
-    return (Mark.LEAKS,) if leaks else ()
+        return tuple(Mark(mark) for mark in study.user_attrs["marks"])
+    about = study.user_attrs.get("fingerprint", {})  # older studies do not store their marks
+    holds = {
+        Mark.LEAKS: about.get("protocol") in LEAKING_PROTOCOLS,
+        Mark.SYNTHETIC: "twin" in about.get("data_hashes", {}),
+    }
+    return tuple(mark for mark in Mark if holds[mark])
 
 
 def _score(study: optuna.Study) -> str:
@@ -86,9 +89,9 @@ def _score(study: optuna.Study) -> str:
 
 
 def trial_table(study: optuna.Study) -> pd.DataFrame:
-    """A row per finished, pruned or failed trial.
+    """List each finished, pruned or failed trial in a row.
 
-    Columns: trial, state, value (of a pruned trial the last one), fold_sd (standard deviation over inner folds), loss,
+    Columns: trial, state, value (for a pruned trial the last one), fold_sd (standard deviation over inner folds), loss,
     accuracy, f1_macro, epochs, seconds, settings, and each setting by its key.
     """
     rows = []
@@ -112,8 +115,9 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
 
 
 def best_command(study: optuna.Study) -> str:
-    """The settings of the best trial as a command that trains and tests them; none of the search's own words."""
-    fixed = [word for word in study.user_attrs["fixed"] if not word.startswith(("sweep=", "search.", "logger="))]
+    """Return the command that trains and tests the settings of the best trial, without overrides of the search."""
+    own = ("sweep=", "search.", "logger=")
+    fixed = [override for override in study.user_attrs["fixed"] if not override.startswith(own)]
     return shlex.join(["python", "train.py", *fixed, *to_overrides(study.best_trial.params)])
 
 
@@ -125,17 +129,18 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     best = study.best_trial
     scores = mean_scores(best.user_attrs["folds"])
     num_folds = len(best.user_attrs["folds"])
-    said = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
+    shown = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
+    marks = "".join(f"{mark}: " for mark in marks_of(study))
     lines = [
-        f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
-        f"{best.number}, {said} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
+        f"{marks}Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
+        f"{best.number}, {shown} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
         best_command(study),
         _CAUTION,
     ]
     first = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == 0), None)
     if first is not None and first.state == TrialState.COMPLETE and first.number != best.number and first.value:
         own = _shown(_score(study), first.value)
-        lines.insert(1, f"Trial 0, the model's own settings as far as the ranges hold them: {own}")
+        lines.insert(1, f"Trial 0, with the model's own settings where the ranges include them: {own}")
     return lines
 
 
@@ -165,7 +170,7 @@ def _best_table(study: optuna.Study, trials: pd.DataFrame) -> tuple[Exhibit, ...
         "Means over inner folds, on validation tracks; accuracy and F1 by track. Differences well below the spread "
         "over folds are noise."
     )
-    return (Table("best", "The five best trials", top, columns, note, [_marks(study)] * len(top)),)
+    return (Table("best", "The five best trials", top, columns, note, [marks_of(study)] * len(top)),)
 
 
 def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
@@ -177,13 +182,13 @@ def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
         Column("seconds", "seconds", "decimal"),
         Column("settings", "settings"),
     )
-    note = "Of a pruned trial, the running mean at which it was stopped. Epochs are counted over inner folds."
-    return Table("trials", "Every trial", trials, columns, note, [_marks(study)] * len(trials))
+    note = "The value of a pruned trial is its last running mean. Epochs are counted over inner folds."
+    return Table("trials", "Every trial", trials, columns, note, [marks_of(study)] * len(trials))
 
 
 @styled
 def history(study: optuna.Study) -> Figure:
-    """Each trial's score by number, and the best so far."""
+    """Draw the score of each trial by number, and the best score so far."""
     score = _score(study)
     drawing, axes = plot(260, top=26)
     trials = study.get_trials(deepcopy=False)
@@ -206,7 +211,8 @@ def history(study: optuna.Study) -> Figure:
     keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, [*keys, Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
-    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note, _marks(study))
+    alt = f"Over {len(trials)} trials {alt}."
+    return finished("history", "Scores by trial", drawing, alt, note, marks_of(study))
 
 
 def _axis_title(score: str) -> str:
@@ -214,10 +220,10 @@ def _axis_title(score: str) -> str:
 
 
 def importance(study: optuna.Study) -> pd.DataFrame | None:
-    """How much of the variance of finished trials each setting explains by itself: columns setting, share, low, high.
+    """Estimate the share of variance of finished trials that each setting explains alone.
 
-    The range is that of ten draws of four fifths of the trials. ``None`` where fewer than ten have finished, or all
-    have the same score.
+    Columns: setting, share, low and high (the range over ten draws of four fifths of the trials). ``None`` if fewer
+    than ten trials have finished, or all have the same score.
 
     Source: Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance", ICML 2014.
     """
@@ -241,43 +247,43 @@ def _shares(study: optuna.Study, trials: Sequence[FrozenTrial], keys: Sequence[s
     part.add_trials(trials)
     evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, seed=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a setting that a draw has one value of
+        warnings.simplefilter("ignore")  # a setting with one value in a draw
         found = get_param_importances(part, evaluator=evaluator, params=list(keys))
     return {key: float(found.get(key, 0.0)) for key in keys}
 
 
 def importance_section(study: optuna.Study) -> Section:
-    """Importance as figure and table, and scores by each setting; one sentence where there are too few trials."""
+    """Show importance as figure and table, and scores by each setting; a sentence if there are too few trials."""
     frame = importance(study)
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     text = (
-        "What a forest fitted to finished trials explains by each setting alone (fANOVA), within these ranges. A "
-        "setting of small importance may still matter together with another, or outside its range; pruned trials are "
-        "left out, so that what was worst counts less."
+        "The share of variance that a forest, fitted to finished trials, explains by each setting alone (fANOVA), in "
+        "these ranges. A setting of small importance may still matter together with another, or outside its range. "
+        "Pruned trials are left out, so the worst settings count less."
     )
     if frame is None:
         text = (
-            f"Importance is told from {_FEWEST_FOR_IMPORTANCE} finished trials of unlike scores on; here "
-            f"{len(done)} have finished."
+            f"Importance needs {_FEWEST_FOR_IMPORTANCE} finished trials with different scores; {len(done)} have "
+            "finished."
         )
-    exhibits: list[Exhibit] = (
-        [] if frame is None else [_importance_figure(frame, _marks(study)), _importance_table(frame, _marks(study))]
-    )
+    exhibits: list[Exhibit] = []
+    if frame is not None:
+        exhibits = [_importance_figure(study, frame), _importance_table(study, frame)]
     if done:
         order = list(frame["setting"]) if frame is not None else sorted(done[0].params)
         exhibits.append(settings_figure(study, order))
     return Section("importance", "Which settings matter", text, tuple(exhibits))
 
 
-def _importance_table(frame: pd.DataFrame, marks: tuple[Mark, ...]) -> Table:
+def _importance_table(study: optuna.Study, frame: pd.DataFrame) -> Table:
     shown = frame.rename(columns={"low": "share_low", "high": "share_high"})
     note = "In brackets the range over ten draws of four fifths of the trials."
     columns = (Column("setting", "setting"), Column("share", "share of variance %", "percent"))
-    return Table("importance", "Importance of settings", shown, columns, note, [marks] * len(shown))
+    return Table("importance", "Importance of settings", shown, columns, note, [marks_of(study)] * len(shown))
 
 
 @styled
-def _importance_figure(frame: pd.DataFrame, marks: tuple[Mark, ...]) -> Figure:
+def _importance_figure(study: optuna.Study, frame: pd.DataFrame) -> Figure:
     left = 30 + 7.0 * max(map(len, frame["setting"]))
     drawing, axes = plot(26.0 * len(frame), left=left)
     place = np.arange(len(frame))[::-1]
@@ -286,16 +292,17 @@ def _importance_figure(frame: pd.DataFrame, marks: tuple[Mark, ...]) -> Figure:
     axes.set(yticks=place, yticklabels=frame["setting"], xlabel="share of variance (%)", xlim=(0, None))
     axes.grid(visible=False, axis="y")
     in_percent(axes.xaxis)
-    said = ", ".join(f"{row.setting} {100 * row.share:.0f} %" for row in frame.itertuples())
+    shares = ", ".join(f"{row.setting} {100 * row.share:.0f} %" for row in frame.itertuples())
     note = "Bars: all finished trials. Lines: the range over ten draws of four fifths of them."
-    return finished("importance", "Importance of settings", drawing, f"Importance: {said}.", note, marks)
+    alt = f"Importance: {shares}."
+    return finished("importance", "Importance of settings", drawing, alt, note, marks_of(study))
 
 
 @styled
 def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
-    """Scores by the value of each setting, a panel per setting."""
+    """Draw scores by the value of each setting, a panel per setting."""
     score = _score(study)
-    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38, most=3)  # wide enough for names of choices
+    drawing, grid = panels(order, "", _axis_title(score), top=26, below=38, most=3)  # room for names of choices
     for key, axes in zip(order, grid, strict=True):
         for state, form in ((TrialState.PRUNED, _PRUNED), (TrialState.COMPLETE, _DONE)):
             trials = [t for t in study.get_trials(deepcopy=False, states=(state,)) if key in t.params]
@@ -308,7 +315,7 @@ def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
     keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
     draw_key(drawing, keys)
     alt = f"{_TITLES[score]} of every trial by {', '.join(order)}."
-    return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:], marks=_marks(study))
+    return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:], "", marks_of(study))
 
 
 def _place(distribution: BaseDistribution, value: Any) -> float:
@@ -318,9 +325,9 @@ def _place(distribution: BaseDistribution, value: Any) -> float:
 
 
 def _scale(axes: Axes, distribution: BaseDistribution) -> None:
-    """Ticks of a setting's own kind: the names of choices, the powers of ten of a logarithmic range."""
+    """Set the ticks of an axis: names for choices, powers of ten for a logarithmic range."""
     if isinstance(distribution, CategoricalDistribution):
-        names = [word.partition("=")[2] for choice in distribution.choices for word in to_overrides({"": choice})]
+        names = [to_overrides({"": choice})[0].removeprefix("=") for choice in distribution.choices]
         on_two_lines = max(map(len, names)) > 4
         lines = ["\n" * (number % 2 if on_two_lines else 0) + name for number, name in enumerate(names)]
         axes.set_xticks(range(len(names)), lines)

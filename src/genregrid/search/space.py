@@ -1,4 +1,4 @@
-"""What is searched: ranges in YAML and on the command line, as Optuna's distributions, and back as overrides."""
+"""The searched settings: read ranges from YAML and the command line as Optuna's distributions; write overrides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +15,13 @@ from optuna.distributions import (
 from genregrid.errors import UserError
 
 Space = dict[str, BaseDistribution]
-# Epochs stay out, as trials are compared epoch by epoch; so do windows, which the validation loss counts.
+# Not epochs, because trials are compared epoch by epoch; not windows, because the validation loss is a mean over them.
 SEARCHABLE = "model.*, batch_size and trainer.gradient_clip_val"
 _NOTHING = object()
 
 
 def is_searchable(key: str) -> bool:
-    """Whether a search may vary a key: a setting of the model, no data, protocol or seed.
+    """Return whether a search may vary a key: settings of the model, but not data, protocol or seed.
 
     >>> is_searchable("model.dropout"), is_searchable("split.fold"), is_searchable("model")
     (True, False, False)
@@ -30,15 +30,15 @@ def is_searchable(key: str) -> bool:
 
 
 def read_range(key: str, given: Any) -> BaseDistribution:
-    """The distribution of one key of the YAML.
+    """Read the distribution of one key of the YAML.
 
     Args:
         key: for messages.
         given: a list of values to choose from, or ``{low, high}`` with both ends included, and ``log: true`` or
-            ``step``; whole numbers where both ends are.
+            ``step``; whole numbers if both ends are.
 
     Raises:
-        UserError: neither of the two, or no such range.
+        UserError: it is neither, or the range is impossible.
 
     >>> read_range("model.num_layers", {"low": 1, "high": 3})
     IntDistribution(high=3, log=False, low=1, step=1)
@@ -51,17 +51,15 @@ def read_range(key: str, given: Any) -> BaseDistribution:
         try:
             return IntDistribution(**given) if is_whole else FloatDistribution(**given)
         except (ValueError, TypeError) as error:  # such as low above high
-            raise UserError(f"the range of {key} is {given}: {' '.join(str(error).split())}") from error
-    raise UserError(
-        f"the range of {key} is {given}: give a list of values, or low and high, with log: true or a step if wanted."
-    )
+            raise UserError(" ".join(str(error).split()), key=key, value=given) from error
+    raise UserError("give a list of values, or low and high, with log: true or a step if wanted", key=key, value=given)
 
 
 def parse_sweep(override: Override) -> BaseDistribution:
-    """The distribution of an override in Hydra's syntax; upper ends of ``range`` and whole ``interval`` are left out.
+    """Read the distribution of an override in Hydra's syntax; ``range`` and whole ``interval`` exclude the upper end.
 
     Raises:
-        UserError: a sweep that is neither ``a,b``, ``choice``, ``range`` nor ``interval``, or has no value.
+        UserError: the sweep is not ``a,b``, ``choice``, ``range`` or ``interval``, or has no value.
     """
     key, sweep = override.get_key_element(), override.value()
     if isinstance(sweep, ChoiceSweep):
@@ -69,34 +67,35 @@ def parse_sweep(override: Override) -> BaseDistribution:
     if isinstance(sweep, RangeSweep):
         values = sorted(float(str(value)) for value in sweep.range())
         if not values:
-            raise UserError(f"{override.input_line}: this range is empty.")
+            raise UserError("this range is empty", key=key, value=override.get_value_string())
         if isinstance(sweep.start, int) and isinstance(sweep.stop, int) and isinstance(sweep.step, int):
             return IntDistribution(int(values[0]), int(values[-1]), step=abs(sweep.step))
         return FloatDistribution(values[0], values[-1], step=abs(float(sweep.step)))
     if isinstance(sweep, IntervalSweep):
-        start: Any = sweep.start  # whole numbers come of int(interval(a,b)) only
+        start: Any = sweep.start  # it is whole only for int(interval(a,b))
         is_whole = "int" in sweep.tags or isinstance(start, int)
         low, high = (int if is_whole else float)(start), sweep.end or 0.0
         return read_range(key, {"low": low, "high": int(high) - 1 if is_whole else high, "log": "log" in sweep.tags})
-    raise UserError(f"{override.input_line}: a search takes a,b, choice(a,b), range(a,b) or interval(a,b).")
+    problem = "a search takes a,b, choice(a,b), range(a,b) or interval(a,b)"
+    raise UserError(problem, key=key, value=override.get_value_string())
 
 
 def build_space(
     sections: Mapping[str, Mapping[str, Any]], names: Sequence[str], cfg: DictConfig, overrides: Sequence[Override]
 ) -> tuple[Space, list[str]]:
-    """The space of one model, and the keys that it does not have.
+    """Build the space of one model, and list the keys that the model does not have.
 
     Args:
-        sections: ranges by key, of each family of models and of single models; ``None`` takes a key out.
-        names: the sections that hold for the model, the more special one last.
-        cfg: the composed config of the model; keys that it lacks are left out.
-        overrides: of the command line. A sweep takes the place of a range, any other value fixes its key.
+        sections: ranges by key, of each family of models and of single models; ``None`` removes a key.
+        names: the sections of the model, the most specific one last.
+        cfg: the composed configuration of the model; keys that it does not have are left out.
+        overrides: of the command line. A sweep replaces a range; any other value fixes its key.
 
     Raises:
-        UserError: a key that no search varies, a wrong range, or nothing to search.
+        UserError: a key that a search cannot vary, a wrong range, or an empty space.
     """
     ranges = {key: given for name in names for key, given in sections.get(name, {}).items()}
-    ranges = {key: given for key, given in ranges.items() if given is not None}  # taken out
+    ranges = {key: given for key, given in ranges.items() if given is not None}  # removed
     missing = [key for key in ranges if OmegaConf.select(cfg, key, default=_NOTHING) is _NOTHING]
     fixed = {override.get_key_element() for override in overrides if not override.is_sweep_override()}
     space = {key: read_range(key, given) for key, given in ranges.items() if key not in {*missing, *fixed}}
@@ -105,33 +104,35 @@ def build_space(
             space[override.get_key_element()] = parse_sweep(override)
     for key in space:
         if not is_searchable(key):
-            raise UserError(f"{key} is no key to search: a search varies {SEARCHABLE}; give {key} one value.")
+            raise UserError(f"a search varies {SEARCHABLE}", key=key, hint="give it one value")
     if not space:
         raise UserError(
-            f"nothing to search: model={names[-1]} has none of the keys that have ranges, or all are fixed; give one, "
-            "such as model.dropout=interval(0,0.6)."
+            "there is nothing to search: it has no key with a range, or all are fixed",
+            key="model",
+            value=names[-1],
+            hint="give a range, such as model.dropout=interval(0,0.6)",
         )
     return space, missing
 
 
 def to_overrides(params: Mapping[str, Any]) -> list[str]:
-    """Values as overrides of the command line; what was drawn from a continuous range, to four digits.
+    """Write values as overrides; values from a continuous range have four digits.
 
     >>> to_overrides({"model.dropout": 0.5, "model.relu": True, "model.whitening": None, "model.gamma": 0.123456789})
     ['model.dropout=0.5', 'model.relu=true', 'model.whitening=null', 'model.gamma=0.1235']
     """
-    return [f"{key}={_word(value)}" for key, value in params.items()]
+    return [f"{key}={_written(value)}" for key, value in params.items()]
 
 
-def _word(value: Any) -> str:
+def _written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    is_drawn = isinstance(value, float) and len(repr(value)) > 10  # nobody writes such a number
+    is_drawn = isinstance(value, float) and len(repr(value)) > 10  # too long to be typed by hand
     return f"{value:.4g}" if is_drawn else str(value)
 
 
 def nearest(cfg: DictConfig, space: Space) -> dict[str, Any]:
-    """The config's own values as far as the space has them: a number beyond an end becomes that end."""
+    """Return the configuration's own values that the space has; a number outside a range becomes its nearest end."""
     found: dict[str, Any] = {}
     for key, distribution in space.items():
         value = OmegaConf.select(cfg, key)
@@ -144,13 +145,13 @@ def nearest(cfg: DictConfig, space: Space) -> dict[str, Any]:
 
 
 def described(distribution: BaseDistribution) -> str:
-    """A range in words.
+    """Describe a range.
 
     >>> described(FloatDistribution(0.0001, 0.01, log=True)), described(CategoricalDistribution([8, 16]))
     ('0.0001 to 0.01, logarithmic', '8, 16')
     """
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(_word, distribution.choices))
+        return ", ".join(map(_written, distribution.choices))
     if isinstance(distribution, IntDistribution | FloatDistribution):
         step = f", in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
         log = ", logarithmic" if distribution.log else ""

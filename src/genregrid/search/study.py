@@ -1,4 +1,4 @@
-"""A study in a SQLite file: opened, continued, refused if it is another one's; trials asked for, judged and told."""
+"""Open or resume an Optuna study in a SQLite file, reject other settings, ask for trials, prune and report them."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 import optuna
@@ -27,39 +27,38 @@ if sys.platform != "win32":
     import fcntl
 
 Folds = list[dict[str, float]]  # scores of each inner fold
-Told = Callable[[int, dict[str, float]], None]
-Launch = Callable[[list[list[str]], int], Sequence[Any]]  # jobs' overrides, number of the first -> what they return
-Value = TypeVar("Value")
-
+OnStep = Callable[[int, dict[str, float]], None]  # step, mean scores so far
+Launch = Callable[[list[list[str]], int], Sequence[Any]]  # overrides of each job, number of the first -> results
 STUDY_FILE = "study.db"
 _NAME = "search"  # a file holds one study
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-_FEWEST_OTHERS = 5  # earlier trials before any is pruned, as Optuna's own median pruner has it
+_FEWEST_OTHERS = 5  # earlier trials before any is pruned, as in Optuna's own median pruner
 _MOST_FAILURES = 5  # in a row
-_MUTEX = 2**40  # a byte of the lock file behind those of all trials
-# Seconds that a process waits for another one's write; SQLite's own 5 are short beside a loaded disk.
+_MUTEX = 2**40  # a byte of the lock file, after the bytes of all trials
+# How long a process waits for another one's write, in seconds; SQLite's default of 5 is too short for a busy disk.
 _TIMEOUT_SECONDS = 60
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def load_study(folder: Path) -> optuna.Study:
-    """The study that a folder holds.
+    """Load a study that exists.
 
     Args:
         folder: of the study, or its file.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no study.
     """
     path = folder / STUDY_FILE if folder.is_dir() else folder
     if not path.is_file():
-        raise UserError(f"{folder} holds no study: give a folder with a {STUDY_FILE}, as sweep=optuna makes it.")
+        hint = f"give a folder with a {STUDY_FILE}, which sweep=optuna writes"
+        raise UserError("it holds no study", key=folder, hint=hint)
     try:
-        # a sampler that looks at no other trial: this study judges, and never asks
+        # a sampler that reads no other trial: this study is asked for none
         return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
-    except Exception as error:  # SQLAlchemy and Optuna raise a dozen kinds for files that are no studies
-        raise UserError(f"{path} is no study of genregrid ({type(error).__name__}).") from error
+    except Exception as error:  # SQLAlchemy and Optuna raise a dozen types for files that are no studies
+        raise UserError(f"no study of genregrid ({type(error).__name__})", key=path) from error
 
 
 def _storage(path: Path) -> RDBStorage:
@@ -67,15 +66,14 @@ def _storage(path: Path) -> RDBStorage:
 
 
 class StepMedian(BasePruner):
-    """Prunes a trial whose running mean is worse than the median of what earlier trials had at the same step.
+    """Prunes a trial whose running mean is worse than the median of earlier trials at the same step.
 
-    A pruned trial stands for what it had last: were finished ones alone to count, a search that gets better would prune
-    more and more of what it tries. Optuna's own median pruner does that, and compares a trial's best value of all
-    steps, which a first inner fold that is easy would hold for good; successive halving judges a small learning rate by
-    its slow start.
+    A pruned trial counts with its last value. If only finished trials counted, a search that improves would prune more
+    and more trials. Optuna's own median pruner does that. It also compares the best value of all steps, which an easy
+    first inner fold would fix. Successive halving would prune small learning rates for their slow start.
 
     Args:
-        warmup_steps: steps at which no trial is pruned.
+        warmup_steps: first steps, at which no trial is pruned.
     """
 
     def __init__(self, warmup_steps: int) -> None:
@@ -83,11 +81,11 @@ class StepMedian(BasePruner):
         self._earlier: list[FrozenTrial] | None = None
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether to stop a trial after its last reported step."""
+        """Return whether to stop a trial after its last reported step."""
         step = trial.last_step
         if step is None or step <= self._warmup_steps:
             return False
-        if self._earlier is None:  # read once in a trial: reading takes a tenth of a small model's epoch
+        if self._earlier is None:  # read once per trial: reading takes a tenth of a small model's epoch
             self._earlier = study.get_trials(deepcopy=False, states=_COUNTED)
         others = [value for other in self._earlier if (value := _value_at(other, step)) is not None]
         if len(others) < _FEWEST_OTHERS:
@@ -97,13 +95,13 @@ class StepMedian(BasePruner):
 
 
 def _value_at(trial: FrozenTrial, step: int) -> float | None:
-    """What a trial had at a step, or last before it: a fold or the trial may have stopped early."""
+    """Return the value of a trial at a step, or the last one before it: a fold or the trial may have stopped early."""
     steps = [known for known in trial.intermediate_values if known <= step]
     return trial.intermediate_values[max(steps)] if steps else None
 
 
 class StudyTrial:
-    """A trial as its job sees it, in whatever process that runs.
+    """A trial of a study, in the process that runs its job.
 
     Args:
         folder: of the study.
@@ -115,8 +113,10 @@ class StudyTrial:
         self._study = load_study(folder)
         self._score = score
         self._number = number
-        (trial_id,) = (trial._trial_id for trial in self._study.get_trials(deepcopy=False) if trial.number == number)
-        self._trial = Trial(self._study, trial_id)
+        # Optuna 5 has no public way from a number to a `Trial` other than through the storage.
+        storage = _storage(folder / STUDY_FILE)
+        study_id = storage.get_study_id_from_name(_NAME)
+        self._trial = Trial(self._study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
         about = self._study.user_attrs
         self._last_step = int(about["num_steps"])
         if about["prune"]:
@@ -124,14 +124,14 @@ class StudyTrial:
         else:
             self._study.pruner = optuna.pruners.NopPruner()
 
-    def run(self, validate: Callable[[Told], Folds]) -> Folds | None:
-        """Score the trial and tell the study.
+    def run(self, validate: Callable[[OnStep], Folds]) -> Folds | None:
+        """Score the trial and report it to the study.
 
         Args:
-            validate: takes what is told of each step, and returns the scores of each inner fold.
+            validate: called with a function that reports each step; returns the scores of each inner fold.
 
         Returns:
-            What it returns, or ``None`` if the trial was pruned.
+            Its result, or ``None`` if the trial was pruned.
         """
         try:
             folds = validate(self._report)
@@ -144,7 +144,7 @@ class StudyTrial:
 
     def _report(self, step: int, mean: dict[str, float]) -> None:
         self._trial.report(mean[self._score], step)
-        if step < self._last_step and self._trial.should_prune():  # at the last step nothing is left to save
+        if step < self._last_step and self._trial.should_prune():  # pruning at the last step would save nothing
             raise optuna.TrialPruned
 
 
@@ -154,15 +154,15 @@ class Search:
 
     Attributes:
         folder: of the study; made if missing.
-        space: what is searched.
-        fixed: overrides that every trial has.
-        fingerprint: what must be the same when a study goes on, as plain values by name.
-        marks: warnings about the corpus and the protocol, for the report.
-        first: values of the first trial, or of some of its keys.
+        space: ranges of the searched keys.
+        fixed: overrides of every trial.
+        fingerprint: what must be the same when a study is resumed, as plain values by name.
+        marks: warnings about the data and the split, which the report shows.
+        first: values of the first trial, for some or all of the searched keys.
         score: one of `genregrid.config.SEARCH_SCORES`.
         num_steps: of a trial that is not pruned: inner folds times epochs.
-        warmup_steps: before which none is pruned.
-        prune: whether any is.
+        warmup_steps: first steps, at which no trial is pruned.
+        prune: whether trials are pruned at all.
         seed: of the sampler.
     """
 
@@ -179,18 +179,18 @@ class Search:
     seed: int = 0
 
     def run(self, num_trials: int, num_jobs: int, launch: Launch) -> None:
-        """Run trials until the study has as many finished and pruned ones.
+        """Run trials until the study has enough finished and pruned ones.
 
-        A trial that fails does not count. One that was running when its process was killed is made again at the next
-        start. Several processes may work on one study.
+        A trial that fails does not count. A trial that was running when its process was killed runs again at the next
+        start, under another number. Several processes may work on one study.
 
         Args:
-            num_trials: in the study, those of earlier commands among them.
-            num_jobs: trials that are handed to the launcher at once.
-            launch: runs jobs and returns what Hydra's launchers return.
+            num_trials: of the study, including those of earlier commands.
+            num_jobs: trials that the launcher gets at once.
+            launch: runs jobs and returns the results of Hydra's launchers.
 
         Raises:
-            UserError: the study is another one's, or trial after trial fails.
+            UserError: the study has other settings, or several trials in a row failed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "study.lock").open("a+b") as locks:
@@ -204,14 +204,14 @@ class Search:
                 is_stopped = True
                 try:
                     for job in launch([self._overrides(trial) for trial in batch], numbers[0]):
-                        _ = job.return_value  # raises what was no user's mistake
+                        _ = job.return_value  # raises a fault of the program
                     is_stopped = False
                 finally:
                     finished = [self._finished(study, number, locks, is_stopped) for number in numbers]
                 failed = sum(trial.state == TrialState.FAIL for trial in finished)
                 failures = failures + failed if failed == len(finished) else 0
                 if failures >= _MOST_FAILURES:
-                    raise UserError(f"{failures} trials failed one after the other: see what each of them said above.")
+                    raise UserError(f"{failures} trials in a row failed", hint="see the error of each above")
 
     def _opened(self) -> optuna.Study:
         path = self.folder / STUDY_FILE
@@ -224,7 +224,7 @@ class Search:
         own = self.fingerprint | {
             f"range of {key}": json.loads(distribution_to_json(range_)) for key, range_ in self.space.items()
         }
-        own = json.loads(json.dumps(own))  # as the study gives it back
+        own = json.loads(json.dumps(own))  # the form in which the study returns it
         known = study.user_attrs.get("fingerprint")
         if known is None:
             study.set_user_attr("fixed", self.fixed)
@@ -232,50 +232,51 @@ class Search:
             study.set_user_attr("warmup_steps", self.warmup_steps)
             study.set_user_attr("prune", self.prune)
             study.set_user_attr("score", self.score)
-            study.set_user_attr("fingerprint", own)  # last: a study with it is whole
+            study.set_user_attr("fingerprint", own)  # last: a study that has it is complete
             study.enqueue_trial(self.first)
         elif known != own:
-            name = next(name for name in {**known, **own} if known.get(name, _NOTHING) != own.get(name, _NOTHING))
+            name = next(name for name in {**known, **own} if known.get(name, ...) != own.get(name, ...))
             raise UserError(
-                f"{path} was searched with another {name} ({_short(known, name)}, now {_short(own, name)}): give the "
-                "same again, or hydra.sweep.dir=FOLDER for a study of its own."
+                f"the study has another {name} ({_short(known, name)}, now {_short(own, name)})",
+                key=path,
+                hint="give the same value again, or hydra.sweep.dir=FOLDER for a new study",
             )
-        study.set_user_attr("marks", list(self.marks))  # older studies lack it
+        study.set_user_attr("marks", self.marks)
         return study
 
     def _fail_dead(self, study: optuna.Study, locks: BinaryIO) -> None:
-        """Mark trials as failed whose process is gone."""
+        """Mark trials as failed if their process has ended."""
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _lock(locks, trial.number):
                 self._stop(study, trial)
                 _unlock(locks, trial.number)
                 self._tidy(trial.number)
-                print(f"trial {trial.number} was stopped half-way and is made again")
+                print(f"trial {trial.number} was stopped before its end and runs again")
 
     def _stop(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Have a trial that was stopped made again, under another number."""
+        """Mark a stopped trial as failed, and queue it again under another number."""
         study.tell(trial.number, state=TrialState.FAIL)
         study.set_user_attr("stopped", [*study.user_attrs.get("stopped", []), trial.number])
         study.enqueue_trial(trial.params)
 
     def _tidy(self, number: int) -> None:
-        """Remove the folder that Hydra made for a trial, unless something was logged there."""
+        """Remove the folder that Hydra made for a trial, unless a logger wrote to it."""
         with suppress(OSError):
             (self.folder / f"trial{number}").rmdir()
 
     def _announce(self, study: optuna.Study, num_trials: int) -> None:
         counted = len(study.get_trials(deepcopy=False, states=_COUNTED))
-        print(f"search: {self.folder}, {counted} of {num_trials} trials are there")
+        print(f"search: {self.folder}, {counted} of {num_trials} trials are done")
         for key, range_ in self.space.items():
             print(f"  {key}: {described(range_)}", flush=True)
 
     def _asked(self, study: optuna.Study, num_trials: int, num_jobs: int, locks: BinaryIO) -> list[Trial]:
-        """The next trials, locked: no more than are wanting."""
+        """Ask for the next trials and lock them: no more than the study still needs."""
         batch: list[Trial] = []
         with _locked(locks):
             trials = study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.RUNNING))
             for _ in range(min(num_jobs, num_trials - len(trials))):
-                # a seed of each trial's own, so that a study that goes on does not draw the same values again
+                # another seed for each trial, so that a resumed study does not draw the same values again
                 number = len(study.get_trials(deepcopy=False)) - len(study.user_attrs.get("stopped", []))
                 seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
                 study.sampler = TPESampler(seed=seed)
@@ -288,32 +289,29 @@ class Search:
         return [*self.fixed, *to_overrides(trial.params), f"search.study='{folder}'", f"search.trial={trial.number}"]
 
     def _finished(self, study: optuna.Study, number: int, locks: BinaryIO, is_stopped: bool) -> FrozenTrial:
-        """The trial as its job left it; one that its job did not tell of has failed, or was stopped with all others."""
+        """Print the result of a trial and return it; without a result it has failed, or was stopped with all others."""
         trial = study.get_trials(deepcopy=False)[number]
-        said = ""
+        result = ""
         if not trial.state.is_finished():
             if is_stopped:
                 self._stop(study, trial)
-                said = "stopped, and made again when the search goes on"
+                result = "stopped; it runs again when the search is resumed"
             else:
                 study.tell(number, state=TrialState.FAIL)
             trial = study.get_trials(deepcopy=False)[number]
         _unlock(locks, number)
         self._tidy(number)
-        print(f"trial {number}: {said or _said(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
+        print(f"trial {number}: {result or _result(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
         return trial
 
 
-def _said(study: optuna.Study, trial: FrozenTrial) -> str:
+def _result(study: optuna.Study, trial: FrozenTrial) -> str:
     score = study.user_attrs["score"]
     if trial.state == TrialState.COMPLETE:
         return f"{score} {trial.value:.4f}, best {study.best_value:.4f}"
     if trial.state == TrialState.PRUNED:
         return f"pruned at {score} {trial.value:.4f}, {trial.last_step} of {study.user_attrs['num_steps']} epochs"
     return "failed"
-
-
-_NOTHING = object()
 
 
 def _short(values: Mapping[str, Any], name: str) -> str:
@@ -326,7 +324,7 @@ def _short(values: Mapping[str, Any], name: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-# --- who runs what: a byte of a file is locked for each running trial, and the system lets go of it when a process dies
+# --- locks: a byte of a file for each running trial; the system unlocks it when the process ends
 
 
 def _lock(locks: BinaryIO, byte: int) -> bool:
@@ -345,7 +343,7 @@ def _unlock(locks: BinaryIO, byte: int) -> None:
 
 @contextmanager
 def _locked(locks: BinaryIO) -> Iterator[None]:
-    """Keep other processes from asking at the same time."""
+    """Keep other processes from asking for trials at the same time."""
     if sys.platform != "win32":
         fcntl.lockf(locks, fcntl.LOCK_EX, 1, _MUTEX)
     try:

@@ -1,6 +1,5 @@
-"""A search from the command line: config, space and fingerprint, the trials, the report."""
+"""Run a search from the command line: configuration, space and fingerprint, trials, report."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from genregrid.config import SearchConfig
 from genregrid.errors import UserError
 from genregrid.grid.job import without_hydra
 from genregrid.models.network import Network
@@ -21,7 +21,7 @@ from genregrid.record.facts import RunFacts
 from genregrid.search.report import write_study_report
 from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
 from genregrid.search.study import Launch, Search
-from genregrid.search.trial import inner_fold, num_inner_folds, search_settings
+from genregrid.search.trial import inner_fold, num_inner_folds
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import announce
 
@@ -39,37 +39,33 @@ def sweep(
     launch: Launch,
     corpora: CorpusReader | None = None,
 ) -> None:
-    """Search the settings of one model, or go on with a search, and write its report.
+    """Search the settings of one model, or resume a search, and write its report.
 
     Args:
-        loader: composes configs.
-        config_name: of the primary config.
-        hydra_overrides: overrides of Hydra's own config.
-        arguments: all others of the command line; sweeps among them take the place of ranges.
+        loader: composes configurations.
+        config_name: of the primary configuration.
+        hydra_overrides: overrides of Hydra's own configuration.
+        arguments: all other overrides of the command line; sweeps among them replace ranges.
         folder: of the study.
         sections: ranges by key, of each family of models and of single models.
         launch: runs jobs.
         corpora: reads the corpus; ``None``: a new one.
 
     Raises:
-        UserError: a mistake in the command line, the ranges or the data, or the folder has another study.
+        UserError: a mistake in the command line, the ranges or the data, or the folder holds another study.
     """
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     for override in overrides:
         if override.is_sweep_override() and not is_searchable(override.get_key_element()):
-            raise UserError(f"{override.input_line}: a search is of one model on one corpus and varies {SEARCHABLE}.")
+            key, value = override.get_key_element(), override.get_value_string()
+            raise UserError(f"a search has one model and one corpus, and varies {SEARCHABLE}", key=key, value=value)
     fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
 
     def compose(more: list[str]) -> DictConfig:
-        words = [*hydra_overrides, *fixed, *more]
-        return loader.load_configuration(config_name, words, RunMode.RUN)
+        return loader.load_configuration(config_name, [*hydra_overrides, *fixed, *more], RunMode.RUN)
 
     search, cfg = _prepared(compose, overrides, fixed, folder, sections, loader, corpora or CorpusReader())
-    try:
-        search.run(cfg.search.num_trials, cfg.search.num_jobs, launch)
-    except KeyboardInterrupt:
-        print(f"interrupted; the study is kept in {folder}, and the same command goes on.", file=sys.stderr)
-        raise SystemExit(130) from None
+    search.run(cfg.search.num_trials, cfg.search.num_jobs, launch)
     print(write_study_report(folder))
 
 
@@ -84,19 +80,19 @@ def _prepared(
 ) -> tuple[Search, DictConfig]:
     cfg = compose([])
     model = str(cfg.hydra.runtime.choices["model"])
-    compose(_first_values(overrides))  # refuses a key that the model does not have, in Hydra's own words
+    compose(_first_values(overrides))  # raises Hydra's error for a key that the model does not have
     family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
     space, missing = build_space(sections, (family, model), cfg, overrides)
     every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
     _check_sections(sections, missing, model, loader.get_group_options("model", ObjectType.CONFIG), every)
-    settings = search_settings(cfg)
+    settings = SearchConfig(**cfg.search)
     cfg = without_hydra(cfg)
     num_folds = num_inner_folds(cfg)
-    # the last of the inner folds, and the first trial's values: a mistake is told before any trial
+    # the last of the inner folds, with the first trial's values: a mistake is reported before any trial
     ready = inner_fold(cfg, model, num_folds - 1, corpora)
     announce(ready.facts, ready.datamodule)
     if num_folds < settings.num_folds:
-        print(f"split={cfg.split.protocol} has one validation part: a trial is one fit")
+        print(f"split={cfg.split.protocol} has one validation part, so a trial is one fit")
     num_epochs = int(cfg.trainer.max_epochs)
     search = Search(
         folder=folder,
@@ -107,7 +103,7 @@ def _prepared(
         first=nearest(cfg, space),
         score=settings.score,
         num_steps=num_folds * num_epochs,
-        warmup_steps=num_epochs // 2,  # of the first fold, in which a small learning rate may still catch up
+        warmup_steps=num_epochs // 2,  # of the first fold: a small learning rate may improve late
         prune=settings.prune,
         seed=settings.seed,
     )
@@ -115,7 +111,7 @@ def _prepared(
 
 
 def _first_values(overrides: Sequence[Override]) -> list[str]:
-    """A plain override for each sweep, to see whether its key is there."""
+    """Return a plain override for each sweep, which shows whether its key exists."""
     swept = [override for override in overrides if override.is_sweep_override()]
     return [f"{override.get_key_element()}=1" for override in swept]
 
@@ -123,25 +119,25 @@ def _first_values(overrides: Sequence[Override]) -> list[str]:
 def _check_sections(
     sections: Mapping[str, Mapping[str, Any]], missing: list[str], model: str, models: Sequence[str], compose: Compose
 ) -> None:
-    """Refuse ranges of what no model has: a misspelt key would else be left out without a word."""
+    """Reject ranges of keys that no model has: otherwise a misspelt key would be ignored silently."""
     unknown = sorted(set(sections) - {*_FAMILIES, *models})
     if unknown:
-        raise UserError(
-            f"hydra.sweeper.space.{unknown[0]} is no model: ranges stand under {', '.join(_FAMILIES)} or one's name."
-        )
+        problem = f"ranges belong under {', '.join(_FAMILIES)} or the name of a model"
+        raise UserError(problem, key=f"hydra.sweeper.space.{unknown[0]}")
     wrong = [key for key in missing if key in sections.get(model, {})]
     left, nothing = list(missing), object()
     for name in models:
-        if left and not wrong:  # a config takes a tenth of a second to compose
+        if left and not wrong:  # composing takes a tenth of a second
             cfg = compose([f"model={name}"])
             left = [key for key in left if OmegaConf.select(cfg, key, default=nothing) is nothing]
     wrong += left
     if wrong:
-        raise UserError(f"the space has a range of {wrong[0]}, a key that no such model has: mend or remove it.")
+        hint = "correct the key or remove its range from hydra.sweeper.space"
+        raise UserError("no such model has this key", key=wrong[0], hint=hint)
 
 
 def _fingerprint(facts: RunFacts, cfg: DictConfig, space: Space, num_folds: int) -> dict[str, Any]:
-    """What must stay the same as long as a study goes on; data by hash."""
+    """Return what must stay the same when a study is resumed; data by hash."""
     names = ("model", "dataset_label", "slice_seconds", "protocol", "folds", "fold", "val_folds", "split_seed", "seed")
     own = {name: getattr(facts, name) for name in (*names, "data_hashes")}
     own |= {f"search.{name}": cfg.search[name] for name in ("score", "prune")} | {"search.num_folds": num_folds}

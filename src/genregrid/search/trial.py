@@ -1,4 +1,4 @@
-"""Scores of settings by validation alone, over inner folds: what a search chooses by. No test track is scored."""
+"""Score one setting of a search on validation tracks, over inner folds. No test track is scored."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,20 +16,8 @@ from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import run_logger, validate
 
 
-def search_settings(cfg: DictConfig) -> SearchConfig:
-    """Return the settings of a search, checked.
-
-    Args:
-        cfg: a composed `TrainConfig` with `search` set.
-
-    Raises:
-        UserError: an unknown score, or a number out of its range.
-    """
-    return SearchConfig(**cfg.search)
-
-
 def num_inner_folds(cfg: DictConfig) -> int:
-    """How many fits a trial takes: `search.num_folds`, but one where published lists fix the validation part.
+    """Return the fits of a trial: `search.num_folds`, or one if published lists fix the validation part.
 
     Raises:
         UserError: the split has fewer validation folds.
@@ -38,14 +26,16 @@ def num_inner_folds(cfg: DictConfig) -> int:
         return 1
     if cfg.search.num_folds > cfg.split.val_folds:
         raise UserError(
-            f"search.num_folds={cfg.search.num_folds}: split.val_folds={cfg.split.val_folds} has no more; take fewer "
-            "of them, or divide into more."
+            f"split.val_folds={cfg.split.val_folds} is the largest number",
+            key="search.num_folds",
+            value=cfg.search.num_folds,
+            hint="lower it, or raise split.val_folds",
         )
     return int(cfg.search.num_folds)
 
 
 def inner_fold(cfg: DictConfig, model_name: str, number: int, corpora: CorpusReader) -> Prepared:
-    """All that the fit on one inner fold needs.
+    """Prepare the fit on one inner fold.
 
     Args:
         cfg: a composed `TrainConfig`.
@@ -63,18 +53,18 @@ def cross_validate(
     cfg: DictConfig,
     folder: Path,
     model_name: str,
-    told: Callable[[int, dict[str, float]], None],
+    on_step: Callable[[int, dict[str, float]], None],
     corpora: CorpusReader | None = None,
 ) -> list[dict[str, float]]:
-    """Train on each inner fold; log and tell the running mean of the scores after each epoch.
+    """Train on each inner fold; log and report the running mean of the scores after each epoch.
 
     Args:
         cfg: a composed `TrainConfig` with `search` set.
         folder: where a logger writes.
         model_name: what outputs call the model.
-        told: is given the step, inner fold times epochs plus epoch, and the mean of the scores (``loss``, ``accuracy``,
-            ``f1_macro``) of the best epochs of the folds that are done and of this one so far. What it raises ends the
-            trial.
+        on_step: called with the step (inner fold times epochs plus epoch) and the mean of the scores (``loss``,
+            ``accuracy``, ``f1_macro``) of the best epochs of the finished folds and, so far, of this one. An exception
+            from it ends the trial.
         corpora: reads the corpus; ``None``: read it for this trial only.
 
     Returns:
@@ -91,27 +81,27 @@ def cross_validate(
     with run_logger(cfg.logger, facts, folder) as logger:
         for number in range(num_inner_folds(cfg)):
 
-            def tell(epoch: int, best: dict[str, float], number: int = number) -> None:
+            def on_epoch(epoch: int, best: dict[str, float], number: int = number) -> None:
                 mean = mean_scores([*done, _bare(best)])
                 step = number * num_epochs + epoch
                 if logger is not None:
                     logger.log_metrics({f"search/{name}": value for name, value in mean.items()}, step)
-                told(step, mean)
+                on_step(step, mean)
 
-            if number > 0:  # each is seeded where it is prepared, and so not before the one before it is trained
+            if number > 0:  # preparing sets the seed, so each fold is prepared after the training of the fold before it
                 ready = inner_fold(cfg, model_name, number, corpora)
-            done.append(_bare(validate(ready, tell)))
+            done.append(_bare(validate(ready, on_epoch)))
         if isinstance(logger, CSVLogger):
             logger.save()
     return done
 
 
 def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> float | None:
-    """Score one setting by validation, and keep it in the study that it belongs to, if it belongs to one.
+    """Score one setting on validation tracks, and report it to the study of the trial, if it has one.
 
     Args:
         cfg: a composed `TrainConfig` with `search` set.
-        folder: of the job; removed if nothing was written.
+        folder: of the job; removed if it is empty.
         model_name: what outputs call the model.
         corpora: reads the corpus; ``None``: read it for this trial only.
 
@@ -121,16 +111,16 @@ def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusR
     Raises:
         UserError: a mistake in the configuration or in the data it names, or no epoch had a finite loss.
     """
-    settings = search_settings(cfg)
+    settings = SearchConfig(**cfg.search)
     if settings.study is not None and settings.trial is not None:
         from genregrid.search.study import StudyTrial  # needs Optuna, which a trial of W&B does not
 
         trial = StudyTrial(Path(settings.study), settings.trial, settings.score)
-        found = trial.run(lambda told: cross_validate(cfg, folder, model_name, told, corpora))
+        found = trial.run(lambda on_step: cross_validate(cfg, folder, model_name, on_step, corpora))
     else:
         found = cross_validate(cfg, folder, model_name, lambda step, mean: None, corpora)
-        said = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
-        print(f"validation, mean over {len(found)} inner folds: {said}")
+        means = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
+        print(f"validation, mean over {len(found)} inner folds: {means}")
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     return None if found is None else mean_scores(found)[settings.score]
