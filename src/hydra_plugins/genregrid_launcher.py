@@ -67,7 +67,7 @@ class ProcessLauncher(Launcher):
             worker,
             self._num_workers,
             ahead=1,  # a stack takes long, and an idle process may run what another one would keep waiting
-            way_out="leave out launcher=local.",
+            hint="leave out launcher=local",
         )
         returned: dict[int, JobReturn] = {}
         try:

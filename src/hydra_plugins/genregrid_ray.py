@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from genregrid.grid.job import compose_job, record_lost_job, run_quietly
-from genregrid.parallel.ray_cluster import Died, connected, each_done
+from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 
 @dataclass
@@ -61,10 +61,10 @@ class RayLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
         returned: dict[int, JobReturn] = {}
-        with connected(self._address, f"hydra.launcher.address={self._address}"):
+        with connected(self._address, "hydra.launcher.address"):
             shared = (self, Singleton.get_state())
             for (number, overrides), done in each_done(_run, jobs, *shared, **self._resources):
-                returned[number] = self._lost(number, overrides, done) if isinstance(done, Died) else done
+                returned[number] = self._lost(number, overrides, done) if isinstance(done, LostTask) else done
         return [returned[number] for number, _ in jobs]
 
     def run(self, number: int, overrides: list[str], place: str) -> JobReturn:
@@ -73,8 +73,8 @@ class RayLauncher(Launcher):
             self._context, self._task, compose_job(self._context, self._config, number, overrides), place
         )
 
-    def _lost(self, number: int, overrides: list[str], died: Died) -> JobReturn:
-        reason = f"its process ended at every attempt: out of memory, or a machine that fails ({died.reason})"
+    def _lost(self, number: int, overrides: list[str], lost: LostTask) -> JobReturn:
+        reason = f"its process ended at every attempt: out of memory, or a machine that fails ({lost.reason})"
         return record_lost_job(compose_job(self._context, self._config, number, overrides), overrides, reason)
 
 

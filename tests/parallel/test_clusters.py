@@ -307,7 +307,7 @@ def test_a_job_that_ends_its_process_is_told_in_its_folder_and_the_others_run(
 def test_no_cluster_at_the_address_is_told_in_one_sentence(run: Run, music: Path, address: str) -> None:
     pytest.importorskip("ray")
     for words, asked in (
-        (("-m", "genregrid.features", "music", "--out", "f.csv", "--ray", address), "--ray "),
+        (("-m", "genregrid.features", "music", "--out", "f.csv", "--ray", address), "--ray="),
         (("train.py", "launcher=ray", f"hydra.launcher.address={address}", *QUICK), "hydra.launcher.address="),
     ):
         done = run(*words)

@@ -9,7 +9,7 @@ from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_file, ended_its_process, keep_freed_memory
-from genregrid.parallel.ray_cluster import Died, connected, each_done
+from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 
 def describe_on_cluster(
@@ -28,9 +28,9 @@ def describe_on_cluster(
     Raises:
         UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
     """
-    with connected(address, f"--ray {address}"):
+    with connected(address, "--ray"):
         for track, described in each_done(_describe, tracks, recipe, tuple(slice_seconds)):
-            yield ended_its_process(track) if isinstance(described, Died) else described
+            yield ended_its_process(track) if isinstance(described, LostTask) else described
 
 
 def _describe(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:

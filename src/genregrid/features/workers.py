@@ -76,8 +76,8 @@ def describe_files(
             for track in tracks:
                 yield describe(track)
         return
-    way_out = 'say --workers 1, or in a script of your own, call extract below `if __name__ == "__main__":`.'
-    pool = Pool(describe, num_workers, begin=keep_freed_memory, way_out=way_out)
+    hint = 'use --workers 1, or in your own script, call extract below `if __name__ == "__main__":`'
+    pool = Pool(describe, num_workers, initializer=keep_freed_memory, hint=hint)
     with closing(pool.run(tracks)) as work:
         for track, described in work:
             yield described or ended_its_process(track)

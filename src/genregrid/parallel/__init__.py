@@ -1,1 +1,1 @@
-"""Tasks on many cores and on many machines."""
+"""Run tasks on many cores and on many machines."""

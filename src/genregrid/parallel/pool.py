@@ -1,4 +1,4 @@
-"""Many tasks in one process per core: a task that ends its process ends nobody else's work."""
+"""Run many tasks in worker processes; a task that ends its process fails alone."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
@@ -16,103 +16,138 @@ from threadpoolctl import threadpool_limits
 
 from genregrid.errors import UserError
 
-_MOST_WORKERS = 61  # that Windows can wait for
+_MAX_WORKERS = 61  # the limit of ProcessPoolExecutor on Windows
 Task = TypeVar("Task")
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Pool(Generic[Task, Done]):
-    """Worker processes of one thread each, which import what they need once.
+class Pool(Generic[Task, Result]):
+    """Worker processes with one thread each, which import what they need once.
+
+    Each worker is a `ProcessPoolExecutor` with a single process. If the process ends, only this executor breaks: the
+    task that it was working on is known, and the other workers are not disturbed. One executor with many processes
+    breaks as a whole, and all tasks in work are lost. pebble's pool (5.2) looks for ended processes every 0.1 s
+    without reading their last messages first: with tasks that end their process at once, it failed as a whole or
+    blamed another task in 8 of 17 trials.
 
     Args:
-        work: what is done with a task; a function of a module, as processes find it by its name.
-        num_workers: processes, at least 1.
-        ahead: tasks given out per process: with 2 none waits for its next task.
-        begin: called in each process before its first task.
-        way_out: what to tell a user for whom no process can be started.
+        work: handles one task; a function of a module, because the processes import it by its name.
+        num_workers: number of processes, at least 1.
+        ahead: tasks submitted to each process at a time; with 2 it never waits for its next task.
+        initializer: called in each process before its first task.
+        hint: what a user can do if no process can be started.
     """
 
     def __init__(
         self,
-        work: Callable[[Task], Done],
+        work: Callable[[Task], Result],
         num_workers: int,
         *,
         ahead: int = 2,
-        begin: Callable[[], None] | None = None,
-        way_out: str,
+        initializer: Callable[[], None] | None = None,
+        hint: str,
     ) -> None:
         self._work = work
-        self._num_workers = min(num_workers, _MOST_WORKERS)
+        self._num_workers = min(num_workers, _MAX_WORKERS)
         self._ahead = ahead
-        self._begin = begin
-        self._way_out = way_out
+        self._initializer = initializer
+        self._hint = hint
 
-    def run(self, tasks: Sequence[Task]) -> Generator[tuple[Task, Done | None]]:
-        """Each task with what became of it, as soon as it is done; ``None`` where it ended its process.
+    def run(self, tasks: Sequence[Task]) -> Generator[tuple[Task, Result | None]]:
+        """Yield each task with its result as soon as it is done; ``None`` if it ended its process twice.
+
+        The second attempt comes after all other tasks, one task at a time, so that it has the whole memory.
 
         Raises:
             UserError: no process can be started.
         """
+        lost = []
+        with closing(self._run_once(tasks, self._num_workers)) as finished:
+            for task, result in finished:
+                if result is None:
+                    lost.append(task)
+                else:
+                    yield task, result
+        yield from self._run_once(lost, 1)
+
+    def _run_once(self, tasks: Sequence[Task], num_workers: int) -> Generator[tuple[Task, Result | None]]:
         waiting = deque(tasks)
-        given: dict[Future[Done], Task] = {}
-        while waiting or given:
-            others = set(multiprocessing.active_children())
-            try:
-                with self._executor(min(self._num_workers, len(waiting))) as executor:
-                    try:
-                        yield from self._pooled(executor, waiting, given)
-                    except (GeneratorExit, KeyboardInterrupt):
-                        # what is in work is not waited for: it may last hours
-                        for child in set(multiprocessing.active_children()) - others:
-                            child.terminate()
-                        raise
-            except BrokenProcessPool:  # which of those given out it was shows when each has a process of its own
-                suspects = list(given.values())
-                given.clear()
-                for task in suspects:
-                    yield task, self._alone(task)
-
-    def _pooled(
-        self, executor: ProcessPoolExecutor, waiting: deque[Task], given: dict[Future[Done], Task]
-    ) -> Iterator[tuple[Task, Done]]:
-        while waiting or given:
-            while waiting and len(given) < self._ahead * self._num_workers:
-                with _interrupts_held():
-                    given[executor.submit(self._work, waiting[0])] = waiting[0]
-                waiting.popleft()
-            for future in wait(given, return_when=FIRST_COMPLETED).done:
-                done = future.result()  # of a broken pool it raises, and leaves the task among those given out
-                yield given.pop(future), done
-
-    def _alone(self, task: Task) -> Done | None:
+        other_processes = set(multiprocessing.active_children())
+        workers: list[_Worker[Task, Result]] = []
         try:
-            with self._executor(1) as executor:
-                with _interrupts_held():
-                    started = executor.submit(os.getpid)
-                if isinstance(started.exception(), BrokenProcessPool):
-                    raise UserError(f"processes cannot be started: {self._way_out}")
-                with _interrupts_held():
-                    future = executor.submit(self._work, task)
-                return future.result()
-        except BrokenProcessPool:
-            return None
+            for _ in range(min(num_workers, len(tasks))):
+                workers.append(_Worker(self._work, self._initializer))
+            while True:
+                for worker in workers:
+                    while waiting and len(worker.submitted) < self._ahead:
+                        worker.submit(waiting.popleft())
+                first = {worker.submitted[0][1]: worker for worker in workers if worker.submitted}
+                if not first:
+                    return
+                for future in wait(first, return_when=FIRST_COMPLETED).done:
+                    worker = first[future]
+                    task, _ = worker.submitted.popleft()
+                    try:
+                        yield task, future.result()
+                    except BrokenProcessPool:
+                        if not worker.has_started():
+                            raise UserError("processes cannot be started", hint=self._hint) from None
+                        waiting.extendleft(task for task, _ in reversed(worker.submitted))
+                        worker.restart()
+                        yield task, None
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - other_processes:
+                process.terminate()  # a task can last hours
+            raise
+        finally:
+            for worker in workers:
+                worker.executor.shutdown()
 
-    def _executor(self, num_workers: int) -> ProcessPoolExecutor:
-        # spawned, not forked: a fork copies locks that some thread of this process may hold
-        return ProcessPoolExecutor(
-            num_workers, multiprocessing.get_context("spawn"), initializer=_begin_work, initargs=(self._begin,)
+
+class _Worker(Generic[Task, Result]):
+    """One process, and the tasks that were submitted to it, in the order in which it works on them."""
+
+    def __init__(self, work: Callable[[Task], Result], initializer: Callable[[], None] | None) -> None:
+        self._work = work
+        self._initializer = initializer
+        self.restart()
+
+    def restart(self) -> None:
+        """Take a new process."""
+        self.submitted: deque[tuple[Task, Future[Result]]] = deque()
+        self.executor = ProcessPoolExecutor(
+            1,
+            multiprocessing.get_context("spawn"),  # a forked process copies locks that a thread of this one may hold
+            initializer=_start_work,
+            initargs=(self._initializer,),
         )
+        with _interrupts_blocked():
+            self._started = self.executor.submit(os.getpid)
+
+    def has_started(self) -> bool:
+        """Wait until the process works or has failed to start."""
+        return self._started.exception() is None
+
+    def submit(self, task: Task) -> None:
+        """Give the process one more task; if it has ended, the task fails."""
+        with _interrupts_blocked():
+            try:
+                future = self.executor.submit(self._work, task)
+            except BrokenProcessPool as error:
+                future = Future()
+                future.set_exception(error)
+        self.submitted.append((task, future))
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Have processes that start here begin with ctrl-C held back: it is for the parent to answer."""
-    if not hasattr(signal, "pthread_sigmask"):  # another system
+def _interrupts_blocked() -> Iterator[None]:
+    """Block ctrl-C in the processes and threads that start here: only the main thread of the parent handles it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -122,15 +157,15 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_work(begin: Callable[[], None] | None) -> None:
-    """Make a process a worker: one thread, ctrl-C left to the parent, and an end when the parent ends."""
+def _start_work(initializer: Callable[[], None] | None) -> None:
+    """Prepare a worker process: one thread, no reaction to ctrl-C, and it ends when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if begin is not None:
-        begin()
+    if initializer is not None:
+        initializer()
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -1,6 +1,6 @@
-"""A Ray cluster: tasks are given out a few per CPU, and those of a machine that dies are given out again.
+"""Run many tasks on a Ray cluster, a few per CPU at a time; tasks of a machine that fails are submitted again.
 
-Ray is imported only where a cluster is asked for: it is an extra.
+Ray is imported only if a cluster is used, because it is an optional dependency.
 """
 
 import logging
@@ -16,43 +16,45 @@ from typing import Any, TypeVar
 
 from genregrid.errors import UserError
 
-_AHEAD = 2  # tasks given out per CPU, so that none waits and none piles up
-_MOST_ATTEMPTS = 3  # a machine that dies costs one; a task that ends its process takes all
-_SECONDS_BETWEEN_COUNTS = 5.0  # machines join and leave
-_PASSED_ON = ("GENREGRID_", "WANDB_", "HYDRA_")  # variables that a run reads; Ray's workers have those of their machine
+_AHEAD = 2  # tasks submitted per CPU: none waits for its next task, and few are queued
+_MAX_ATTEMPTS = 3  # a machine that fails costs one attempt; a task that ends its process uses all of them
+_SECONDS_BETWEEN_COUNTS = 5.0  # how often the CPUs are counted: machines join and leave
+_COPIED_VARIABLES = ("GENREGRID_", "WANDB_", "HYDRA_")  # Ray's workers have the environment of their own machine
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Died:
-    """What becomes of a task whose process ended at every attempt.
+class LostTask:
+    """The result of a task that ended its process at every attempt.
 
     Attributes:
-        reason: what Ray says of the last attempt, in one line.
+        reason: Ray's message about the last attempt, one line.
     """
 
     reason: str
 
 
 @contextmanager
-def connected(address: str, asked: str) -> Iterator[None]:
-    """Be connected to a cluster that this machine is part of.
+def connected(address: str, key: str) -> Iterator[None]:
+    """Connect to a Ray cluster that this machine belongs to, and disconnect at the end.
 
     Args:
-        address: ``auto`` for the cluster that runs on this machine, or ``HOST:PORT`` of its head.
-        asked: what the user said, for errors: ``--ray auto``.
+        address: ``auto`` for the cluster that runs on this machine, or ``HOST:PORT`` of its head node.
+        key: the option that the address was given with, for errors: ``--ray``.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster at that address, or it does not take this machine.
+        UserError: Ray is not installed, there is no cluster at that address, or it does not accept this machine.
     """
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError(f'{asked} needs Ray: `pip install -e ".[ray]"`.') from None
+        raise UserError("Ray is not installed", key=key, value=address, hint='`pip install -e ".[ray]"`') from None
     head = re.fullmatch(r"(.+):(\d{1,5})", address)
     if head is None and address != "auto":
-        raise UserError(f"{asked} is no address of a Ray cluster: give auto, or HOST:PORT of its head.")
+        raise UserError(
+            "not the address of a Ray cluster", key=key, value=address, hint="give auto, or HOST:PORT of its head node"
+        )
     try:
         if head is not None:  # Ray itself tries for minutes, and then ends the process
             socket.create_connection((head[1], int(head[2])), timeout=10).close()
@@ -60,12 +62,15 @@ def connected(address: str, asked: str) -> Iterator[None]:
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
         raise UserError(
-            f"{asked}: no Ray cluster that this machine is part of ({reason}); docs/clusters.md says how to start one."
+            f"no Ray cluster that this machine belongs to ({reason})",
+            key=key,
+            value=address,
+            hint="docs/clusters.md explains how to start one",
         ) from None
     try:
         yield
     finally:
-        ray.shutdown()  # and with it whatever is still in work
+        ray.shutdown()  # also cancels all running tasks
 
 
 def each_done(
@@ -75,77 +80,73 @@ def each_done(
     cpus: float = 1,
     gpus: float = 0,
     memory_gb: float | None = None,
-) -> Generator[tuple[Item, Result | Died]]:
+) -> Generator[tuple[Item, Result | LostTask]]:
     """Call ``function(item, *shared)`` on the connected cluster, and yield each item with its result as it is done.
 
-    Calls see the working directory of this process, and its variables that name data and W&B. Only a few are given out
-    per CPU, whatever the number of items.
+    Calls see the working directory of this process, and its variables that name data and W&B. Only a few calls per CPU
+    are submitted at a time, whatever the number of items.
 
     Args:
-        function: handles what goes wrong by itself; what it raises ends all.
-        items: of the calls.
-        shared: the rest of each call's arguments.
-        cpus: cores of a call.
-        gpus: GPUs of a call, or a part of one.
-        memory_gb: memory in GB that a machine must have unclaimed for a call to start there.
+        function: must handle its own errors; an exception ends all calls.
+        items: the first argument of each call.
+        shared: the other arguments of every call.
+        cpus: cores that one call takes.
+        gpus: GPUs that one call takes; may be a fraction.
+        memory_gb: free memory in GB that a machine must have before a call starts there.
 
     Raises:
-        UserError: a call raised: what it needs is missing on a machine.
+        UserError: a call raised: a machine lacks what the call needs.
     """
     import ray
 
     memory = None if memory_gb is None else int(memory_gb * 1e9)
-    # no retries by Ray: those of tasks that take all memory it would never end
-    call = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=0)(_called)
-    place = (os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)})
-    todo = iter(items)
-    again: deque[tuple[Item, int]] = deque()
-    given: dict[Any, tuple[Item, int]] = {}
-    most, counted = 0, -_SECONDS_BETWEEN_COUNTS
+    # No retries by Ray: it would retry tasks that run out of memory for ever
+    call = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=0)(_call_in_worker)
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_COPIED_VARIABLES)}
+    surroundings = (os.getcwd(), variables)
+    new = ((item, 1) for item in items)
+    again: deque[tuple[Item, int]] = deque()  # items with the number of the attempt
+    submitted: dict[Any, tuple[Item, int]] = {}
+    limit, counted = 0, -_SECONDS_BETWEEN_COUNTS
     while True:
         if time.monotonic() - counted > _SECONDS_BETWEEN_COUNTS:
             num_at_once = int(ray.cluster_resources().get("CPU", 0) / (cpus or 1))
-            most, counted = _AHEAD * max(1, num_at_once), time.monotonic()
-        while len(given) < most and (entry := again.popleft() if again else _first(todo)) is not None:
-            given[call.remote(place, function, entry[0], *shared)] = entry
-        if not given:
+            limit, counted = _AHEAD * max(1, num_at_once), time.monotonic()
+        while len(submitted) < limit and (entry := again.popleft() if again else next(new, None)) is not None:
+            submitted[call.remote(surroundings, function, entry[0], *shared)] = entry
+        if not submitted:
             return
-        for ref in _finished(given):
-            item, attempt = given.pop(ref)
+        for ref in _finished(submitted):
+            item, attempt = submitted.pop(ref)
             try:
-                result = ray.get(ref)
+                yield item, ray.get(ref)
             except ray.exceptions.RayTaskError as error:
                 raise UserError(
-                    f"a task failed on the cluster ({_last_line(error)}): every machine needs the same environment, "
-                    f"and {place[0]}."
+                    f"a task failed on the cluster ({_last_line(error)})",
+                    hint=f"every machine needs the same environment, and the folder {surroundings[0]}",
                 ) from error
             except ray.exceptions.RayError as error:
-                if attempt < _MOST_ATTEMPTS:
+                if attempt < _MAX_ATTEMPTS:
                     again.append((item, attempt + 1))
-                    continue
-                result = Died(str(error).splitlines()[0])
-            yield item, result
+                else:
+                    yield item, LostTask(str(error).splitlines()[0])
 
 
-def _first(todo: Iterator[Item]) -> tuple[Item, int] | None:
-    for item in todo:
-        return item, 1
-    return None
-
-
-def _finished(given: dict[Any, Any]) -> list[Any]:
-    """Wait for one result, and take along what else is there."""
+def _finished(submitted: dict[Any, Any]) -> list[Any]:
+    """Wait for one result, and return all that are done by then."""
     import ray
 
-    refs = list(given)
+    refs = list(submitted)
     ray.wait(refs)
     done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
     return list(done)
 
 
-def _called(place: tuple[str, dict[str, str]], function: Callable[..., Result], item: Any, *shared: Any) -> Result:
-    """What a worker runs."""
-    folder, variables = place
+def _call_in_worker(
+    surroundings: tuple[str, dict[str, str]], function: Callable[..., Result], item: Any, *shared: Any
+) -> Result:
+    """Set the folder and the variables of the submitting process, and call the function."""
+    folder, variables = surroundings
     os.chdir(folder)
     os.environ.update(variables)
     return function(item, *shared)
