@@ -22,7 +22,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recip
         if (recipe.name, seconds) not in outputs:
             lengths = (3.0, 30.0) if recipe.padding == "reflect" else (10.0,)
             paths = {length: tmp_path_factory.mktemp("described") / f"{length:g}.csv" for length in lengths}
-            done = extract(find_tracks(folder), paths, recipe, num_workers=2, tell=lambda _: None)
+            done = extract(find_tracks(folder), paths, recipe, num_workers=2, report=lambda _: None)
             assert done.num_tracks == 100
             outputs.update({(recipe.name, length): path for length, path in paths.items()})
         return pd.read_csv(outputs[recipe.name, seconds]).set_index("filename")

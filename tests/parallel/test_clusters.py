@@ -1,6 +1,6 @@
-"""Past one machine: the real commands on a Ray cluster of two nodes, submitit's local executor, and a mock of SLURM.
+"""Claims about clusters: the real commands on a Ray cluster of two nodes, submitit's local executor and a mock SLURM.
 
-Every server binds to 127.0.0.1, is ended by its own handle, and ends with these tests if they are killed.
+Every server binds to 127.0.0.1, is stopped by its own handle, and ends with these tests if they are killed.
 """
 
 import os
@@ -21,12 +21,14 @@ import soundfile
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 
+pytestmark = pytest.mark.slow  # each test starts processes
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("dataset.num_tracks=100", "trainer.max_epochs=1", "trainer.accelerator=cpu", "logger=none")
 RUN_FILES = {"run.json", "config.yaml", "checkpoint.ckpt", "metrics.json", "predictions.csv", "split.csv"}
 SOMETHING_SKIPPED = 3  # the exit code
 LOOPBACK = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # where Ray is for one machine only, it takes 127.0.0.1 for its address
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # otherwise Ray may take 127.0.0.1 as the address of a single machine
     "RAY_usage_stats_enabled": "0",
 }
 
@@ -38,14 +40,14 @@ def run(project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
 
     def start(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, str(project_root / name) if name == "train.py" else name, *arguments]
-        return subprocess.run(words, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+        parts = [sys.executable, str(project_root / name) if name == "train.py" else name, *arguments]
+        return subprocess.run(parts, capture_output=True, text=True, timeout=240, cwd=tmp_path)
 
     return start
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Run folders, each of which is whole."""
+    """Run folders; each must be complete."""
     folders = sorted(path.parent for path in folder.glob("outputs/multirun/*/*/*/run.json"))
     for run_folder in folders:
         assert {path.name for path in run_folder.iterdir()} >= RUN_FILES
@@ -54,7 +56,7 @@ def runs_below(folder: Path) -> list[Path]:
 
 # SLURM --------------------------------------------------------------------------------------------------------------
 
-SLURM = {  # what submitit asks of SLURM, as far as one machine can answer
+SLURM = {  # the commands of SLURM that submitit calls, for one machine
     "sbatch": """
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
 for i in $(seq 0 "$last"); do
@@ -73,7 +75,7 @@ exec "$@"
 
 @pytest.fixture
 def mock_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have `sbatch`, `srun` and `sacct` that run jobs in processes of this machine."""
+    """Put `sbatch`, `srun` and `sacct` on the path, which run jobs in processes of this machine."""
     for name, lines in SLURM.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -111,7 +113,7 @@ def test_the_jobs_go_to_sbatch_as_one_array_with_the_settings_of_the_launcher(ru
 
 
 @pytest.mark.usefixtures("mock_slurm")
-def test_what_sbatch_refuses_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:
+def test_an_error_of_sbatch_is_reported_in_a_sentence(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     (tmp_path / "bin/sbatch").write_text("#!/bin/bash\necho 'sbatch: error: invalid partition: gone' >&2; exit 1\n")
     done = run("train.py", "launcher=slurm", "hydra.launcher.partition=gone", *QUICK)
@@ -122,7 +124,7 @@ def test_what_sbatch_refuses_is_told_in_a_sentence(run: Run, tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_without_slurm_the_way_out_is_told(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_slurm_a_hint_is_printed(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     done = run("train.py", "launcher=slurm", *QUICK)
@@ -180,7 +182,7 @@ def test_a_ray_cluster_of_two_nodes_runs_the_papers_grid(run: Run, cluster: Any,
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
-    """A folder of eight short recordings, one of which is none."""
+    """A folder of seven short recordings and a file that is not audio."""
     for number in range(8):
         path = tmp_path / "music" / ("pop" if number % 2 else "rock") / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,9 +193,9 @@ def music(tmp_path: Path) -> Path:
 
 
 def test_a_cluster_writes_the_bytes_that_one_machine_writes(run: Run, cluster: Any, music: Path) -> None:
-    words = ("-m", "genregrid.features", "music", "--slice", "0.5,1")
-    here = run(*words, "--out", "here", "--workers", "1")
-    there = run(*words, "--out", "there", "--ray", cluster.address)
+    command = ("-m", "genregrid.features", "music", "--slice", "0.5,1")
+    here = run(*command, "--out", "here", "--workers", "1")
+    there = run(*command, "--out", "there", "--ray", cluster.address)
     assert here.returncode == there.returncode == SOMETHING_SKIPPED, there.stderr
     assert "skipped music/pop/7.wav: " in there.stdout
     written = sorted(path.name for path in (music.parent / "here").iterdir())
@@ -202,30 +204,30 @@ def test_a_cluster_writes_the_bytes_that_one_machine_writes(run: Run, cluster: A
         assert (music.parent / "here" / name).read_bytes() == (music.parent / "there" / name).read_bytes()
 
 
-def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(run: Run, cluster: Any, music: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_in_one_line_and_the_next_run_resumes(run: Run, cluster: Any, music: Path, tmp_path: Path) -> None:
     samples = 0.1 * np.random.default_rng(0).standard_normal(600 * SAMPLE_RATE_HZ)  # ten minutes: seconds of work
     for name in ("a", "b", "c"):
         soundfile.write(music / "rock" / f"{name}.wav", samples, SAMPLE_RATE_HZ)
-    words = ["-m", "genregrid.features", "music", "--slice", "0.5", "--out", "f.csv"]
+    command = ["-m", "genregrid.features", "music", "--slice", "0.5", "--out", "f.csv"]
     process = subprocess.Popen(
-        [sys.executable, *words, "--ray", cluster.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command, "--ray", cluster.address], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    journal = tmp_path / "f.partial"
+    log = tmp_path / "f.partial-wal"  # of SQLite: a few kilobytes of settings, and then of tracks
     deadline = time.monotonic() + 120
-    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2) and time.monotonic() < deadline:
+    while not (log.exists() and log.stat().st_size > 30_000) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "interrupted; the same command goes on from here.\n"
+    assert errors == "interrupted; run the same command again to resume.\n"
     for name in ("a", "b", "c"):
         (music / "rock" / f"{name}.wav").unlink()
-    again = run(*words, "--ray", cluster.address)
-    assert "going on: " in again.stdout
+    again = run(*command, "--ray", cluster.address)
+    assert "resuming: " in again.stdout
     assert again.returncode == SOMETHING_SKIPPED, again.stderr
 
 
-# Describes nothing, but ends its process or its node at the recordings that are called so.
+# Ends the process at the recording "deadly", and all that runs on the doomed node.
 DEADLY = """
 import os, signal, sys
 from pathlib import Path
@@ -291,28 +293,28 @@ main()
 """
 
 
-def test_a_job_that_ends_its_process_is_told_in_its_folder_and_the_others_run(
+def test_a_job_that_ends_its_process_has_an_error_file_and_the_others_run(
     run: Run, cluster: Any, tmp_path: Path, project_root: Path
 ) -> None:
     (tmp_path / "deadly.py").write_text(DEADLY_JOB.format(conf=str(project_root / "conf")))
     done = run("deadly.py", "launcher=ray", f"hydra.launcher.address={cluster.address}", "seed=0,1,2")
     assert done.returncode == 0, done.stderr
     assert sorted(path.read_text() for path in tmp_path.rglob("seed")) == ["0", "2"]
-    (told,) = tmp_path.glob("outputs/multirun/*/*/*/error.txt")
-    assert told.parent.name == "lstm-slice3-track-fold0-seed1-job1"
-    assert told.read_text().startswith("its process ended at every attempt")
+    (error,) = tmp_path.glob("outputs/multirun/*/*/*/error.txt")
+    assert error.parent.name == "lstm-slice3-track-fold0-seed1-job1"
+    assert error.read_text().startswith("its process ended at every attempt")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere"])
-def test_no_cluster_at_the_address_is_told_in_one_sentence(run: Run, music: Path, address: str) -> None:
+def test_no_cluster_at_the_address_is_reported_in_one_sentence(run: Run, music: Path, address: str) -> None:
     pytest.importorskip("ray")
-    for words, asked in (
+    for command, key in (
         (("-m", "genregrid.features", "music", "--out", "f.csv", "--ray", address), "--ray="),
         (("train.py", "launcher=ray", f"hydra.launcher.address={address}", *QUICK), "hydra.launcher.address="),
     ):
-        done = run(*words)
+        done = run(*command)
         assert done.returncode == 2
-        assert f"{asked}{address}" in done.stderr
+        assert f"{key}{address}" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -320,7 +322,7 @@ def test_no_cluster_at_the_address_is_told_in_one_sentence(run: Run, music: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "extra"),
+    ("command", "extra"),
     [
         (("train.py", "-m", "launcher=slurm", "seed=0,1"), "slurm"),
         (("train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "seed=0,1"), "slurm"),
@@ -328,15 +330,15 @@ def test_no_cluster_at_the_address_is_told_in_one_sentence(run: Run, music: Path
         (("-m", "genregrid.features", "music", "--out", "f.csv", "--ray", "auto"), "ray"),
     ],
 )
-def test_without_its_packages_a_cluster_is_answered_with_the_line_that_installs_them(
-    run: Run, music: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], extra: str
+def test_without_its_packages_a_cluster_command_prints_how_to_install_them(
+    run: Run, music: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], extra: str
 ) -> None:
     (music.parent / "hide").mkdir()
     (music.parent / "hide/sitecustomize.py").write_text(
         "import sys\nsys.modules['ray'] = sys.modules['hydra_plugins.hydra_submitit_launcher'] = None\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(music.parent / "hide"))
-    done = run(*words)
+    done = run(*command)
     assert done.returncode == 2
     assert f'pip install -e ".[{extra}]"' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # each test starts processes
 
 
 def work(folder: Path, name: str) -> tuple[str, int]:
-    """Note each attempt in a file; the name says what happens."""
+    """Record each attempt in a file; the name decides what happens."""
     with (folder / name).open("a") as file:
         file.write("attempt\n")
     if name == "deadly" or (name == "deadly-once" and len((folder / name).read_text().splitlines()) == 1):
@@ -84,7 +84,7 @@ def test_tasks_are_started_in_their_order(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from genregrid.parallel.pool import Pool
 
 def work(number):
@@ -92,6 +92,7 @@ def work(number):
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in background jobs
     try:
         list(Pool(work, 2, hint="").run(range(4)))
     except KeyboardInterrupt:

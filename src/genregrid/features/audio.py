@@ -1,4 +1,4 @@
-"""Recordings as the descriptors want them: mono at 22 050 Hz, whatever rate and channels the file has."""
+"""Read recordings of any sample rate and number of channels as mono at 22 050 Hz."""
 
 import os
 import struct
@@ -13,31 +13,31 @@ import soxr
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
-from genregrid.errors import UserError
 
-#: Endings of the files that libsndfile reads; GTZAN's own files end in .au.
+#: Suffixes of the files that libsndfile reads; GTZAN's own files have .au.
 READABLE_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"}
 )
-#: Audio that libsndfile does not read.
+#: Suffixes of audio files that libsndfile does not read.
 UNREADABLE_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"})
 
-_BLOCK_FRAMES = 1 << 15  # of every channel at a time, 0.7 s of 44 100 Hz; a file that breaks off loses its last block
+_BLOCK_FRAMES = 1 << 15  # per channel, 0.7 s at 44 100 Hz; a file that is cut off loses its last block
 _RATES_HZ = (4_000, 768_000)
-_STUDIO_RATE_HZ = 48_000  # rates up to it are ordinary
-_SILENT_PEAK = 0.5 / 32_768  # below half a step of 16 bits
+_STUDIO_RATE_HZ = 48_000  # higher rates are noted
+_SILENT_PEAK = 0.5 / 32_768  # half a step of 16 bits
 _FULL_SCALE = 32_767 / 32_768
-_CLIPPED_SHARE = 0.01  # loud masters touch full scale here and there; a hundredth of the samples is distortion
-_SOME_FRAMES_SHORT = 0.01  # of the length that the header promises; encoders pad and cut a little
-# of uncompressed files: bytes of a sample; where chunks name their samples, by the file's first four bytes
+_CLIPPED_SHARE = 0.01  # loud masters reach full scale now and then; 1 % of the samples is distortion
+_SOME_FRAMES_SHORT = 0.01  # share of the length in the header; encoders pad and cut a little
+# bytes per sample of uncompressed files
 _BYTES_PER_SAMPLE = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 _BYTES_PER_SAMPLE |= {"DOUBLE": 8}
+# by the first four bytes of a file: byte order, name of the chunk of samples, bytes before its first sample
 _CHUNKED = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
-_LEFT_OPEN = 0x7FFF_0000  # sizes from here on are what writers of streams put where they do not know
+_UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe put a size from here on, because they do not know it
 
 
-class AudioError(UserError):
-    """A recording that cannot be used; its text is the reason, without the path."""
+class AudioError(Exception):
+    """A recording cannot be used; the text is the reason, without the path."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Recording:
 
     Attributes:
         samples: (sample,) float32, finite, nominally in [-1, 1].
-        notes: what was done to it or is odd about it, a few words each.
+        notes: what was done to it or is unusual about it, a few words each.
     """
 
     samples: NDArray[np.float32]
@@ -59,12 +59,12 @@ class Recording:
 
 
 def read_audio(path: Path) -> Recording:
-    """Read a recording block by block: channels are averaged, other rates resampled (soxr, high quality).
+    """Read a recording block by block; average its channels, and resample other rates (soxr, high quality).
 
-    Memory goes with the mono signal's length, not with the file's channels and rate.
+    Memory grows with the length of the mono signal, not with the file's channels and rate.
 
     Raises:
-        AudioError: the file cannot be read, is no audio, is silent, or holds samples that are no numbers.
+        AudioError: the file cannot be read, is not audio, is silent, or holds samples that are not finite.
     """
     try:
         with path.open("rb") as file:
@@ -83,21 +83,21 @@ def read_audio(path: Path) -> Recording:
         except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
             raise AudioError("not audio that can be read") from None
         with sound:
-            # soundfile seeks to where it is after each block, and in some mp3s seeking misses by hundreds of samples
+            # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of samples
             sound.seekable = lambda: False
-            if sound.format == "RAW":  # what libsndfile takes any bytes for that are named .au
+            if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
             return _read(sound, _promised_frames(path, sound))
 
 
 def why_unreadable(path: Path) -> str:
-    """What is said of a file whose ending is in `UNREADABLE_SUFFIXES`."""
+    """Return the reason why a file with a suffix of `UNREADABLE_SUFFIXES` is skipped."""
     return f"{path.suffix.lower()} is not read; convert it to wav, flac, ogg or mp3"
 
 
 @dataclass
 class _Tally:
-    """What is counted while a file is read: frames, samples at full scale, the peak of any, how it broke off."""
+    """Counts while a file is read: frames, samples at full scale, highest peak, and the error that ended the file."""
 
     num_frames: int = 0
     num_full_scale: int = 0
@@ -127,16 +127,16 @@ def _read(sound: soundfile.SoundFile, promised: int) -> Recording:
 
 
 def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.float32]]:
-    """Blocks of (frame, channel) until the file ends or breaks off, counted.
+    """Yield blocks of (frame, channel) until the end or the first error, and count.
 
     Raises:
-        AudioError: a sample is no number.
+        AudioError: a sample is not finite.
     """
     while True:
         try:
             block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            tally.fault = _words(error)
+            tally.fault = _reason(error)
             return
         if not len(block):
             return
@@ -169,19 +169,19 @@ def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int) -> Iterator
 
 
 def _promised_frames(path: Path, sound: soundfile.SoundFile) -> int:
-    """Frames that the header promises: of uncompressed files libsndfile tells those that are there."""
+    """Return the frames that the header promises; for uncompressed files libsndfile counts those in the file."""
     bytes_per_sample = _BYTES_PER_SAMPLE.get(sound.subtype)
     num_bytes = _promised_bytes(path) if bytes_per_sample else None
     return int(sound.frames) if not num_bytes else num_bytes // (sound.channels * (bytes_per_sample or 1))
 
 
 def _promised_bytes(path: Path) -> int | None:
-    """Bytes of samples by the header of a wav, aiff or au; ``None`` for others and where a writer left it open."""
+    """Return the bytes of samples by the header of a wav, aiff or au; ``None`` for other files or an unknown size."""
     with path.open("rb") as file:
         magic = file.read(4)
         if magic == b".snd":
             size = struct.unpack(">4xI", file.read(8))[0]
-            return None if size >= _LEFT_OPEN else int(size)
+            return None if size >= _UNKNOWN_SIZE else int(size)
         if magic not in _CHUNKED:
             return None
         byte_order, samples_name, head_bytes = _CHUNKED[magic]
@@ -189,23 +189,26 @@ def _promised_bytes(path: Path) -> int | None:
         while len(chunk := file.read(8)) == 8:
             name, size = struct.unpack(f"{byte_order}4sI", chunk)
             if name == samples_name:
-                return None if size >= _LEFT_OPEN else int(size) - head_bytes
+                return None if size >= _UNKNOWN_SIZE else int(size) - head_bytes
             file.seek(size + size % 2, os.SEEK_CUR)
     return None
 
 
-def _words(error: BaseException) -> str:
-    """The reason in a library's error."""
+def _reason(error: BaseException) -> str:
+    """Return the reason in an error of libsndfile."""
     text = str(getattr(error, "error_string", "") or error)
     return " ".join(text.split()).removeprefix("Error : ").rstrip(".")
 
 
 @contextmanager
 def _quiet_decoder() -> Iterator[None]:
-    """Keep the mp3 decoder's own remarks off the screen: it writes to standard error, past Python."""
+    """Redirect file descriptor 2 to nowhere while a file is read.
+
+    The mp3 decoder in libsndfile prints to it directly, and libsndfile 1.2 has no option against it (its issue 958).
+    """
     try:
         kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # there is no standard error
+    except OSError:  # the process has no standard error
         yield
         return
     try:

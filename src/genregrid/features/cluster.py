@@ -1,4 +1,4 @@
-"""Recordings described on a Ray cluster: the same rows as on one machine, from as many as there are."""
+"""Describe recordings on a Ray cluster; the rows are the same as on one machine."""
 
 from collections.abc import Generator, Sequence
 from functools import cache
@@ -15,15 +15,15 @@ from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 def describe_on_cluster(
     tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], address: str
 ) -> Generator[Described]:
-    """Describe recordings, each as soon as it is done; one that ends its process is told as skipped.
+    """Describe recordings and yield each result as soon as it is done; a recording that ends its process is skipped.
 
-    Every machine of the cluster reads the recordings by the paths that they have here.
+    Every machine of the cluster must find the recordings under the same paths as this one.
 
     Args:
         tracks: the recordings.
-        recipe: how.
+        recipe: how to describe them.
         slice_seconds: slice lengths in seconds.
-        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
+        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head node.
 
     Raises:
         UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
@@ -34,12 +34,12 @@ def describe_on_cluster(
 
 
 def _describe(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
-    """What a worker runs."""
-    _begin_work()
+    """Describe one recording in a worker."""
+    _prepare_process()
     return describe_file(track, recipe, slice_seconds)
 
 
 @cache  # once per process
-def _begin_work() -> None:
+def _prepare_process() -> None:
     threadpool_limits(1)
     keep_freed_memory()

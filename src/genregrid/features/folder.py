@@ -1,4 +1,4 @@
-"""Which recordings there are, what genre each has, and what each is called in a CSV."""
+"""Find the recordings of a corpus, with the genre and the track name of each."""
 
 import csv
 import os
@@ -12,7 +12,8 @@ from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
 from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
 
-# what separates a name's parts, a path's or a CSV's cells, and what no text file holds
+_WANTED = "give a folder with one folder per genre, or a CSV of path and label"
+# characters that separate the parts of a name, a path or a CSV row, and control characters
 _UNFIT = re.compile(r'[./\\,"\x00-\x1f]')
 
 
@@ -22,9 +23,9 @@ class TrackFile:
 
     Attributes:
         path: of the file.
-        track: what its rows are called: ``rock.album_song``.
+        track: track name, the first part of its rows' names: ``rock.album_song``.
         genre: its label.
-        artist: who plays, empty where unknown.
+        artist: artist name, empty if unknown.
     """
 
     path: Path
@@ -35,53 +36,51 @@ class TrackFile:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder or a list holds.
+    """The contents of a folder or a list.
 
     Attributes:
         source: the folder or list.
-        tracks: sorted by track name, each name once.
+        tracks: sorted by track name; each name occurs once.
         skipped: (file, reason) of recordings that cannot be named or read.
-        left_aside: how many files of each ending are no audio.
+        ignored: number of files that are not audio, by suffix.
     """
 
     source: Path
     tracks: list[TrackFile]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
-    left_aside: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 def find_tracks(source: Path) -> Found:
-    """The recordings of a folder with one folder per genre, or of a CSV with the columns path, label and maybe artist.
+    """Find the recordings of a folder with one folder per genre, or of a CSV with path, label and optionally artist.
 
-    A track is called by its genre and its path within it: ``rock/Album/01 Song.mp3`` is ``rock.Album_01 Song``, and
-    ``blues/blues.00012.wav`` keeps its name.
+    A track is named by its genre and its path within the genre's folder: ``rock/Album/01 Song.mp3`` is
+    ``rock.Album_01 Song``, and ``blues/blues.00012.wav`` keeps its name.
 
     Raises:
-        UserError: the source is neither, or holds no recording with a genre.
+        UserError: the source is neither of them, or has no recording with a genre.
     """
     if source.is_dir():
         found = _unique(source, _in_folder(source))
     elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
-        raise UserError(
-            f"{source} is one recording: give a folder with a folder per genre, or a CSV of path and label."
-        )
+        raise UserError("is one recording", key=source, hint=_WANTED)
     elif source.is_file():
         found = _unique(source, _in_list(source))
     else:
-        raise UserError(f"{source} does not exist: give a folder with a folder per genre, or a CSV of path and label.")
+        raise UserError("does not exist", key=source, hint=_WANTED)
     if not found.tracks:
-        wanted = "it should list recordings in the columns path and label."
+        hint = "list recordings in the columns path and label"
         if source.is_dir():
-            wanted = (
-                f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label."
+            hint = (
+                f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
             )
-        such = [f" {len(found.skipped)} skipped, such as {path}: {reason}." for path, reason in found.skipped[:1]]
-        raise UserError(f"{source} holds no recording with a genre: {wanted}{''.join(such)}")
+        such = [f" ({len(found.skipped)} skipped, such as {path}: {reason})" for path, reason in found.skipped[:1]]
+        raise UserError(f"has no recording with a genre{''.join(such)}", key=source, hint=hint)
     return found
 
 
 def audio_files(path: Path) -> list[Path]:
-    """The audio file itself, or all of them below a folder, sorted; those that cannot be read among them.
+    """List the audio file itself, or all audio files below a folder, sorted, including unreadable formats.
 
     Raises:
         UserError: there is no such file, or no audio in the folder.
@@ -89,22 +88,26 @@ def audio_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError(f"{path} does not exist: give an audio file or a folder of them.")
+        raise UserError("does not exist", key=path, hint="give an audio file or a folder of them")
     files = [p for p in _files(path) if p.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
     if not files:
-        raise UserError(f"{path} holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))}).")
+        raise UserError(f"holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))})", key=path)
     return files
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files below a folder, sorted, but for those in hidden folders; links are followed, each folder entered once.
+    """Yield the files below a folder, sorted, without hidden folders; follow links, and enter each folder once.
 
     Raises:
         UserError: a folder cannot be entered.
     """
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it elsewhere.")
+        raise UserError(
+            f"cannot be read ({error.strerror})",
+            key=error.filename,
+            hint="change its permissions, or move it elsewhere",
+        )
 
     entered = set()
     paths = []
@@ -119,7 +122,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a file is a system's own; a song may begin with dots."""
+    """Return whether a file belongs to the system; names of recordings may start with a dot."""
     return name.startswith("._") or (name.startswith(".") and Path(name).suffix.lower() not in READABLE_SUFFIXES)
 
 
@@ -128,12 +131,12 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
         genre, *within = path.relative_to(folder).parts
         if within:
             if fault := _genre_fault(genre):
-                raise UserError(f"{folder / genre}: {fault}; rename the folder.")
+                raise UserError(fault, key=folder / genre, hint="rename the folder")
             yield TrackFile(path, track_name(genre, Path(*within)), genre)
         elif path.suffix.lower() in READABLE_SUFFIXES:
             yield path, "lies outside the folders of genres"
         else:
-            yield TrackFile(path, "", "")  # no audio, and so left aside
+            yield TrackFile(path, "", "")  # not audio: it will be ignored
 
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
@@ -144,41 +147,42 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
             if missing:
                 found = ", ".join(reader.fieldnames or ()) or "nothing"
                 raise UserError(
-                    f"{csv_path}, row 1: lacks the column '{missing[0]}'; it needs path and label, divided by commas; "
-                    f"found: {found}."
+                    f"lacks the column '{missing[0]}'; found: {found}",
+                    key=f"{csv_path}, row 1",
+                    hint="give the columns path and label, separated by commas",
                 )
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
                 is_path = Path(path).name and "\0" not in path
-                fault = _genre_fault(genre) if is_path else f"'{path}' is no path of a file"
+                fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
                 if fault:
-                    raise UserError(f"{csv_path}, row {reader.line_num}: {fault}.")
+                    raise UserError(fault, key=f"{csv_path}, row {reader.line_num}")
                 within = Path(path)
-                # where one machine has a file is no part of its name
+                # the folders of one machine are not part of the name
                 if within.is_absolute() or ".." in within.parts:
                     within = Path(within.name)
                 track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
                 yield track if known else (track.path, "not an audio file by its ending")
     except UnicodeDecodeError:
-        raise UserError(f"{csv_path} is not UTF-8 text: save the list of path and label as UTF-8.") from None
+        raise UserError("is not UTF-8 text", key=csv_path, hint="save the list of path and label as UTF-8") from None
     except csv.Error as error:
-        raise UserError(f"{csv_path}, row {reader.line_num}: not a CSV ({error}).") from None
+        raise UserError(f"not a CSV ({error})", key=f"{csv_path}, row {reader.line_num}") from None
     except OSError as error:
-        raise UserError(f"{csv_path} cannot be read ({error.strerror}).") from None
+        raise UserError(f"cannot be read ({error.strerror})", key=csv_path) from None
 
 
 def _genre_fault(genre: str) -> str | None:
-    """Why a feature CSV could not hold this label."""
+    """Return why a feature CSV cannot hold this label, or ``None``."""
     if not genre or genre.lower() in MISSING_WORDS:
         return f"the genre '{genre}' reads as a missing value"
     if "." in genre or _UNFIT.search(genre):
-        return f"a genre's name has no full stop, comma, quote or line break, but {genre!r} has"
+        return f"the genre {genre!r} contains a full stop, comma, quote, slash or control character"
     return None
 
 
 def track_name(genre: str, within: Path) -> str:
-    """Name of a track: its genre, and its path within the genre's folder without what a CSV or a path divides by.
+    """Name a track by its genre and its path within the genre's folder, without separators of paths and CSVs.
 
     >>> track_name("blues", Path("blues.00012.wav")), track_name("rock", Path("Album/01. Song.mp3"))
     ('blues.00012', 'rock.Album_01_ Song')
@@ -188,14 +192,14 @@ def track_name(genre: str, within: Path) -> str:
     if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", within.stem):
         return within.stem
     stem = _UNFIT.sub("_", str(within.with_suffix(""))).strip() or "_"
-    return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are those of slices
+    return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are numbers of slices
 
 
 def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
-    """Sort out what cannot be read or named, and name twins."""
+    """Collect the tracks, and skip files that cannot be read or whose name is taken."""
     tracks: dict[str, TrackFile] = {}
     genre_of: dict[Path, str] = {}
-    skipped, left_aside = [], Counter[str]()
+    skipped, ignored = [], Counter[str]()
     for entry in entries:
         path = entry.path if isinstance(entry, TrackFile) else entry[0]
         suffix = path.suffix.lower()
@@ -204,19 +208,24 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
         elif suffix in UNREADABLE_SUFFIXES:
             skipped.append((path, why_unreadable(path)))
         elif suffix not in READABLE_SUFFIXES:
-            left_aside[suffix or "no ending"] += 1
+            ignored[suffix or "no ending"] += 1
         elif not _is_text(entry.track):
             skipped.append((path, "its name is not UTF-8; rename it"))
         elif genre_of.setdefault(path, entry.genre) != entry.genre:
-            skipped.append((path, f"stands under two genres, {genre_of[path]} and {entry.genre}; keep one"))
+            skipped.append((path, f"is listed under two genres, {genre_of[path]} and {entry.genre}; keep one"))
         elif entry.track in tracks:
             first = tracks[entry.track].path
             skipped.append(
-                (path, "is listed twice" if path == first else f"{first} is called {entry.track} already; rename one")
+                (
+                    path,
+                    "is listed twice"
+                    if path == first
+                    else f"{first} has the same track name, {entry.track}; rename one",
+                )
             )
         else:
             tracks[entry.track] = entry
-    return Found(source, [tracks[name] for name in sorted(tracks)], skipped, left_aside)
+    return Found(source, [tracks[name] for name in sorted(tracks)], skipped, ignored)
 
 
 def _is_text(name: str) -> bool:

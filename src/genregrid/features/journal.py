@@ -1,10 +1,11 @@
-"""The journal of an extraction: what is done so far, one line per track, so that a stopped run goes on."""
+"""Record every described track in an SQLite file, so that an interrupted extraction can resume."""
 
 import contextlib
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,22 @@ from genregrid.errors import UserError
 from genregrid.features.folder import TrackFile
 from genregrid.features.recipe import Recipe
 
-if sys.platform != "win32":
-    import fcntl
-
 
 @dataclass(frozen=True)
 class Described:
-    """What became of one recording.
+    """The result of one recording: its rows, or the reason why it has none.
 
     Attributes:
         path: of the file.
-        size_bytes: of the file, and
-        modified_ns: its time of change: both tell whether it is still the same.
-        track: its name.
-        genre: its label.
-        artist: who plays, empty where unknown.
-        seconds: its length; 0 where it could not be read.
+        size_bytes: size of the file.
+        modified_ns: when the file was changed; with the size it shows whether the file is still the same.
+        track: track name.
+        genre: genre label.
+        artist: artist name, empty if unknown.
+        seconds: length of the recording; 0 if it could not be read.
         skipped: why it is in no CSV; empty if it is in one.
-        notes: what is odd about it.
-        rows: by slice length in seconds (`seconds_key`): samples and descriptors of each slice.
+        notes: what is unusual about it.
+        rows: for each slice length in seconds (`seconds_key`), the number of samples and the descriptors of each slice.
     """
 
     path: str
@@ -45,28 +43,32 @@ class Described:
     notes: tuple[str, ...] = ()
     rows: dict[str, list[list[float]]] = field(default_factory=dict)
 
-    def told(self, **changes: Any) -> "Described":
-        """The same with more said about it."""
-        return replace(self, **changes)
 
-
-_Identity = tuple[str | int, ...]
-_IDENTITY = ("path", "size_bytes", "modified_ns", "genre", "artist")  # what must be the same for a line to be used
-_WRITING_OUT = {"written out": True}
-_KEYS = {field.name for field in fields(Described)}
+_APPLICATION_ID = 0x67677264  # "ggrd" marks an SQLite file as a journal
+_TABLES = (
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    "CREATE TABLE run (settings TEXT, is_writing_csvs INTEGER)",
+    "CREATE TABLE described (track TEXT PRIMARY KEY, facts TEXT)",
+    "CREATE TABLE slices (track TEXT, seconds TEXT, num INTEGER, rows TEXT, PRIMARY KEY (track, seconds))",
+)
 
 
 class Journal:
-    """A file of one JSON object per line: the settings first, then a line per track as it is done.
+    """An SQLite file with the settings of an extraction and one transaction per described track.
+
+    A transaction that has returned survives the end of the process. Values are JSON, because paths may hold characters
+    that SQLite's text cannot. No other process can open the file meanwhile.
 
     Args:
-        path: of the journal; begun if missing, else gone on with.
+        path: of the journal; created if missing, else resumed.
         source: the folder or list that is described.
         recipe: of the extraction.
         slice_seconds: its slice lengths.
 
     Raises:
-        UserError: the journal was begun with other settings, another run writes it, or it is no journal.
+        UserError: the file is no journal, or belongs to other settings.
+        sqlite3.Error: it is used by another run, or damaged; `journal_errors` makes it a `UserError`.
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path, source: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
@@ -77,141 +79,162 @@ class Journal:
             "options": f"--slice {lengths} --recipe {recipe.descriptors} --padding {recipe.padding}",
             "made_by": f"genregrid {genregrid.__version__}",
         }
-        first_line = json.dumps(settings).encode() + b"\n"
-        self._where: dict[str, tuple[int, int]] = {}  # track -> offset and bytes of its line
-        self._num_slices: dict[str, dict[str, int]] = {}
-        self._done: dict[str, _Identity] = {}
-        #: Whether CSVs were being written when the run stopped: those that are there are its own.
-        self.is_being_written_out = False
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        self._file = path.open("r+b")
+        self._db = sqlite3.connect(path, timeout=0)
         try:
-            self._lock()
-            self._begin(first_line)
-        except UserError:
-            self._file.close()
+            self._open(settings)
+        except BaseException:
+            self._db.close()
             raise
-        self._read_on()
 
-    def _lock(self) -> None:
-        """Keep a second run out; the system lets go of the lock when this process ends, however it does."""
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{self.path} is being written by another run: wait, or say another --out.") from None
-
-    def _begin(self, first_line: bytes) -> None:
-        """Read the settings that the journal was begun with, or write them."""
-        begun = self._file.readline()
-        settings = _parsed(begun)
-        if begun == first_line:
-            return
-        if first_line.startswith(begun):  # new, or stopped within the first line
-            self._file.seek(0)
-            self._file.write(first_line)
-        elif settings is None or not settings.keys() >= {"source", "options", "made_by"}:
-            raise UserError(f"{self.path} is no journal of an extraction: move it, or say another --out.")
-        else:
+    def _open(self, settings: dict[str, str]) -> None:
+        """Lock the file, and write the settings or compare them with those in the file."""
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # until the file is closed or the process ends
+        self._db.execute("BEGIN EXCLUSIVE")
+        if not self._one("SELECT count(*) FROM sqlite_master"):
+            for statement in _TABLES:
+                self._db.execute(statement)
+            self._db.execute("INSERT INTO run VALUES (?, 0)", [json.dumps(settings)])
+        elif self._one("PRAGMA application_id") != _APPLICATION_ID:
+            raise _no_journal(self.path)
+        found = json.loads(self._one("SELECT settings FROM run"))
+        if found != settings:
             raise UserError(
-                f"{self.path} was begun for {settings['source']} with {settings['options']} by {settings['made_by']}: "
-                "use those to go on, or delete it to start anew."
+                f"was started for {found['source']} with {found['options']} by {found['made_by']}",
+                key=self.path,
+                hint="use those to resume, or delete it to start again",
             )
-
-    def _read_on(self) -> None:
-        """Note where each track's line is; one that was stopped half-way is cut off, a damaged one passed over."""
-        offset = self._file.tell()
-        while (line := self._file.readline()).endswith(b"\n"):
-            entry = _parsed(line)
-            if entry is not None and entry.keys() >= _KEYS:
-                self._remember(entry, offset, len(line))
-            self.is_being_written_out |= entry == _WRITING_OUT
-            offset += len(line)
-        self._file.truncate(offset)
-        self._file.seek(offset)
-
-    def _remember(self, entry: Mapping[str, Any], offset: int, num_bytes: int) -> None:
-        self._where[entry["track"]] = (offset, num_bytes)
-        self._num_slices[entry["track"]] = {key: len(rows) for key, rows in entry["rows"].items()}
-        self._done.pop(entry["track"], None)
-        if not entry["skipped"]:  # what was skipped is tried again: it may have been mended
-            self._done[entry["track"]] = tuple(entry[name] for name in _IDENTITY)
+        self._db.commit()
+        # One write per transaction, without waiting for the disk: only a power cut can lose the last transactions
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
 
     def has(self, track: TrackFile) -> bool:
-        """Whether this very file was described already, under the same label and artist."""
-        size, modified = file_state(track.path)
-        return self._done.get(track.track) == (str(track.path), size, modified, track.genre, track.artist)
+        """Return whether this same file was described, with the same label and artist.
+
+        Skipped recordings are described again: they may have been repaired.
+        """
+        if self._one("SELECT count(*) FROM described WHERE track = ?", track.track) == 0:
+            return False
+        known = self.described(track)
+        return not known.skipped and _identity(known) == _identity(started(track))
 
     def add(self, described: Described) -> None:
-        """Write a track's line; when this returns, it outlives the process.
+        """Write the result of one track in place of an earlier one.
 
         Raises:
             UserError: it cannot be written.
         """
-        entry = asdict(described)
-        line = json.dumps(entry).encode() + b"\n"
-        offset = self._file.tell()
+        facts = dict(vars(described))
+        rows = facts.pop("rows")
+        track = described.track
         try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError as error:
+            with self._db:
+                self._db.execute("REPLACE INTO described VALUES (?, ?)", (track, json.dumps(facts)))
+                self._db.execute("DELETE FROM slices WHERE track = ?", [track])
+                self._db.executemany(
+                    "INSERT INTO slices VALUES (?, ?, ?, ?)",
+                    [(track, seconds, len(values), json.dumps(values)) for seconds, values in rows.items()],
+                )
+        except sqlite3.Error as error:
+            kept = self._one("SELECT count(*) FROM described")
             raise UserError(
-                f"{self.path} cannot be written ({error.strerror}): {len(self._done)} tracks are kept in it; make room "
-                "and run the same command again to go on."
+                f"cannot be written ({error}); {kept} tracks are kept in it",
+                key=self.path,
+                hint="make room and run the same command again to resume",
             ) from None
-        self._remember(entry, offset, len(line))
 
-    def write_out(self) -> None:
-        """Say that CSVs are written from here on."""
-        self._file.write(json.dumps(_WRITING_OUT).encode() + b"\n")
-        self._file.flush()
+    @property
+    def is_writing_csvs(self) -> bool:
+        """Whether the run was stopped while it wrote CSVs: CSVs that exist are then its own."""
+        return bool(self._one("SELECT is_writing_csvs FROM run"))
+
+    def start_writing_csvs(self) -> None:
+        """Record that CSVs are written from now on."""
+        with self._db:
+            self._db.execute("UPDATE run SET is_writing_csvs = 1")
+
+    def described(self, track: TrackFile) -> Described:
+        """Return the result of a track, without its rows."""
+        facts = json.loads(self._one("SELECT facts FROM described WHERE track = ?", track.track))
+        return Described(**{**facts, "notes": tuple(facts["notes"])})
 
     def num_slices(self, track: TrackFile, slice_seconds: float) -> int:
-        """Slices of a length in seconds that a track has."""
-        return self._num_slices[track.track].get(seconds_key(slice_seconds), 0)
+        """Return how many slices of a length in seconds a track has."""
+        where = (track.track, seconds_key(slice_seconds))
+        return self._one("SELECT num FROM slices WHERE track = ? AND seconds = ?", *where) or 0
 
-    def entries(self, tracks: Sequence[TrackFile]) -> Iterator[Described]:
-        """What became of the given tracks, in their order, read one by one."""
-        end = self._file.tell()
-        for track in tracks:
-            offset, num_bytes = self._where[track.track]
-            self._file.seek(offset)
-            yield Described(**json.loads(self._file.read(num_bytes)))
-        self._file.seek(end)
+    def rows(self, track: TrackFile, slice_seconds: float) -> list[list[float]]:
+        """Return the rows of a track, (slice, number of samples and descriptors)."""
+        where = (track.track, seconds_key(slice_seconds))
+        rows: list[list[float]] = json.loads(
+            self._one("SELECT rows FROM slices WHERE track = ? AND seconds = ?", *where) or "[]"
+        )
+        return rows
+
+    def _one(self, query: str, *values: str) -> Any:
+        """Return the first column of the first row; ``None`` if there is no row."""
+        row = self._db.execute(query, values).fetchone()
+        return None if row is None else row[0]
 
     def close(self) -> None:
-        """Close the file; it stays."""
-        with contextlib.suppress(OSError):  # the rest of a line that a full disk did not take
-            self._file.close()
+        """Close the file and keep it."""
+        with contextlib.suppress(sqlite3.Error):  # a full disk; nothing that was written is lost
+            self._db.close()
 
     def finish(self) -> None:
-        """Delete the journal: the CSVs are written."""
+        """Delete the journal after the CSVs are written."""
         self.close()
         self.path.unlink()
 
 
+def _identity(described: Described) -> tuple[str | int, ...]:
+    """What must be the same for a result to be used again."""
+    d = described
+    return d.path, d.size_bytes, d.modified_ns, d.genre, d.artist
+
+
+def started(track: TrackFile) -> Described:
+    """Return what is known of a recording before it is read; its size and time are -1 if it has no file."""
+    try:
+        state = track.path.stat()
+        size, modified = state.st_size, state.st_mtime_ns
+    except OSError:
+        size, modified = -1, -1
+    return Described(str(track.path), size, modified, track.track, track.genre, track.artist)
+
+
+@contextmanager
+def journal_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as a `UserError` about the journal at `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = error.sqlite_errorcode & 0xFF  # the higher bits are details
+        if code == sqlite3.SQLITE_BUSY:
+            mistake = UserError("is used by another run", key=path, hint="wait, or choose another --out")
+        elif code == sqlite3.SQLITE_NOTADB:
+            mistake = _no_journal(path)
+        elif code == sqlite3.SQLITE_CORRUPT:
+            mistake = UserError(f"is damaged ({error})", key=path, hint="delete it to start again")
+        else:
+            mistake = UserError(f"cannot be used ({error})", key=path, hint="make room, or choose another --out")
+        raise mistake from None
+
+
+def _no_journal(path: Path) -> UserError:
+    return UserError(
+        "is no journal of an extraction, or one of an earlier genregrid",
+        key=path,
+        hint="move or delete it, or choose another --out",
+    )
+
+
 def seconds_key(slice_seconds: float) -> str:
-    """A slice length as a key of JSON.
+    """Write a slice length as a key.
 
     >>> seconds_key(3.0), seconds_key(0.5)
     ('3', '0.5')
     """
     return f"{slice_seconds:g}"
-
-
-def file_state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds; -1 where the file cannot be looked at."""
-    try:
-        state = path.stat()
-    except OSError:
-        return -1, -1
-    return state.st_size, state.st_mtime_ns
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        content = json.loads(line)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None

@@ -1,12 +1,14 @@
-"""How descriptors are computed: the recipe in force, and where its slices start.
+"""Recipes: which descriptors are computed, how, and where slices start.
 
-Rows of two recipes look alike and are not: the padding of the Fourier transform alone moves single cells by tens of
-per cent. So a recipe has a name, the name is written beside every CSV and into every checkpoint, and they are compared.
+Rows of two recipes look similar but differ: the padding of the Fourier transform alone changes single cells by tens of
+per cent. Every CSV and every checkpoint therefore names its recipe, and the names are compared.
+
+A new set of descriptors is a module with a function and its names, and a line in `DESCRIPTORS`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,53 +20,53 @@ from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors
 from genregrid.features.spectrum import Padding, num_frames
 
-DescriptorSet = Literal["kaggle", "rich"]
 Describe = Callable[[Analysis], dict[str, NDArray[np.float64]]]
 
-#: A clip this close to one slice's length is one row over all its samples: corpora ship "30 s" of 29.9 to 30.7 s.
+#: A clip this close to one slice's length is one row over all its samples: the "30 s" of corpora are 29.9 to 30.7 s.
 WHOLE_CLIP_TOLERANCE = 0.025
-#: The shortest slice; mirrored half a frame needs more than 1024 samples.
+#: The shortest slice; mirroring half a frame needs more than 1024 samples.
 MIN_SLICE_SECONDS = 0.05
 
-_DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
+#: Sets of descriptors: the names of the columns, and the function that computes them.
+DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
     "kaggle": (FEATURE_NAMES, kaggle_descriptors),
     "rich": (RICH_FEATURE_NAMES, rich_descriptors),
 }
-# 15 s of slices: a block stays in the cache, and a long track takes no more than a short one
+# 15 s of slices at a time: they fit in the cache, and long tracks need no more memory than short ones
 _FRAMES_AT_ONCE = 650
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which descriptors, and how they are computed.
+    """A set of descriptors and the padding that they are computed with.
 
     Attributes:
         descriptors: ``kaggle``, the 57 of Kaggle's GTZAN files, or ``rich``, more than those.
-        padding: ``reflect``, as librosa to 0.9 and Kaggle's files: slices without their last sample, of which one
-            stands only where more samples follow; ``constant``, as librosa from 0.10 on: whole slices.
+        padding: ``reflect``, as librosa to 0.9 and Kaggle's files: slices lack their last sample, and the last slice
+            exists only if more samples follow; ``constant``, as librosa from 0.10: whole slices.
     """
 
-    descriptors: DescriptorSet = "kaggle"
+    descriptors: str = "kaggle"
     padding: Padding = "reflect"
 
     @property
     def name(self) -> str:
-        """What CSVs, checkpoints and tables call the recipe: ``kaggle-reflect``."""
+        """Name of the recipe in CSVs, checkpoints and tables: ``kaggle-reflect``."""
         return f"{self.descriptors}-{self.padding}"
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the feature axis, in order."""
-        return _DESCRIPTORS[self.descriptors][0]
+        return DESCRIPTORS[self.descriptors][0]
 
     def slice_bounds(self, num_samples: int, slice_seconds: float) -> list[tuple[int, int]]:
-        """Where the slices of a track start and stop, in samples at 22 050 Hz.
+        """Return where the slices of a track start and stop, in samples at 22 050 Hz.
 
-        They follow each other from the first sample on; what is left over at the end is in none. A track within 2.5 %
-        of one slice's length is one slice, whole.
+        Slices follow each other from the first sample on; the rest at the end is in none. A track within 2.5 % of the
+        length of one slice is one whole slice.
 
         Args:
-            num_samples: of the track.
+            num_samples: length of the track.
             slice_seconds: slice length in seconds, at least 0.05.
 
         >>> Recipe("kaggle", "reflect").slice_bounds(140_000, 3.0)
@@ -82,9 +84,9 @@ class Recipe:
         return [(number * step, (number + 1) * step - left_out) for number in range(num_slices)]
 
     def describe(self, samples: NDArray[np.float32], slice_seconds: float) -> NDArray[np.float64]:
-        """Descriptors of a track's slices, (slice, feature); no rows for a track shorter than one slice.
+        """Compute the descriptors of a track's slices, (slice, feature); no rows for a track shorter than one slice.
 
-        They are finite, but for samples so far beyond full scale that their squares overflow.
+        They are finite, except for samples so far beyond full scale that their squares overflow.
 
         Args:
             samples: (sample,) float32 at 22 050 Hz, mono, in [-1, 1], finite.
@@ -100,23 +102,23 @@ class Recipe:
 
     def _describe(self, samples: NDArray[np.float32], bounds: list[tuple[int, int]]) -> NDArray[np.float64]:
         analysis = Analysis(np.stack([samples[start:stop] for start, stop in bounds]), self.padding)
-        columns = _DESCRIPTORS[self.descriptors][1](analysis)
+        columns = DESCRIPTORS[self.descriptors][1](analysis)
         return np.column_stack([columns[name] for name in self.feature_names])
 
 
 def recipe_named(name: str) -> Recipe | None:
-    """The recipe of that name; ``None`` for names of other people's extractions."""
-    known = {Recipe(d, p).name: Recipe(d, p) for d in get_args(DescriptorSet) for p in get_args(Padding)}
+    """Return the recipe with a name; ``None`` for names of features that were computed elsewhere."""
+    known = {Recipe(d, p).name: Recipe(d, p) for d in DESCRIPTORS for p in get_args(Padding)}
     return known.get(name)
 
 
 def columns_of(name: str) -> tuple[str, ...] | None:
-    """Names of the descriptors of a recipe, in the order of its CSVs; ``None`` for other people's extractions.
+    """Return the columns of a recipe in their order; ``None`` for features that were computed elsewhere.
 
     Raises:
         UserError: the name lacks its padding.
     """
-    if name in get_args(DescriptorSet):
-        raise UserError(f"dataset.recipe={name}: a recipe's name has its padding too, such as {name}-reflect.")
+    if name in DESCRIPTORS:
+        raise UserError("the padding is missing", key="dataset.recipe", value=name, hint=f"for example {name}-reflect")
     recipe = recipe_named(name)
     return recipe.feature_names if recipe else None

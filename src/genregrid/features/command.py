@@ -1,0 +1,141 @@
+"""The options of ``python -m genregrid.features``, and what it prints."""
+
+import argparse
+import io
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from tqdm import tqdm
+
+from genregrid.errors import UserError
+from genregrid.features.extraction import Extracted, extract
+from genregrid.features.folder import Found, find_tracks
+from genregrid.features.recipe import DESCRIPTORS, MIN_SLICE_SECONDS, Recipe
+from genregrid.features.spectrum import Padding
+from genregrid.parallel.pool import num_cores
+
+_MAX_SLICE_SECONDS = 3600.0
+_SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
+
+
+def run(arguments: list[str] | None) -> int:
+    """Parse the options, extract and print a summary.
+
+    Returns:
+        The exit code: 0, or 3 if a recording was skipped.
+
+    Raises:
+        UserError: see `extract` and `find_tracks`.
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold characters the terminal lacks
+    outputs = _outputs(options.slice, options.out)
+    recipe = Recipe(options.recipe, options.padding)
+    with _first_ctrl_c_only():
+        found = find_tracks(options.source)
+        done = extract(
+            found,
+            outputs,
+            recipe,
+            num_workers=options.workers,
+            ray_address=options.ray,
+            overwrite=options.overwrite,
+            report=tqdm.write,
+            show_bar=None,
+        )
+    return _print_summary(found, outputs, recipe, done)
+
+
+@contextmanager
+def _first_ctrl_c_only() -> Iterator[None]:
+    """Let the first ctrl-C stop the run, and ignore later ones, which would interrupt the clean-up."""
+
+    def interrupt(*_: object) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:  # after ctrl-C the signal stays ignored until the process ends
+            signal.signal(signal.SIGINT, before)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m genregrid.features",
+        description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
+    )
+    parser.add_argument(
+        "source", type=Path, help="a folder with one folder per genre, or a CSV of path, label [, artist]"
+    )
+    parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
+    parser.add_argument("--out", type=Path, required=True, help="the CSV; for several slice lengths a folder")
+    parser.add_argument("--recipe", choices=list(DESCRIPTORS), default="kaggle", help="57 descriptors, or more")
+    parser.add_argument(
+        "--padding",
+        choices=get_args(Padding),
+        default="reflect",
+        help="reflect as Kaggle's files, constant as librosa's now",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
+    where.add_argument("--ray", metavar="ADDRESS", help="describe on a Ray cluster: auto, or HOST:PORT of its head")
+    parser.add_argument("--overwrite", action="store_true", help="replace CSVs that exist")
+    return parser
+
+
+def _slice_seconds(text: str) -> list[float]:
+    try:
+        seconds = sorted({float(f"{float(part):g}") for part in text.split(",")})  # file names use this form
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not seconds, such as 3 or 1,3,6") from None
+    if not all(MIN_SLICE_SECONDS <= number <= _MAX_SLICE_SECONDS for number in seconds):
+        raise argparse.ArgumentTypeError(f"a slice lasts {MIN_SLICE_SECONDS:g} to {_MAX_SLICE_SECONDS:g} seconds")
+    return seconds
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("1 process or more")
+    return int(text)
+
+
+def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
+    is_file = out.suffix.lower() == ".csv" and not out.is_dir()
+    if len(slice_seconds) > 1 and is_file:
+        raise UserError(
+            f"one file for {len(slice_seconds)} slice lengths", key="--out", value=out, hint="give a folder"
+        )
+    if is_file:
+        return {slice_seconds[0]: out}
+    return {seconds: out / f"features_{seconds:g}_sec.csv" for seconds in slice_seconds}
+
+
+def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:
+    """Print what was written and what was skipped; return the exit code."""
+    for seconds, path in outputs.items():
+        written = done.written[seconds]
+        if written.num_slices:
+            slices = f"{_count(written.num_slices, 'slice')} of {seconds:g} s of {_count(written.num_tracks, 'track')}"
+            print(f"{path}: {slices} in {_count(written.num_genres, 'genre')}, recipe {recipe.name}")
+        else:
+            print(f"{path}: not written, no recording has a slice of {seconds:g} s")
+    if found.ignored:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.most_common())
+        print(f"not audio, ignored: {kinds}")
+    if done.num_skipped:
+        print(f"{done.num_skipped} skipped; {done.tracks_path} lists the reasons")
+    everything = done.num_skipped == 0 and all(written.num_slices for written in done.written.values())
+    return 0 if everything else _SOMETHING_SKIPPED
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
