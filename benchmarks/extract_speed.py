@@ -74,11 +74,11 @@ def compare(paths: list[Path], slice_seconds: float) -> float:
     worst, megabytes = 0.0, []
     with threadpool_limits(1):
         for path in [*paths[1:], paths[0]]:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             theirs = plain_librosa(path, slice_seconds)
             between = time.perf_counter()
             described = next(mine)
-            spent["librosa"] += between - begun
+            spent["librosa"] += between - start
             spent["genregrid"] += time.perf_counter() - between
             megabytes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
             ours = np.array(described.rows[f"{slice_seconds:g}"])[:, 1:]
@@ -97,9 +97,9 @@ def compare_cores(paths: list[Path], slice_seconds: float, num_tracks: int = 100
     num_cores = os.cpu_count() or 1
     spent = []
     for num_workers in (1, num_cores):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         num_done = sum(1 for _ in describe_files(tracks, RECIPE, [slice_seconds], num_workers))
-        spent.append(time.perf_counter() - begun)
+        spent.append(time.perf_counter() - start)
         print(f"{num_workers} processes: {num_done / spent[-1]:.1f} recordings a second")
     print(f"{num_cores} processes are {spent[0] / spent[1]:.2f} times as fast as one, their start included")
 

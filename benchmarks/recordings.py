@@ -136,13 +136,13 @@ def lstm_hits(root: Path, out: Path, corpus: Corpus) -> tuple[Floats, NDArray[np
     return hits / LSTM_REPEATS, next(splits(corpus, 1))[1]
 
 
-def told(hits: Floats, group: NDArray[np.int64]) -> tuple[float, float, float]:
+def accuracy(hits: Floats, group: NDArray[np.int64]) -> tuple[float, float, float]:
     """Accuracy and its interval, in per cent, artists resampled whole."""
     low, high = cluster_interval(hits, group)
     return 100 * float(hits.mean()), 100 * low, 100 * high
 
 
-def words(figure: tuple[float, float, float], form: str = ".1f") -> str:
+def formatted(figure: tuple[float, float, float], form: str = ".1f") -> str:
     """A figure and its interval."""
     value, low, high = figure
     return f"{value:{form}} ({low:{form}} to {high:{form}})"
@@ -160,13 +160,15 @@ def by_length(root: Path, out: Path) -> None:
             right, group = peer_hits(corpus, peers()[name])
             hits[name].append(right)
         hits["LSTM"].append(lstm_hits(root, out, corpus)[0])
-        cells = [words(told(hits[name][-1], group)) for name in names]
+        cells = [formatted(accuracy(hits[name][-1], group)) for name in names]
         print(f"| {seconds:g} s | {' | '.join(cells)} |", flush=True)
     print(head.replace("slice", "against 3 s"))
     for place, seconds in enumerate(LENGTHS):
         away = [hits[name][place] - hits[name][LENGTHS.index(3.0)] for name in names]
-        print(f"| {seconds:g} s | {' | '.join(words(told(one, group), '+.1f') for one in away)} |")
-    draw({name: [told(right, group) for right in rights] for name, rights in hits.items()}, out / "slice_length.svg")
+        print(f"| {seconds:g} s | {' | '.join(formatted(accuracy(one, group), '+.1f') for one in away)} |")
+    draw(
+        {name: [accuracy(right, group) for right in rights] for name, rights in hits.items()}, out / "slice_length.svg"
+    )
 
 
 def draw(lines: dict[str, list[tuple[float, float, float]]], path: Path) -> None:
@@ -193,7 +195,11 @@ def rich_against_kaggle(root: Path, out: Path) -> None:
         corpora = [corpus_of(root, out, recipe, seconds) for recipe in ("kaggle", "rich")]
         for name, model in peers().items():
             (few, group), (many, _) = (peer_hits(corpus, model) for corpus in corpora)
-            cells = [words(told(few, group)), words(told(many, group)), words(told(many - few, group), "+.1f")]
+            cells = [
+                formatted(accuracy(few, group)),
+                formatted(accuracy(many, group)),
+                formatted(accuracy(many - few, group), "+.1f"),
+            ]
             print(f"| {seconds:g} s | {name} | {' | '.join(cells)} |", flush=True)
 
 

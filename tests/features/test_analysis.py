@@ -1,4 +1,4 @@
-"""Claims about `genregrid.features.analysis` and `descriptors`: librosa's values, and right where a hand can tell."""
+"""Claims about `genregrid.features.analysis` and `descriptors`: librosa's values, and values known by hand."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -282,5 +282,5 @@ def test_the_two_parts_add_up_to_the_signal_and_end_where_librosas_do() -> None:
 
 
 def test_what_no_recording_resolves_is_shared_equally() -> None:
-    faint = 1e-20 * np.random.default_rng(0).standard_normal(5000)  # librosa would still tell its two parts apart
+    faint = 1e-20 * np.random.default_rng(0).standard_normal(5000)  # librosa would still separate its two parts
     np.testing.assert_allclose(alone(faint).harmonic[0], faint / 2, rtol=0, atol=1e-25)

@@ -37,7 +37,7 @@ def test_slices_follow_each_other_and_leave_over_less_than_one(
     if abs(num_samples - step) <= 0.025 * step:
         assert bounds == [(0, num_samples)]
         return
-    # a mirrored slice leaves out its last sample, and stands only where another one follows that sample
+    # a mirrored slice lacks its last sample, and the last slice exists only if another sample follows
     left_out = must_follow = 1 if recipe.padding == "reflect" else 0
     assert [start for start, _ in bounds] == [step * number for number in range(len(bounds))]
     assert {stop - start for start, stop in bounds} <= {step - left_out}

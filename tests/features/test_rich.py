@@ -31,7 +31,7 @@ def _signals(seconds: float = 3.0) -> dict[str, Samples]:
     time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     hiss = np.random.default_rng(0).normal(0, 0.1, len(time))
     signals = {
-        "sine": 0.5 * np.sin(2 * np.pi * 440 * time) + 0.01 * hiss,  # the hiss stands above the rounding of float32
+        "sine": 0.5 * np.sin(2 * np.pi * 440 * time) + 0.01 * hiss,  # the hiss is above the rounding errors of float32
         "chirp": 0.5 * np.sin(2 * np.pi * (100 + 700 * time) * time) + 0.01 * hiss,
         "noise": hiss,
         "clicks": _clicks(seconds, 4) + 0.01 * hiss,

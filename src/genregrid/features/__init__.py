@@ -1,1 +1,1 @@
-"""From audio to feature CSVs: recordings are read, cut into slices and described by a recipe."""
+"""Feature CSVs from audio: read recordings, cut them into slices, and describe these by a recipe."""

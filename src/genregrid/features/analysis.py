@@ -1,4 +1,4 @@
-"""What descriptors are computed from: one short-time Fourier transform of a batch of slices, and all that follows."""
+"""Spectra, energies and onsets of a batch of slices, from which descriptors are computed."""
 
 from functools import cached_property
 
@@ -30,36 +30,36 @@ from genregrid.features.spectrum import (
 )
 
 _FRAMES_PER_MINUTE = 60 * SAMPLE_RATE_HZ / HOP_SAMPLES
-TEMPO_LAGS = 8 * SAMPLE_RATE_HZ // HOP_SAMPLES  # 344 frames: onsets are compared with those up to 8 s later
+TEMPO_LAGS = 8 * SAMPLE_RATE_HZ // HOP_SAMPLES  # 344 frames: onsets are compared over up to 8 s
 _EXPECTED_BPM = 120.0
 _MAX_BPM = 320.0
-_INAUDIBLE = 1e-30  # of a bin's power; 16-bit samples resolve 1e-9
-# pitches for tuning: where their bins lie, and how much of the frame's strongest bin counts as a peak
+_INAUDIBLE = 1e-30  # power of a bin; 16-bit samples resolve 1e-9
+# for the tuning: the range of pitches, and the share of the frame's strongest bin that a peak must reach
 _TUNING_BINS = np.flatnonzero((FREQUENCIES_HZ >= 150) & (FREQUENCIES_HZ < 4000))
 _PEAK_SHARE = 0.1
 
 
 class Analysis:
-    """Spectra, energies and onsets of slices of equal length, each computed when first asked for.
+    """Spectra, energies and onsets of slices of equal length, each computed at its first use.
 
-    Arrays over time are (slice, frame) float32, with a third axis of bins, bands or classes where there is one. All
-    are finite for finite samples, on digital silence too.
+    Arrays over time are (slice, frame) float32; some have a third axis of bins, bands or classes. All are finite for
+    finite samples, including digital silence.
 
     Args:
         samples: (slice, sample) float32 at 22 050 Hz, in [-1, 1], more than 1024 samples each.
-        padding: what stands beyond the ends of a slice.
+        padding: how a slice is extended beyond its ends.
     """
 
     def __init__(self, samples: NDArray[np.float32], padding: Padding) -> None:
         self.samples = samples
         self._padded = pad(samples, padding)
         self.num_frames = num_frames(samples.shape[1])
-        # librosa to 0.9 left out what lies behind the centre of the last frame, and filled up with zeros
+        # librosa to 0.9 filled the samples after the centre of the last frame with zeros
         self._num_inverted = samples.shape[1] if padding == "constant" else (self.num_frames - 1) * HOP_SAMPLES
 
     @cached_property
     def spectra(self) -> NDArray[np.complex64]:
-        """(slice, frame, bin) complex64."""
+        """Short-time spectra, (slice, frame, bin) complex64."""
         return stft(self._padded)
 
     @cached_property
@@ -69,14 +69,14 @@ class Analysis:
 
     @cached_property
     def magnitude(self) -> NDArray[np.float32]:
-        """(slice, frame, bin)."""
+        """Magnitude of the spectra, (slice, frame, bin)."""
         return np.sqrt(self.power)
 
     @cached_property
     def mel_decibels(self) -> NDArray[np.float32]:
-        """Decibels of the mel bands' power, at most 80 below the slice's loudest, (slice, frame, band)."""
+        """Power of the mel bands in decibels, at most 80 below the loudest of the slice, (slice, frame, band)."""
         energy = np.zeros((*self.power.shape[:2], NUM_MELS), np.float32)
-        for bins, bands in mel_blocks():  # most of the filters' matrix is zeros
+        for bins, bands in mel_blocks():  # most weights of the filters are zero
             energy[..., bands] += self.power[..., bins] @ mel_filters()[bins, bands]
         decibels = 10 * np.log10(np.maximum(energy, 1e-10))
         return np.asarray(np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - 80))
@@ -88,22 +88,22 @@ class Analysis:
 
     @cached_property
     def tuning(self) -> NDArray[np.float64]:
-        """How far the music's A lies above 440 Hz, (slice,) in semitones from -0.5 to 0.49 in steps of 0.01."""
+        """How far the music's A is above 440 Hz, (slice,) in semitones from -0.5 to 0.49 in steps of 0.01."""
         return np.array([_tuning(power) for power in self.power])
 
     @cached_property
     def chroma(self) -> NDArray[np.float32]:
-        """Strength of the pitch classes C to B, the strongest 1, (slice, frame, class)."""
+        """Strength of the pitch classes C to B, in each frame at most 1, (slice, frame, class)."""
         raw = np.stack([power @ chroma_filters(t) for power, t in zip(self.power, self.tuning.tolist(), strict=True)])
         strongest: NDArray[np.float32] = raw.max(axis=2, keepdims=True)
         return np.asarray(np.divide(raw, np.where(strongest < TINY, 1, strongest), dtype=np.float32))
 
     @cached_property
     def harmonic(self) -> NDArray[np.float32]:
-        """The part of the signal that sounds on, (slice, sample).
+        """The tonal part of the signal, (slice, sample).
 
-        Each bin is shared out by the squares of its median over neighbouring frames, which is high for tones, and over
-        neighbouring bins, which is high for beats.
+        Each bin is divided in proportion to the squares of two medians: over neighbouring frames, which is high for
+        tones, and over neighbouring bins, which is high for beats.
 
         Source: Fitzgerald, "Harmonic/Percussive Separation using Median Filtering", DAFx 2010.
         """
@@ -112,7 +112,7 @@ class Analysis:
         tones = sliding_median(by_frame).reshape(frames, num_slices, bins).transpose(1, 0, 2)
         by_bin = np.ascontiguousarray(self.magnitude.reshape(-1, bins).T)  # (bin, slice x frame)
         beats = sliding_median(by_bin).T.reshape(num_slices, frames, bins)
-        share = np.square(tones) + _INAUDIBLE / 2  # where neither has anything, each has a half
+        share = np.square(tones) + _INAUDIBLE / 2  # if both are 0, each part gets a half
         share /= np.square(beats) + _INAUDIBLE / 2 + share
         signal = istft(self.spectra * share, self.samples.shape[1])
         signal[:, self._num_inverted :] = 0
@@ -120,20 +120,20 @@ class Analysis:
 
     @cached_property
     def percussive(self) -> NDArray[np.float32]:
-        """The rest of the signal, (slice, sample): the two shares of a bin add up to it, and so do the signals."""
+        """The rest of the signal, (slice, sample): both parts add up to the samples."""
         signal = self.samples - self.harmonic
         signal[:, self._num_inverted :] = 0
         return signal
 
     @cached_property
     def rms(self) -> NDArray[np.float32]:
-        """Root of the mean square of each frame, (slice, frame)."""
+        """Root mean square of each frame, (slice, frame)."""
         mean_square = self._frame_sums(np.square(self._padded)) / np.float32(FRAME_SAMPLES)
         return np.asarray(np.sqrt(mean_square))
 
     @cached_property
     def zero_crossing_rate(self) -> NDArray[np.float32]:
-        """Share of samples whose sign differs from the one before, (slice, frame)."""
+        """Share of samples with another sign than the sample before, (slice, frame)."""
         audible = np.where(np.abs(self.samples) > 1e-10, self.samples, 0)
         crossing = np.diff(np.signbit(audible), axis=1)
         half = FRAME_SAMPLES // 2
@@ -142,7 +142,7 @@ class Analysis:
         return within / np.float32(FRAME_SAMPLES)
 
     def _frame_sums(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sum over each frame, (slice, padded sample) -> (slice, frame), of sums over hops."""
+        """Sum each frame from sums over hops, (slice, padded sample) -> (slice, frame)."""
         num_hops = self.num_frames + HOPS_PER_FRAME - 1
         hops = padded[:, : num_hops * HOP_SAMPLES].reshape(len(padded), num_hops, HOP_SAMPLES).sum(axis=2)
         return np.asarray(np.sum([hops[:, hop : hop + self.num_frames] for hop in range(HOPS_PER_FRAME)], axis=0))
@@ -166,16 +166,17 @@ class Analysis:
 
     @cached_property
     def rolloff_hz(self) -> NDArray[np.float32]:
-        """Frequency below which 85 % of the magnitude lies, (slice, frame)."""
+        """Frequency below which the bins hold 85 % of the magnitude, (slice, frame)."""
         running = self.magnitude.cumsum(axis=2)
         below = (running < 0.85 * running[..., -1:]).sum(axis=2)
         return np.asarray(FREQUENCIES_HZ.astype(np.float32)[below])
 
     @cached_property
     def onset_strength(self) -> NDArray[np.float32]:
-        """Median rise of the mel bands' decibels since the frame before, (slice, frame), 0 or more.
+        """Median rise of the mel bands in decibels since the frame before, (slice, frame), 0 or more.
 
-        It is late by the half frame in which a sound is seen before it begins, and 0 in the first three frames.
+        It is delayed by half a frame, because a frame contains a sound before the sound reaches its centre; it is 0 in
+        the first three frames.
 
         Source: Böck and Widmer, "Maximum Filter Vibrato Suppression for Onset Detection", DAFx 2013, without filter.
         """
@@ -197,7 +198,7 @@ class Analysis:
         spectra = scipy.fft.rfft(frames, scipy.fft.next_fast_len(2 * TEMPO_LAGS - 1, real=True))
         power = np.square(spectra.real) + np.square(spectra.imag)
         energy = np.square(frames).sum(axis=2, keepdims=True)
-        # each frame's autocorrelation counts alike: transforming back is linear, so once for their mean is enough
+        # the transform back is linear: one transform of the mean replaces one per frame
         mean = (power / np.where(energy < TINY, 1, energy)).mean(axis=1)
         correlation: NDArray[np.float64] = scipy.fft.irfft(mean)[:, :TEMPO_LAGS]
         return correlation
@@ -206,7 +207,7 @@ class Analysis:
     def tempo_bpm(self) -> NDArray[np.float64]:
         """The tempo of librosa's beat tracker, (slice,) in beats per minute; 0 without onsets.
 
-        The lag that repeats most, where tempi count less the further, in octaves, they are from 120.
+        It is the lag with the strongest repetition; the weight of a tempo falls with its distance from 120 in octaves.
 
         Source: Ellis, "Beat Tracking by Dynamic Programming", Journal of New Music Research 36(1), 2007.
         """
@@ -218,9 +219,10 @@ class Analysis:
 
 
 def _tuning(power: NDArray[np.float32]) -> float:
-    """Tuning of a slice's spectra, (frame, bin), in semitones: where most of its stronger peaks lie between two keys.
+    """Estimate the tuning of a slice's power spectra, (frame, bin), in semitones, from its stronger peaks.
 
-    A peak's frequency is refined by a parabola through its bin and its neighbours.
+    It is the most frequent position of a peak between two keys. The frequency of a peak is refined by a parabola
+    through its bin and the two neighbours.
 
     Source: Smith and Serra, "PARSHL", ICMC 1987, for the parabola.
     """
@@ -229,9 +231,9 @@ def _tuning(power: NDArray[np.float32]) -> float:
     loud = np.where(near > _PEAK_SHARE * power.max(axis=1, keepdims=True), near, 0)
     is_peak = (loud[:, 1:-1] > loud[:, :-2]) & (loud[:, 1:-1] >= loud[:, 2:])
     frame, at = np.nonzero(is_peak)
-    peak, before, behind = (power[frame, at + low + step] for step in (0, -1, 1))
-    slope = 0.5 * (behind - before)
-    bend = 2 * peak - behind - before
+    peak, before, after = (power[frame, at + low + step] for step in (0, -1, 1))
+    slope = 0.5 * (after - before)
+    bend = 2 * peak - after - before
     shift = slope / (bend + (np.abs(bend) < TINY))
     height = peak + 0.5 * slope * shift
     hz = ((at + low + shift) * (SAMPLE_RATE_HZ / FRAME_SAMPLES)).astype(np.float32)

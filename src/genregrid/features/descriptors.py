@@ -1,4 +1,4 @@
-"""The 57 descriptors of Kaggle's GTZAN files: means and variances over the frames of an analysis."""
+"""Compute the 57 descriptors of Kaggle's GTZAN files: means and variances over the frames of an analysis."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from genregrid.features.analysis import Analysis
 
 
 def kaggle_descriptors(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
-    """The 57 descriptors by name, each (slice,), in the order of `FEATURE_NAMES`; variances are of the population."""
+    """Compute the 57 descriptors by name, each (slice,), in the order of `FEATURE_NAMES`; population variances."""
     over_time = {
         "chroma_stft": analysis.chroma.reshape(len(analysis.samples), -1),
         "rms": analysis.rms,
@@ -23,7 +23,7 @@ def kaggle_descriptors(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
 
 
 def mean_and_variance(over_time: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
-    """``NAME_mean`` and ``NAME_var``, each (slice,), of what is (slice, time)."""
+    """Compute ``NAME_mean`` and ``NAME_var``, each (slice,), of arrays (slice, time)."""
     columns = {}
     for name, values in over_time.items():
         columns[f"{name}_mean"] = values.mean(axis=1, dtype=np.float64)

@@ -1,19 +1,19 @@
-"""The rich recipe: the 57 descriptors of Kaggle's files, and 311 more from the same analysis.
+"""Compute the rich recipe: the 57 descriptors of Kaggle's files, and 311 more from the same analysis.
 
 ========================================  =====  =======================================================
-columns                                   count  what they are
+columns                                   count  meaning
 ========================================  =====  =======================================================
 the 57 of Kaggle's files                     57  `genregrid.features.descriptors`
 ``contrast1`` to ``contrast7``               14  mean and variance over frames of the octaves' contrast
 ``flatness``                                  2  mean and variance over frames
 ``tonnetz1`` to ``tonnetz6``                 12  mean and variance over frames
 ``onset``                                     2  mean and variance over frames of the onset strength
-``mfcc1_delta_rms`` ...                      20  how fast each MFCC moves
+``mfcc1_delta_rms`` ...                      20  how fast each MFCC changes
 ``mfcc1_p10``, ``_p50``, ``_p90`` ...        60  percentiles over frames of each MFCC
 ``mfcc1_mfcc2_cov`` ...                     190  population covariance over frames of each pair of MFCCs
 ``onset_p90``, ``onset_rate``                 2  the stronger onsets, and onsets per second
-``rhythm_48_bpm`` to ``rhythm_269_bpm``       6  how much repeats, by tempo
-``rhythm_peak``, ``_clarity``, ``_entropy``   3  how much one tempo stands out
+``rhythm_48_bpm`` to ``rhythm_269_bpm``       6  strength of repetition, by tempo
+``rhythm_peak``, ``_clarity``, ``_entropy``   3  how clear a single tempo is
 ========================================  =====  =======================================================
 
 Only the columns in ``_mean`` and ``_var`` can be pooled into those of longer slices.
@@ -31,7 +31,7 @@ from genregrid.features.spectrum import HOP_SAMPLES, NUM_BINS, NUM_CHROMA, TINY
 
 _NUM_MFCCS = 20
 _PERCENTILES = (10, 50, 90)
-_QUIETEST = 1e-10  # of magnitude in contrast and of power in flatness, as in librosa; digital silence is flat then
+_QUIETEST = 1e-10  # lowest magnitude in contrast and power in flatness, as in librosa; digital silence is then flat
 
 # Contrast: a band starts with the last bin at or below its lower edge, in Hz, and stops before the next band
 _CONTRAST_HZ = 200 * 2.0 ** np.arange(6)
@@ -39,14 +39,14 @@ _CONTRAST_BINS = (0, *(_CONTRAST_HZ * (2 * (NUM_BINS - 1) / SAMPLE_RATE_HZ)).ast
 _CONTRAST_SHARE = 0.02
 
 _DELTA_FRAMES = 9  # 0.2 s, librosa's default
-_ONSET_REACH = 2  # frames, 46 ms: nearer onsets count as one, and sixteenths at 300 bpm lie 50 ms apart
+_ONSET_REACH = 2  # frames, 46 ms: closer onsets count as one; sixteenth notes at 300 bpm are 50 ms apart
 
-# Rhythm: half octaves of tempo. Slower than 40 bpm, a slice of 3 s holds less than two beats
+# Rhythm: half octaves of tempo. Below 40 bpm, a slice of 3 s holds less than two beats
 _BAND_EDGES_BPM = 40 * 2 ** (np.arange(7) / 2)
 _BAND_BPM = np.sqrt(_BAND_EDGES_BPM[:-1] * _BAND_EDGES_BPM[1:])
-# lags from 320 to 40 bpm in frames, a band's first and the next one's: 9, 12, 17, 23, 33, 46, 65
+# the first lag of each band from 320 to 40 bpm, in frames, and the end: 9, 12, 17, 23, 33, 46, 65
 _BAND_LAGS = np.ceil(60 * SAMPLE_RATE_HZ / HOP_SAMPLES / _BAND_EDGES_BPM[::-1]).astype(int).tolist()
-_UNREPEATED = 1e-6  # autocorrelation; below it is the transform's rounding, which must not look like a rhythm
+_UNREPEATED = 1e-6  # autocorrelation; smaller values are rounding errors of the transform and not a rhythm
 
 _OVER_TIME = (
     *(f"contrast{number}" for number in range(1, len(_CONTRAST_BINS))),
@@ -76,7 +76,7 @@ RICH_FEATURE_NAMES: tuple[str, ...] = (
 
 
 def rich_descriptors(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
-    """The 368 descriptors by name, each (slice,), in the order of `RICH_FEATURE_NAMES`; finite for finite samples."""
+    """Compute the 368 descriptors by name, each (slice,), in the order of `RICH_FEATURE_NAMES`; all are finite."""
     onsets = analysis.onset_strength[..., None]
     over_time = np.concatenate([_contrast(analysis), _flatness(analysis), _tonnetz(analysis), onsets], axis=2)
     of_slice = np.hstack(
@@ -94,17 +94,18 @@ def rich_descriptors(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
 
 
 def _contrast(analysis: Analysis) -> NDArray[np.float32]:
-    """How far an octave's strongest bins stand above its weakest, (slice, frame, band); 0 in silence.
+    """Compute the spectral contrast of each octave, its strongest over its weakest bins, (slice, frame, band).
 
-    Bands are 0 to 200 Hz, five octaves from there on, and 6400 Hz and above. It is 10 log10 of a ratio of magnitudes,
-    as in librosa: half of what it is in decibels. Unlike librosa, peaks are not raised to 80 below the slice's highest
-    peak, nor valleys to 80 below its highest valley: silent frames would have the contrast of those two.
+    The bands are 0 to 200 Hz, five octaves from there on, and 6400 Hz and above. A value is 10 log10 of a ratio of
+    magnitudes, as in librosa: half of the decibels; 0 in silence. Unlike in librosa, peaks are not raised to 80 below
+    the highest peak of the slice, nor valleys to 80 below the highest valley: silent frames would get the contrast
+    between those two.
 
     Source: Jiang et al., "Music Type Classification by Spectral Contrast Feature", ICME 2002.
     """
     contrast = np.empty((*analysis.magnitude.shape[:2], len(_CONTRAST_BINS) - 1), np.float32)
     for band, (start, stop) in enumerate(pairwise(_CONTRAST_BINS)):
-        # a share of the bins from edge to edge, the next band's first included, as in librosa
+        # a share of the bins, including the first bin of the next band, as in librosa
         count = max(1, round(_CONTRAST_SHARE * (stop - start + 1)))
         parted = np.partition(analysis.magnitude[..., start:stop], (count - 1, stop - start - count), axis=2)
         valley = np.maximum(parted[..., :count].mean(axis=2), _QUIETEST)
@@ -114,7 +115,7 @@ def _contrast(analysis: Analysis) -> NDArray[np.float32]:
 
 
 def _flatness(analysis: Analysis) -> NDArray[np.float32]:
-    """Geometric over arithmetic mean of the bins' power, (slice, frame, 1) in (0, 1]; 1 in silence.
+    """Compute the geometric over the arithmetic mean of the bins' power, (slice, frame, 1) in (0, 1]; 1 in silence.
 
     Source: Dubnov, "Generalization of Spectral Flatness Measure for Non-Gaussian Linear Processes", IEEE Signal
     Processing Letters 11(8), 2004.
@@ -126,13 +127,13 @@ def _flatness(analysis: Analysis) -> NDArray[np.float32]:
 
 
 def _tonnetz(analysis: Analysis) -> NDArray[np.float32]:
-    """Where the pitch classes balance on the circles of fifths, minor and major thirds, (slice, frame, 6).
+    """Compute the centre of the pitch classes on the circles of fifths, minor and major thirds, (slice, frame, 6).
 
     Each circle gives a sine and a cosine; all are 0 in silence.
 
     Source: Harte, Sandler and Gasser, "Detecting Harmonic Change in Musical Audio", AMCMM 2006.
     """
-    turns = np.array([7 / 12, 3 / 4, 1 / 3])  # of each circle, per semitone
+    turns = np.array([7 / 12, 3 / 4, 1 / 3])  # of each circle per semitone
     angle = 2 * np.pi * np.outer(np.arange(NUM_CHROMA), turns)
     circles = np.stack([np.sin(angle), np.cos(angle)], axis=2) * np.array([1, 1, 0.5])[:, None]
     total = analysis.chroma.sum(axis=2, keepdims=True)
@@ -142,10 +143,10 @@ def _tonnetz(analysis: Analysis) -> NDArray[np.float32]:
 
 
 def _delta_rms(mfcc: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Root mean square over frames of each coefficient's slope, per frame, (slice, coefficient).
+    """Compute the root mean square over frames of each coefficient's slope per frame, (slice, coefficient).
 
-    A frame's slope is that of the line through the nine frames around it; the first and the last four have the slope
-    of the first and the last nine. Where there are fewer than nine, it is that of the line through all there are.
+    The slope of a frame is that of the line through the nine frames around it. The first and the last four frames use
+    the line through the first and the last nine. With fewer than nine frames, the line goes through all of them.
 
     Source: Savitzky and Golay, "Smoothing and Differentiation of Data", Analytical Chemistry 36(8), 1964.
     """
@@ -161,13 +162,13 @@ def _delta_rms(mfcc: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _mfcc_percentiles(mfcc: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Percentiles over frames, interpolated linearly between frames, (slice, coefficient x percentile)."""
+    """Compute percentiles over frames, interpolated linearly between frames, (slice, coefficient x percentile)."""
     percentiles = np.percentile(mfcc.astype(np.float64), _PERCENTILES, axis=1)  # (percentile, slice, coefficient)
     return np.moveaxis(percentiles, 0, 2).reshape(len(mfcc), -1)
 
 
 def _mfcc_covariances(mfcc: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Population covariances over frames of each two coefficients, (slice, pair).
+    """Compute the population covariances over frames of each pair of coefficients, (slice, pair).
 
     Source: Mandel and Ellis, "Song-Level Features and Support Vector Machines for Music Classification", ISMIR 2005.
     """
@@ -178,33 +179,33 @@ def _mfcc_covariances(mfcc: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _onset_statistics(analysis: Analysis) -> NDArray[np.float64]:
-    """The 90th percentile of the onset strength, and onsets per second, (slice, 2).
+    """Compute the 90th percentile of the onset strength, and the onsets per second, (slice, 2).
 
-    An onset is a frame that is stronger than the two before it, no weaker than the two behind it, and more than one
-    standard deviation above the slice's mean.
+    An onset is a frame that is stronger than the two before it, at least as strong as the two after it, and more than
+    one standard deviation above the mean of the slice.
     """
     strength = analysis.onset_strength.astype(np.float64)
     around = np.pad(strength, ((0, 0), (_ONSET_REACH, _ONSET_REACH)))
     windows = np.lib.stride_tricks.sliding_window_view(around, 2 * _ONSET_REACH + 1, axis=1)
-    before, behind = windows[..., :_ONSET_REACH].max(axis=2), windows[..., _ONSET_REACH + 1 :].max(axis=2)
+    before, after = windows[..., :_ONSET_REACH].max(axis=2), windows[..., _ONSET_REACH + 1 :].max(axis=2)
     threshold = strength.mean(axis=1, keepdims=True) + strength.std(axis=1, keepdims=True)
-    is_onset = (strength > before) & (strength >= behind) & (strength > threshold)
+    is_onset = (strength > before) & (strength >= after) & (strength > threshold)
     rate = is_onset.sum(axis=1) * (SAMPLE_RATE_HZ / analysis.samples.shape[1])
     return np.column_stack([np.percentile(strength, 90, axis=1), rate])
 
 
 def _rhythm_statistics(rhythm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much the onsets repeat from 40 to 320 bpm, (slice, 6 bands + 3).
+    """Compute how strongly the onsets repeat from 40 to 320 bpm, (slice, 6 bands + 3).
 
-    The highest autocorrelation within each half octave, the slowest first; the highest that is a peak, 0 where none
-    is; by how much that peak stands above the mean; and the entropy of the autocorrelation over lags, as a share of the
-    highest possible: 1 where no lag stands out, as in silence.
+    The columns are the highest autocorrelation within each half octave, the slowest first; the highest peak of the
+    autocorrelation, or 0 without a peak; the height of that peak above the mean; and the entropy of the autocorrelation
+    over lags as a share of the highest possible: 1 if all lags are alike, as in silence.
 
     Args:
         rhythm: autocorrelation, (slice, lag).
 
     Source: after Tzanetakis and Cook, "Musical Genre Classification of Audio Signals", IEEE Transactions on Speech and
-    Audio Processing 10(5), 2002, section III-C, who take such figures from their beat histogram.
+    Audio Processing 10(5), 2002, section III-C, who compute such values from a beat histogram.
     """
     start, stop = _BAND_LAGS[0], _BAND_LAGS[-1]
     bands = [rhythm[:, first:last].max(axis=1) for first, last in pairwise(_BAND_LAGS)]

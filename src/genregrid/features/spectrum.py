@@ -1,7 +1,7 @@
-"""Short-time spectra of slices, and the filter banks over them: mel bands and pitch classes.
+"""Short-time spectra of slices, and filter banks over them: mel bands and pitch classes.
 
-Everything is at 22 050 Hz, in frames of 2048 samples (93 ms) every 512 (23 ms), and agrees with librosa's defaults.
-Arrays have frames before bins, as a Fourier transform leaves them.
+The sample rate is 22 050 Hz, a frame is 2048 samples (93 ms), and frames start every 512 samples (23 ms), as by
+librosa's defaults. Arrays have frames before bins, the order that a Fourier transform returns.
 """
 
 from functools import lru_cache
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 
-#: What stands beyond the ends of a slice, so that the first frame is centred on its first sample: the slice mirrored
-#: (librosa to 0.9) or zeros (librosa from 0.10 on).
+#: How a slice is extended so that the first frame is centred on its first sample: mirrored (librosa to 0.9) or with
+#: zeros (librosa from 0.10).
 Padding = Literal["reflect", "constant"]
 
 FRAME_SAMPLES = 2048
@@ -26,24 +26,24 @@ NUM_MELS = 128
 NUM_CHROMA = 12
 FREQUENCIES_HZ = np.arange(NUM_BINS) * (SAMPLE_RATE_HZ / FRAME_SAMPLES)
 
-_MEL_BLOCK_EDGES = (0, 64, 160, 352, 640)  # first bins; five blocks hold a quarter of the matrix
+_MEL_BLOCK_EDGES = (0, 64, 160, 352, 640)  # first bins of five blocks, which cover a quarter of the matrix
 _LINEAR_HZ_PER_MEL = 200 / 3
 _LOG_FROM_HZ = 1000.0
 _LOG_FROM_MEL = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27  # 27 mels from 1000 to 6400 Hz
 _A0_HZ = 27.5
-#: Below it a float32 counts as zero, as in librosa.
+#: Smaller float32 values count as zero, as in librosa.
 TINY = float(np.finfo(np.float32).tiny)
 
 
 def pad(samples: NDArray[np.float32], padding: Padding) -> NDArray[np.float32]:
-    """(slice, sample) -> (slice, sample + 2048), half a frame at both ends."""
+    """Extend slices by half a frame at both ends, (slice, sample) -> (slice, sample + 2048)."""
     half = FRAME_SAMPLES // 2
     return np.pad(samples, ((0, 0), (half, half)), mode=padding)
 
 
 def num_frames(num_samples: int) -> int:
-    """Frames of a slice.
+    """Return the number of frames of a slice.
 
     >>> num_frames(66149)
     130
@@ -52,17 +52,17 @@ def num_frames(num_samples: int) -> int:
 
 
 def framed(padded: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(slice, padded sample) -> (slice, frame, 2048), a view."""
+    """View slices as frames, (slice, padded sample) -> (slice, frame, 2048)."""
     return np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES, axis=1)[:, ::HOP_SAMPLES]
 
 
 def stft(padded: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """Spectra of Hann-windowed frames, (slice, padded sample) -> (slice, frame, bin)."""
+    """Compute the spectra of Hann-windowed frames, (slice, padded sample) -> (slice, frame, bin)."""
     return cast(NDArray[np.complex64], scipy.fft.rfft(framed(padded) * _hann(), overwrite_x=True))
 
 
 def istft(spectra: NDArray[np.complex64], num_samples: int) -> NDArray[np.float32]:
-    """The slices whose spectra these are, by least squares, (slice, frame, bin) -> (slice, sample).
+    """Compute the slices with these spectra, by least squares, (slice, frame, bin) -> (slice, sample).
 
     Source: Griffin and Lim, "Signal Estimation from Modified Short-Time Fourier Transform", 1984, equation 6.
     """
@@ -89,14 +89,14 @@ def _hann() -> NDArray[np.float32]:
 
 
 def hann(num: int) -> NDArray[np.float64]:
-    """A raised cosine over `num` samples, of the period `num`, (sample,)."""
+    """Return a raised cosine over `num` samples, with the period `num`, (sample,)."""
     angle = 2 * np.pi / num * np.arange(num)
     return np.asarray(0.5 - 0.5 * np.cos(angle))
 
 
 @lru_cache(maxsize=1)
 def mel_filters() -> NDArray[np.float32]:
-    """Weights of 128 triangular mel bands of equal area, (bin, band) float32.
+    """Return the weights of 128 triangular mel bands of equal area, (bin, band) float32.
 
     Source: Slaney, "Auditory Toolbox: Version 2", 1998: linear below 1000 Hz, logarithmic above.
     """
@@ -109,7 +109,7 @@ def mel_filters() -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def mel_blocks() -> list[tuple[slice, slice]]:
-    """Ranges of bins, and the mel bands that each range reaches: outside of these blocks the filters are zeros.
+    """Return ranges of bins with the mel bands that each range reaches; the filters are zero outside these blocks.
 
     >>> mel_blocks()[0]
     (slice(0, 64, None), slice(0, 27, None))
@@ -122,7 +122,7 @@ def mel_blocks() -> list[tuple[slice, slice]]:
 
 
 def _hz_to_mel(hz: float) -> float:
-    """Mels of a frequency above 1000 Hz."""
+    """Convert a frequency above 1000 Hz to mels."""
     return float(_LOG_FROM_MEL + np.log(hz / _LOG_FROM_HZ) / _LOG_STEP)
 
 
@@ -132,25 +132,25 @@ def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def octaves(hz: NDArray[np.floating], tuning: float = 0.0) -> NDArray[np.floating]:
-    """Octaves above A0, 27.5 Hz, where the A of 440 Hz is `tuning` semitones higher."""
+    """Return octaves above A0, 27.5 Hz; the A of 440 Hz is `tuning` semitones higher."""
     return np.asarray(np.log2(hz / (_A0_HZ * 2.0 ** (tuning / NUM_CHROMA))))
 
 
-@lru_cache(maxsize=128)  # a tuning is one of a hundred values
+@lru_cache(maxsize=128)  # a tuning has one of a hundred values
 def chroma_filters(tuning: float) -> NDArray[np.float32]:
-    """Weights of the twelve pitch classes from C on, (bin, class) float32.
+    """Return the weights of the twelve pitch classes from C on, (bin, class) float32.
 
-    Each bin belongs to the classes around its pitch by a bell of half a semitone's width or of its own, whichever is
-    wider, and counts most about five octaves above A0.
+    A bin belongs to the classes around its pitch by a bell curve, as wide as half a semitone or as the bin, whichever
+    is wider. Bins about five octaves above A0 have the highest weight.
 
     Args:
-        tuning: how far the music's A lies above 440 Hz, in semitones, -0.5 to 0.5.
+        tuning: how far the music's A is above 440 Hz, in semitones, -0.5 to 0.5.
 
     Source: Ellis, "Chroma Feature Analysis and Synthesis", 2007.
     """
-    # Over all bins of the frame, not only those below half the sample rate: the last width needs a neighbour
+    # One bin more than there are: the last width needs a neighbour
     pitch = NUM_CHROMA * octaves(np.arange(1, NUM_BINS + 1) * (SAMPLE_RATE_HZ / FRAME_SAMPLES), tuning)
-    pitch = np.concatenate([[pitch[0] - 1.5 * NUM_CHROMA], pitch])  # bin 0 has no pitch: far below the others
+    pitch = np.concatenate([[pitch[0] - 1.5 * NUM_CHROMA], pitch])  # bin 0 has no pitch; put it far below the others
     width = np.maximum(np.diff(pitch), 1.0)
     pitch = pitch[:-1]
     half = NUM_CHROMA // 2
@@ -163,7 +163,7 @@ def chroma_filters(tuning: float) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def dct_filters() -> NDArray[np.float32]:
-    """The first 20 orthonormal cosines over the mel bands (DCT-II), (band, coefficient) float32."""
+    """Return the first 20 orthonormal cosines over the mel bands (DCT-II), (band, coefficient) float32."""
     angle = np.pi / NUM_MELS * np.outer(np.arange(NUM_MELS) + 0.5, np.arange(20))
     cosines = np.sqrt(2 / NUM_MELS) * np.cos(angle)
     cosines[:, 0] /= np.sqrt(2)
