@@ -1,14 +1,14 @@
-"""What a printed table of rounded scores says about the test set behind it.
+"""Find the whole numbers that a printed table of rounded scores was computed from.
 
 Recall, precision and F1 of a genre are quotients of three whole numbers: its test tracks, its hits (tracks of the genre
-that were called so) and its predictions (tracks of any genre that were called so)::
+that were predicted as it) and its predictions (tracks of any genre that were predicted as it)::
 
     recall = hits / tracks    precision = hits / predictions    f1 = 2 hits / (tracks + predictions)
 
-A figure in whole per cents leaves few of them, and three sums tie the genres together: tracks add up to the size of
-the test set, predictions to the same, and hits to the accuracy. Columns that were scored on one test set share their
-tracks. The search lists the numbers that fit each genre, and adds genre after genre, keeping every sum that can be
-reached and in how many ways.
+A score in whole per cents leaves few candidates, and three sums connect the genres: their tracks add up to the size of
+the test set, their predictions to the same number, and their hits to the accuracy. Columns that were scored on one test
+set have the same tracks. The search lists the candidates of each genre. It then adds one genre after the other, and
+keeps every possible sum and the number of ways to reach it.
 
 ``python tools/forensic.py [FILE]`` searches the paper's Table 1, or a CSV of the same columns.
 """
@@ -33,23 +33,23 @@ Column = tuple[str, float]  # model, slice_seconds
 _NAMES = ["model", "slice_seconds", "metric", "genre", "value"]
 _CELL = ["model", "slice_seconds", "genre"]
 _SCORES = ["precision", "recall", "f1"]
-_ALL = "all"  # stands beside an accuracy, where other rows name a genre
-_LIMIT = 300  # tracks: some seconds, and three tenths of GTZAN
-_MOST_SUMS = 2_000_000  # held at once: about a quarter of a gigabyte
-_HONEST = 0.75  # what the paper's other LSTM columns and models on honest splits of the same features reach
+_ALL = "all"  # the genre of an accuracy
+_LIMIT = 300  # tracks: three tenths of GTZAN, searched in some seconds
+_MOST_SUMS = 2_000_000  # in memory at once: about a quarter of a gigabyte
+_HONEST = 0.75  # accuracy of the paper's other LSTM columns, and of models on honest splits of the same features
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The whole numbers that give the figures of some columns, if these were scored on one test set.
+    """The whole numbers that give the scores of some columns, if these were scored on one test set.
 
     Attributes:
-        smallest_total: tracks of every genre's smallest test set, added up; no test set is smaller. ``None`` where some
-            genre has none up to the limit.
+        smallest_total: the sum of every genre's smallest number of tracks; no test set is smaller. ``None`` if a genre
+            has no number up to the limit.
         solutions: one row per size of the test set and hits in each column: tracks, ``hits 1``, ``hits 2``, ... in the
-            order of the columns, and ways, how many sets of numbers have these sums.
-        numbers: where there is one solution in one way, a row per genre and column: genre, model, slice_seconds,
-            tracks, hits, predictions; else empty.
+            order of the columns, and ways, the number of sets of numbers with these sums.
+        numbers: if one set of numbers is the only solution, a row per genre and column: genre, model, slice_seconds,
+            tracks, hits, predictions; otherwise empty.
     """
 
     smallest_total: int | None
@@ -58,12 +58,12 @@ class Counts:
 
     @property
     def is_unique(self) -> bool:
-        """Whether one set of numbers is left."""
+        """Whether one set of numbers is the only solution."""
         return len(self.numbers) > 0
 
 
-class _Figures(NamedTuple):
-    """How many figures of one genre in one column must be met, and the three in whole per cents."""
+class _Scores(NamedTuple):
+    """The scores of one genre in one column in whole per cents, and how many of them must be met."""
 
     needed: int
     precision: int
@@ -72,14 +72,14 @@ class _Figures(NamedTuple):
 
 
 def contradictions(table: pd.DataFrame) -> pd.DataFrame:
-    """F1 figures that cannot follow from the precision and recall beside them, whatever was rounded away.
+    """Find F1 scores that cannot follow from their precision and recall, for any unrounded values.
 
     Args:
         table: columns model, slice_seconds, metric, genre, value, as `read_table` gives.
 
     Returns:
         Columns model, slice_seconds, genre, precision, recall, f1 (whole per cents), and lowest and highest, the F1 in
-        per cent that precision and recall leave room for.
+        per cent that precision and recall allow.
     """
     rows = _per_genre(table)
     for name, edge in (("lowest", -0.5), ("highest", 0.5)):
@@ -92,21 +92,21 @@ def contradictions(table: pd.DataFrame) -> pd.DataFrame:
 def class_counts(
     table: pd.DataFrame, columns: Sequence[Column], *, limit: int = _LIMIT, as_printed: bool = False
 ) -> Counts:
-    """Every set of whole numbers that gives the figures of some columns, if these were scored on one test set.
+    """Find every set of whole numbers that gives the scores of some columns, if these were scored on one test set.
 
-    Exact halves may have been rounded either way. Where precision, recall and F1 contradict each other, one of them is
-    taken for a misprint, whichever.
+    Exact halves may have been rounded up or down. If precision, recall and F1 contradict each other, any one of them
+    may be a misprint.
 
     Args:
         table: columns model, slice_seconds, metric, genre, value, as `read_table` gives.
         columns: (model, slice_seconds) of each column, at least one.
-        limit: the largest test set that is tried, in tracks.
-        as_printed: allows for no misprints.
+        limit: the largest test set to try, in tracks.
+        as_printed: do not allow misprints.
 
     Raises:
-        UserError: more numbers fit than can be listed.
+        UserError: too many numbers fit.
     """
-    rows = _figures(table, columns, as_printed)
+    rows = _scores(table, columns, as_printed)
     smallest = [
         next((tracks for tracks in range(1, limit + 1) if len(_choices(row, tracks, limit))), 0) for row in rows
     ]
@@ -114,7 +114,7 @@ def class_counts(
     names = ["tracks", *(f"hits {number + 1}" for number in range(len(columns))), "ways"]
     if total is None or total > limit:
         return Counts(total, pd.DataFrame(columns=names, dtype=np.int64), pd.DataFrame())
-    choices = [  # of a genre that has all the tracks which the others leave, at most
+    choices = [  # a genre has at most the tracks that the smallest numbers of the others leave
         np.vstack([_choices(row, tracks, limit) for tracks in range(fewest, fewest + limit - total + 1)])
         for row, fewest in zip(rows, smallest, strict=True)
     ]
@@ -131,7 +131,7 @@ def class_counts(
 
 
 def misprints(table: pd.DataFrame, counts: Counts) -> pd.DataFrame:
-    """Printed figures that a unique set of numbers does not give.
+    """Find printed scores that differ from those of a unique set of numbers.
 
     Returns:
         Columns model, slice_seconds, genre, metric, printed (whole per cents) and counted (per cent).
@@ -148,34 +148,34 @@ def misprints(table: pd.DataFrame, counts: Counts) -> pd.DataFrame:
 
 
 def misfits(table: pd.DataFrame, column: Column, counts: Counts) -> list[str]:
-    """Genres whose figures in another column cannot be had on the test set of a unique set of numbers."""
+    """Find genres with scores in another column that are impossible on the test set of a unique set of numbers."""
     tracks = counts.numbers.groupby("genre", sort=False)["tracks"].first()
-    rows = dict(zip(_genres(table), _figures(table, [column], False), strict=True))
+    rows = dict(zip(_genres(table), _scores(table, [column], False), strict=True))
     return [genre for genre in tracks.index if not len(_choices(rows[genre], tracks[genre], tracks.sum()))]
 
 
 def odds(hits: int, tracks: int, rate: float) -> float:
-    """Probability of `hits` or more among `tracks`, each of them hit with the probability `rate`, in [0, 1]."""
+    """Compute the probability of `hits` or more among `tracks`, each a hit with the probability `rate`, in [0, 1]."""
     return float(binom.sf(hits - 1, tracks, rate))
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table of scores: a CSV with the columns model, slice_seconds, metric, genre, value.
 
-    Each model and slice length has one accuracy, of the genre "all", and precision, recall and f1 of every genre, as
-    fractions in [0, 1] that were rounded to hundredths.
+    Each model and slice length has one accuracy, with the genre "all", and precision, recall and f1 of every genre, as
+    fractions in [0, 1], rounded to hundredths.
 
     Raises:
-        UserError: the file is missing, no such CSV, or lacks a figure.
+        UserError: the file is missing, is no such CSV, or a score is missing.
     """
     try:
         table = pd.read_csv(path, dtype={"model": str, "metric": str, "genre": str})
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a CSV ({type(error).__name__}).") from None
+        raise UserError(f"it cannot be read as a CSV ({type(error).__name__})", key=path) from None
     missing = [name for name in _NAMES if name not in table.columns]
     if missing or table.empty:
-        lacks = f"column {', '.join(missing)}" if missing else "rows"
-        raise UserError(f"{path} has no {lacks}: a table of scores has the columns {', '.join(_NAMES)}.")
+        problem = f"it has no column {', '.join(missing)}" if missing else "it has no rows"
+        raise UserError(problem, key=path, hint=f"a table of scores has the columns {', '.join(_NAMES)}")
     table = table[_NAMES].copy()
     for name in ("slice_seconds", "value"):
         table[name] = pd.to_numeric(table[name], errors="coerce")
@@ -183,39 +183,39 @@ def read_table(path: Path) -> pd.DataFrame:
     wrong = table.isna().any(axis=1) | ~percent.between(0, 100) | ((percent - percent.round()).abs() > 1e-6)
     if wrong.any():
         line = table.index[wrong][0] + 2
-        raise UserError(f"{path}, line {line}: a value is a fraction of whole hundredths from 0 to 1, such as 0.83.")
+        raise UserError("a value must be in whole hundredths from 0 to 1, such as 0.83", key=f"{path}, line {line}")
     genres = _genres(table)
     needed = {("accuracy", _ALL), *product(_SCORES, genres)}
     for (model, seconds), column in table.groupby(_CELL[:2], sort=False):
         given = list(zip(column["metric"], column["genre"], strict=True))
         if set(given) != needed or len(given) != len(needed) or not genres:
-            raise UserError(
-                f"{path}: {model} at {seconds:g} s needs one accuracy of '{_ALL}', and one precision, recall and f1 of "
-                "every genre in the file."
+            problem = (
+                f"{model} at {seconds:g} s needs one accuracy of '{_ALL}', and one precision, recall and f1 per genre"
             )
+            raise UserError(problem, key=path)
     return table
 
 
 # --- the search ----------------------------------------------------------------------------------------------------
 
 
-def _figures(table: pd.DataFrame, columns: Sequence[Column], as_printed: bool) -> list[list[_Figures]]:
-    """Figures of each genre in each column."""
+def _scores(table: pd.DataFrame, columns: Sequence[Column], as_printed: bool) -> list[list[_Scores]]:
+    """Return the scores of each genre in each column."""
     rows = _per_genre(table)
     doubtful = set() if as_printed else {tuple(key) for key in contradictions(table)[_CELL].to_numpy()}
     return [
-        [_Figures(2 if (*key, genre) in doubtful else 3, *rows.loc[(*key, genre)]) for key in columns]
+        [_Scores(2 if (*key, genre) in doubtful else 3, *rows.loc[(*key, genre)]) for key in columns]
         for genre in _genres(table)
     ]
 
 
-def _choices(row: Sequence[_Figures], tracks: int, limit: int) -> NDArray[np.int64]:
-    """(choice, 1 + 2 * column): a genre's tracks, and its hits and predictions in each column, of all that fit."""
+def _choices(row: Sequence[_Scores], tracks: int, limit: int) -> NDArray[np.int64]:
+    """List what fits, (choice, 1 + 2 * column): a genre's tracks, and its hits and predictions in each column."""
     pairs = []
     for figures in row:
         hits = np.arange(tracks + 1)[:, None]
         if figures.needed == len(_SCORES):
-            hits = hits[_rounds_to(hits[:, 0], tracks, figures.recall)]  # the rest would be in vain
+            hits = hits[_rounds_to(hits[:, 0], tracks, figures.recall)]  # others cannot fit
         predictions = np.arange(limit + 1)
         met = (
             _rounds_to(hits, predictions, figures.precision).astype(int)
@@ -231,14 +231,15 @@ def _choices(row: Sequence[_Figures], tracks: int, limit: int) -> NDArray[np.int
 def _add_up(
     choices: list[NDArray[np.int64]], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sums over genres of one choice each: (sum, number), in how many ways (sum,), and one of them (sum, genre)."""
+    """Sum one choice per genre: return sums (sum, number), their ways (sum,), and one way of each (sum, genre)."""
     sums = np.zeros((1, choices[0].shape[1]), np.int64)
     ways, path = np.ones(1, np.int64), np.empty((1, 0), np.int64)
     left = sum(int(options[:, 0].min()) for options in choices)
     for options in choices:
         left -= int(options[:, 0].min())
         if len(sums) * len(options) > _MOST_SUMS:
-            raise UserError(f"more numbers fit than can be listed: try test sets of fewer than {limit} tracks.")
+            hint = f"try test sets of fewer than {limit} tracks"
+            raise UserError("too many numbers fit to list them", key="--limit", value=limit, hint=hint)
         added = (sums[:, None] + options).reshape(-1, sums.shape[1])
         kept = np.flatnonzero(added[:, 0] <= limit - left)
         sums, first, same = np.unique(added[kept], axis=0, return_index=True, return_inverse=True)
@@ -258,7 +259,7 @@ def _numbers(table: pd.DataFrame, columns: Sequence[Column], chosen: Sequence[ND
 
 
 def _rounds_to(part: Any, whole: Any, percent: Any) -> Any:
-    """Whether part / whole may be printed as `percent`; of nothing, 0 is printed. In whole numbers, so exactly."""
+    """Test in whole numbers whether part / whole may be printed as `percent`; 0 is printed if `whole` is 0."""
     return (np.abs(200 * part - 2 * percent * whole) <= whole) & ((whole > 0) | (percent == 0))
 
 
@@ -267,7 +268,7 @@ def _percent(value: "pd.Series[float]") -> "pd.Series[int]":
 
 
 def _per_genre(table: pd.DataFrame) -> pd.DataFrame:
-    """Precision, recall and f1 in whole per cents, by model, slice_seconds and genre."""
+    """Return precision, recall and f1 in whole per cents, by model, slice_seconds and genre."""
     rows = table[table["metric"].isin(_SCORES)].pivot(index=_CELL, columns="metric", values="value")[_SCORES]
     return rows.apply(_percent)
 
@@ -276,14 +277,14 @@ def _genres(table: pd.DataFrame) -> list[str]:
     return [genre for genre in table["genre"].unique() if genre != _ALL]
 
 
-# --- telling -------------------------------------------------------------------------------------------------------
+# --- the text -------------------------------------------------------------------------------------------------------
 
 
 def report(table: pd.DataFrame, limit: int = _LIMIT) -> str:
-    """All findings as text: each model's columns as scores of one test set, and where none fits, each for itself."""
+    """Describe all findings: each model's columns together as scores of one test set, or else each column alone."""
     lines = [
-        f"{_named([(row.model, row.slice_seconds)])}, {row.genre}: precision {row.precision} % and recall "
-        f"{row.recall} % leave F1 {row.lowest:.1f} to {row.highest:.1f} %, printed {row.f1} %; one is a misprint"
+        f"{_named([(row.model, row.slice_seconds)])}, {row.genre}: precision {row.precision} % and recall {row.recall} "
+        f"% allow F1 from {row.lowest:.1f} to {row.highest:.1f} %, printed is {row.f1} %; one is a misprint"
         for row in contradictions(table).itertuples()
     ]
     columns = list(table[_CELL[:2]].drop_duplicates().itertuples(index=False, name=None))
@@ -302,13 +303,13 @@ def report(table: pd.DataFrame, limit: int = _LIMIT) -> str:
     for group, counts in found:
         for column in others:
             wrong = misfits(table, column, counts)
-            told = f"{len(wrong)} genres misfit: {', '.join(wrong)}" if wrong else "every genre fits"
-            lines += ["", f"{_named([column])} on the test set of {_named(group)}: {told}"]
+            result = f"{len(wrong)} genres do not fit: {', '.join(wrong)}" if wrong else "every genre fits"
+            lines += ["", f"{_named([column])} on the test set of {_named(group)}: {result}"]
     return "\n".join(lines).strip()
 
 
 def _searched(table: pd.DataFrame, columns: list[Column], limit: int) -> tuple[list[str], Counts | None]:
-    """What the columns admit, in lines, and as counts where they could be listed."""
+    """Describe the solutions for some columns in lines, and return them if they could be listed."""
     start = f"{_named(columns)}, as scored on one test set of at most {limit} tracks:"
     try:
         counts = class_counts(table, columns, limit=limit)
@@ -316,30 +317,33 @@ def _searched(table: pd.DataFrame, columns: list[Column], limit: int) -> tuple[l
         return [f"{start} {error}"], None
     sizes = counts.solutions["tracks"]
     if not len(sizes):
-        least = f"{counts.smallest_total} tracks at least" if counts.smallest_total else "some genre has none"
-        return [f"{start} no whole numbers give these figures ({least})"], counts
+        least = f"at least {counts.smallest_total} tracks" if counts.smallest_total else "a genre has no solution"
+        return [f"{start} no whole numbers give these scores ({least})"], counts
     if not counts.is_unique:
         num = counts.solutions["ways"].sum()
-        return [f"{start} {num} sets of whole numbers, from {sizes.min()} tracks on; nothing follows"], counts
-    return [f"{start} one set of whole numbers", "", *_told(table, counts)], counts
+        return [f"{start} {num} sets of whole numbers, with {sizes.min()} tracks or more; not unique"], counts
+    return [f"{start} one set of whole numbers", "", *_described(table, counts)], counts
 
 
-def _told(table: pd.DataFrame, counts: Counts) -> list[str]:
-    """A unique set of numbers: genre by genre, in sum, what it corrects, and how likely the best column is."""
-    told = counts.numbers["hits"].astype(str) + "/" + counts.numbers["predictions"].astype(str)
-    shown = counts.numbers.assign(told=told).pivot(index=["genre", "tracks"], columns="slice_seconds", values="told")
+def _described(table: pd.DataFrame, counts: Counts) -> list[str]:
+    """Describe a unique set of numbers: by genre, its sums, its misprints, and the probability of the best column."""
+    cells = counts.numbers["hits"].astype(str) + "/" + counts.numbers["predictions"].astype(str)
+    shown = counts.numbers.assign(cell=cells).pivot(index=["genre", "tracks"], columns="slice_seconds", values="cell")
     shown.columns = pd.Index([f"{seconds:g} s" for seconds in shown.columns])
     total = int(counts.solutions["tracks"].item())
     hits = counts.numbers.groupby("slice_seconds")["hits"].sum()
     right = [f"{seconds:g} s {number} = {100 * number / total:.1f} %" for seconds, number in hits.items()]
     lines = [shown.reset_index().to_string(index=False), f"hits/predictions; right of {total}: {', '.join(right)}"]
     lines += [
-        f"misprint: {_named([(row.model, row.slice_seconds)])}, {row.genre}: {row.metric} {row.printed} %, by these "
-        f"numbers {row.counted:.1f} %"
+        f"misprint: {_named([(row.model, row.slice_seconds)])}, {row.genre}: {row.metric} {row.printed} %, but "
+        f"{row.counted:.1f} % by these numbers"
         for row in misprints(table, counts).itertuples()
     ]
     chance = odds(int(hits.max()), total, _HONEST)
-    return [*lines, f"were {100 * _HONEST:g} % to be had, {hits.max()} or more would have the probability {chance:.1e}"]
+    return [
+        *lines,
+        f"with a true accuracy of {100 * _HONEST:g} %, {hits.max()} or more have the probability {chance:.1e}",
+    ]
 
 
 def _named(columns: Sequence[Column]) -> str:
@@ -348,10 +352,10 @@ def _named(columns: Sequence[Column]) -> str:
 
 @command()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what a table implies about its test set."""
+    """Print the findings about a table."""
     parser = argparse.ArgumentParser(
         prog="python tools/forensic.py",
-        description="Find the whole numbers behind a table of rounded scores.",
+        description="Find the whole numbers that a table of rounded scores was computed from.",
     )
     parser.add_argument("file", type=Path, nargs="?", help=f"a CSV of {', '.join(_NAMES)} (the paper's Table 1)")
     parser.add_argument("--limit", type=int, default=_LIMIT, help=f"the largest test set to try, in tracks ({_LIMIT})")

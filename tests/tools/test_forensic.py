@@ -1,5 +1,7 @@
-"""Claims about `tools/forensic.py`: whole numbers behind rounded scores are found, all and no others."""
+"""`tools/forensic.py` finds all whole numbers that rounded scores were computed from, and no others."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import product
 from math import comb
@@ -15,7 +17,6 @@ from scipy.stats import binom
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tools.forensic import class_counts, contradictions, main, misfits, misprints, odds, read_table, report
 
-from genregrid.errors import UserError
 from genregrid.published.reference import read_reference
 
 LSTM = [("lstm", 3), ("lstm", 6), ("lstm", 9)]
@@ -44,9 +45,9 @@ def table_of(*confusions: NDArray[np.int64]) -> pd.DataFrame:
     for seconds, confusion in enumerate(confusions, start=1):
         genres = list("abcdef"[: len(confusion)])
         pairs = [pair for pair in product(genres, genres) for _ in range(confusion[tuple(map(genres.index, pair))])]
-        true, said = zip(*pairs, strict=True)
-        rows.append(("m", seconds, "accuracy", "all", accuracy_score(true, said)))
-        scores = precision_recall_fscore_support(true, said, labels=genres, zero_division=0)
+        true, predicted = zip(*pairs, strict=True)
+        rows.append(("m", seconds, "accuracy", "all", accuracy_score(true, predicted)))
+        scores = precision_recall_fscore_support(true, predicted, labels=genres, zero_division=0)
         for metric, values in zip(("precision", "recall", "f1"), scores, strict=False):
             rows += [("m", seconds, metric, genre, value) for genre, value in zip(genres, values, strict=True)]
     table = pd.DataFrame(rows, columns=["model", "slice_seconds", "metric", "genre", "value"])
@@ -60,7 +61,7 @@ def columns_of(table: pd.DataFrame) -> list[tuple[str, float]]:
 # --- the paper's table --------------------------------------------------------------------------------------------
 
 
-def test_paper_has_one_test_set_of_200_tracks_under_its_lstm_columns(paper: pd.DataFrame) -> None:
+def test_papers_lstm_columns_fit_one_test_set_of_200_tracks(paper: pd.DataFrame) -> None:
     counts = class_counts(paper, LSTM, limit=300)
     assert counts.smallest_total == 200
     assert counts.solutions.to_numpy().tolist() == [[200, 185, 151, 146, 1]]
@@ -72,13 +73,13 @@ def test_paper_has_one_test_set_of_200_tracks_under_its_lstm_columns(paper: pd.D
     assert numbers.loc[3, "hits"].tolist() == [15, 23, 14, 19, 12, 22, 29, 15, 17, 19]
 
 
-def test_papers_figures_follow_from_the_counts_but_for_one(paper: pd.DataFrame) -> None:
+def test_papers_scores_follow_from_the_counts_but_for_one(paper: pd.DataFrame) -> None:
     found = misprints(paper, class_counts(paper, LSTM, limit=200))
     assert found.drop(columns="counted").to_numpy().tolist() == [["lstm", 3, "blues", "precision", 83]]
     assert found["counted"].item() == pytest.approx(100 * 15 / 17)
 
 
-def test_papers_precision_of_blues_makes_one_prediction_too_many(paper: pd.DataFrame) -> None:
+def test_papers_precision_of_blues_needs_one_prediction_too_many(paper: pd.DataFrame) -> None:
     numbers = class_counts(paper, LSTM, limit=200).numbers
     others = numbers[(numbers["slice_seconds"] == 3) & (numbers["genre"] != "blues")]["predictions"].sum()
     of_fifteen = [predictions for predictions in range(15, 200) if round(1500 / predictions) == 83]
@@ -93,7 +94,7 @@ def test_paper_as_printed_contradicts_itself_in_one_cell(paper: pd.DataFrame) ->
     assert class_counts(paper, LSTM, limit=300, as_printed=True).solutions.empty
 
 
-def test_columns_without_the_contradiction_point_to_the_same_test_set(paper: pd.DataFrame) -> None:
+def test_columns_without_the_contradiction_give_the_same_test_set(paper: pd.DataFrame) -> None:
     counts = class_counts(paper, LSTM[1:], limit=250, as_printed=True)
     assert counts.numbers.drop_duplicates("genre").set_index("genre")["tracks"].to_dict() == TRACKS
 
@@ -124,7 +125,7 @@ def test_numbers_of_a_made_up_confusion_table_are_recovered() -> None:
 
 
 @given(counts=st.lists(st.integers(0, 5), min_size=9, max_size=9))
-def test_truth_is_never_missed(counts: list[int]) -> None:
+def test_the_true_numbers_are_always_found(counts: list[int]) -> None:
     confusion = np.array(counts).reshape(3, 3) + np.diag([1, 1, 1])
     table = table_of(confusion)
     assert contradictions(table).empty
@@ -133,55 +134,57 @@ def test_truth_is_never_missed(counts: list[int]) -> None:
 
 
 def prints(part: int, whole: int, percent: int) -> bool:
-    """Whether part of whole may be printed as a per cent; an independent, slow way to say it."""
+    """Whether part / whole may be printed as `percent`: an independent, slow implementation."""
     return percent == 0 if whole == 0 else abs(Fraction(100 * part, whole) - percent) <= Fraction(1, 2)
 
 
 @given(confusion=st.lists(st.integers(0, 4), min_size=4, max_size=4))
-def test_ways_are_those_of_trying_every_number(confusion: list[int]) -> None:
+def test_ways_equal_those_of_trying_every_number(confusion: list[int]) -> None:
     limit = 12
     table = table_of(np.array(confusion).reshape(2, 2) + np.diag([1, 1]))
     percent = {(metric, genre): round(100 * value) for _, _, metric, genre, value in table.itertuples(index=False)}
     fitting = [
         [
-            (tracks, hits, said)
-            for tracks, hits, said in product(range(1, limit), range(limit), range(limit + 1))
-            if hits <= min(tracks, said)
-            and prints(hits, said, percent["precision", genre])
+            (tracks, hits, called)
+            for tracks, hits, called in product(range(1, limit), range(limit), range(limit + 1))
+            if hits <= min(tracks, called)
+            and prints(hits, called, percent["precision", genre])
             and prints(hits, tracks, percent["recall", genre])
-            and prints(2 * hits, tracks + said, percent["f1", genre])
+            and prints(2 * hits, tracks + called, percent["f1", genre])
         ]
         for genre in "ab"
     ]
     sums = [np.add(one, other) for one, other in product(*fitting)]
     fits = [
         tracks
-        for tracks, hits, said in sums
-        if tracks == said <= limit and prints(hits, tracks, percent["accuracy", "all"])
+        for tracks, hits, called in sums
+        if tracks == called <= limit and prints(hits, tracks, percent["accuracy", "all"])
     ]
     assert class_counts(table, columns_of(table), limit=limit).solutions["ways"].sum() == len(fits)
 
 
 @pytest.mark.parametrize("percent", [12, 13])
-def test_exact_half_may_have_been_rounded_either_way(percent: int) -> None:
+def test_an_exact_half_may_have_been_rounded_up_or_down(percent: int) -> None:
     table = table_of(np.array([[1, 7], [7, 1]])).replace(0.12, percent / 100)
     found = class_counts(table, columns_of(table), limit=16).solutions
     assert [16, 2] in found[["tracks", "hits 1"]].to_numpy().tolist()
 
 
-def test_impossible_table_admits_nothing() -> None:
+def test_an_impossible_table_has_no_solution() -> None:
     table = table_of(np.array([[13, 2, 1], [3, 15, 1], [0, 4, 19]]))
     wrong = table.assign(value=table["value"].mask(table["metric"] == "accuracy", 0.5))
     assert class_counts(wrong, columns_of(table), limit=100).solutions.empty
-    assert "no whole numbers give these figures" in report(wrong, limit=100)
+    assert "no whole numbers give these scores" in report(wrong, limit=100)
 
 
-def test_too_many_numbers_are_told_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_numbers_are_reported_and_not_listed(
+    monkeypatch: pytest.MonkeyPatch, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
     monkeypatch.setattr("tools.forensic._MOST_SUMS", 5)
     table = table_of(np.array([[9, 5, 2], [1, 17, 1], [2, 0, 21]]))
-    with pytest.raises(UserError, match="more numbers fit than can be listed: try test sets of fewer than 100 tracks"):
+    with user_error("--limit", 100, hint="fewer than 100 tracks"):
         class_counts(table, columns_of(table), limit=100)
-    assert "more numbers fit than can be listed" in report(table, limit=100)
+    assert "too many numbers fit" in report(table, limit=100)
 
 
 def test_odds_are_the_binomial_tail() -> None:
@@ -195,17 +198,17 @@ def test_odds_are_the_binomial_tail() -> None:
 # --- the command --------------------------------------------------------------------------------------------------
 
 
-def test_command_tells_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--limit", "200"]) == 0
-    told = capsys.readouterr().out
-    assert "one set of whole numbers" in told
-    assert "right of 200: 3 s 185 = 92.5 %, 6 s 151 = 75.5 %, 9 s 146 = 73.0 %" in told
-    assert "misprint: lstm at 3 s, blues: precision 83 %, by these numbers 88.2 %" in told
-    assert "185 or more would have the probability 1.4e-10" in told
-    assert "mlp at 30 s on the test set of lstm at 3, 6, 9 s: 8 genres misfit" in told
+    printed = capsys.readouterr().out
+    assert "one set of whole numbers" in printed
+    assert "right of 200: 3 s 185 = 92.5 %, 6 s 151 = 75.5 %, 9 s 146 = 73.0 %" in printed
+    assert "misprint: lstm at 3 s, blues: precision 83 %, but 88.2 % by these numbers" in printed
+    assert "185 or more have the probability 1.4e-10" in printed
+    assert "mlp at 30 s on the test set of lstm at 3, 6, 9 s: 8 genres do not fit" in printed
 
 
-def test_command_reads_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reads_a_users_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_of(np.array([[9, 5, 2], [1, 17, 1], [2, 0, 21]]))
     table.to_csv(tmp_path / "own.csv", index=False)
     pd.testing.assert_frame_equal(read_table(tmp_path / "own.csv"), table, check_dtype=False)
@@ -214,33 +217,39 @@ def test_command_reads_a_table_of_ones_own(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "place", "problem"),
     [
-        (None, r"cannot be read as a CSV \(FileNotFoundError\)\."),
-        ("", r"cannot be read as a CSV \(EmptyDataError\)\."),
-        ("model,genre\nm,a\n", r"has no column slice_seconds, metric, value: .* columns model, slice_seconds"),
-        ("model,slice_seconds,metric,genre,value\n", r"has no rows"),
-        ("model,slice_seconds,metric,genre,value\nm,3,accuracy,all,0.925\n", r"line 2: a value is .* such as 0\.83\."),
-        ("model,slice_seconds,metric,genre,value\nm,3,accuracy,all,93\n", r"line 2: a value is"),
+        (None, "", "cannot be read as a CSV (FileNotFoundError)"),
+        ("", "", "cannot be read as a CSV (EmptyDataError)"),
+        ("model,genre\nm,a\n", "", "no column slice_seconds, metric, value"),
+        ("model,slice_seconds,metric,genre,value\n", "", "no rows"),
+        ("model,slice_seconds,metric,genre,value\nm,3,accuracy,all,0.925\n", ", line 2", "such as 0.83"),
+        ("model,slice_seconds,metric,genre,value\nm,3,accuracy,all,93\n", ", line 2", "such as 0.83"),
         (
             "model,slice_seconds,metric,genre,value\nm,3,accuracy,all,0.9\nm,3,f1,a,0.9\n",
-            r"m at 3 s needs one accuracy",
+            "",
+            "m at 3 s needs one accuracy",
         ),
     ],
 )
 def test_wrong_file_is_one_sentence_and_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, sentence: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    place: str,
+    problem: str,
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     path = tmp_path / "scores.csv"
     if content is not None:
         path.write_text(content)
     assert main([str(path)]) == 2
-    with pytest.raises(UserError, match=sentence):
+    with user_error(f"{path}{place}", problem=problem):
         read_table(path)
-    told = capsys.readouterr()
-    assert told.err.startswith(str(path))
-    assert told.err.count("\n") == 1
-    assert not told.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith(str(path))
+    assert printed.err.count("\n") == 1
+    assert not printed.out
 
 
 def test_limit_below_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

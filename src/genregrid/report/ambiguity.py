@@ -172,7 +172,7 @@ def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Tabl
 
 
 def _by_problem(doubt: "pd.Series[str]", never: "pd.Series[bool]") -> Iterator[str]:
-    """Say for each kind of known problem how many of its tracks are never predicted rightly."""
+    """Count for each kind of known problem the tracks that are never predicted rightly."""
     kinds = {
         "One sound under two labels": doubt.str.contains("the same sound as"),
         "Left out of the published lists": doubt.str.contains("left out of the published lists"),
