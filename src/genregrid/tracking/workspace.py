@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, command
 from genregrid.tracking.wandb_run import resolved_mode
 
 #: Config keys that group runs, in this order, as only runs of one corpus and protocol can be compared.
@@ -140,8 +140,9 @@ def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 after a mistake."""
+@command(extra="dashboard")
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m genregrid.tracking.workspace",
         description="Make a W&B workspace and a W&B report of a project; without --save, print them as JSON.",
@@ -152,15 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="save both, and print their addresses")
     options = parser.parse_args(arguments)
     what = (options.entity, options.project, options.genres.split(","))
-    try:
-        print("\n".join(_save(*what)) if options.save else _shown(*what))
-    except UserError as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
-    except ModuleNotFoundError:
-        print('wandb-workspaces is not installed: `pip install -e ".[dashboard]"`.', file=sys.stderr)
-        return 2
-    return 0
+    print("\n".join(_save(*what)) if options.save else _shown(*what))
 
 
 if __name__ == "__main__":
