@@ -67,8 +67,8 @@ def test_intervals_are_those_of_a_loop_over_resamples() -> None:
 def test_f1_of_each_genre_is_a_ratio_of_sums() -> None:
     random = np.random.default_rng(0)
     genre, predicted = random.integers(3, size=(2, 200))
-    true, said = np.eye(3)[genre], np.eye(3)[predicted]
-    estimates = ClusterBootstrap(np.arange(200) // 4).ratios(2 * true * said, true + said)
+    true, found = np.eye(3)[genre], np.eye(3)[predicted]
+    estimates = ClusterBootstrap(np.arange(200) // 4).ratios(2 * true * found, true + found)
     assert [estimate.value for estimate in estimates] == pytest.approx(f1_score(genre, predicted, average=None))
     assert all(estimate.low < estimate.value < estimate.high for estimate in estimates)
 

@@ -1,1 +1,1 @@
-"""What is measured: scores by name, certainty, the vote of a track's windows, calibration, sets, comparison."""
+"""Metrics: scores by name, certainty, the vote of a track's windows, calibration, conformal sets, comparison."""

@@ -1,4 +1,4 @@
-"""Calibration: whether a model that says 70 % is right in 70 of 100 cases."""
+"""Calibration: whether predictions with a probability of 70 % are right in 70 of 100 cases."""
 
 import numpy as np
 import pandas as pd
@@ -7,18 +7,18 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 from scipy.stats import rankdata
 
-TEMPERATURES = (0.05, 20.0)  # neural models want 0.5 to 5; whatever wants more than this cannot be told from validation
+TEMPERATURES = (0.05, 20.0)  # neural models need 0.5 to 5; validation data cannot determine values outside this range
 
 
 def fit_temperature(log_probs: ArrayLike, genre: ArrayLike) -> float:
-    """The temperature that minimises the negative log-likelihood of validation rows.
+    """Find the temperature that minimises the negative log-likelihood of validation rows.
 
-    The likelihood is convex in 1 / temperature, so the only zero of its slope is found. Where the slope has none
-    between the ends of `TEMPERATURES`, the nearer end is returned: the lower one for rows that are all right, which no
-    sharpness could overdo, the upper one for a model that does no better than guessing.
+    The negative log-likelihood is convex in 1 / temperature, so its slope has at most one zero. If there is none
+    between the ends of `TEMPERATURES`, the nearer end is returned: the lower one if all rows are right, the upper one
+    for a model that is no better than guessing.
 
     Args:
-        log_probs: (row, genre) float, finite; unnormalised logits do as well.
+        log_probs: (row, genre) float, finite; unnormalised logits are allowed.
         genre: (row,) int, true genres by number.
 
     Raises:
@@ -43,18 +43,18 @@ def fit_temperature(log_probs: ArrayLike, genre: ArrayLike) -> float:
 
 
 def rescale(log_probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """Normalised log-probabilities at a temperature above 0; both (row, genre). Above 1 they are less sure."""
+    """Rescale to a temperature above 0 and normalise, (row, genre) -> (row, genre); above 1 lowers the confidence."""
     return np.asarray(log_softmax(np.asarray(log_probs, float) / temperature, axis=1))
 
 
 def negative_log_likelihood(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
-    """What the true genre cost each row, (row,) float64 in nats, 0 or more; arguments as in `fit_temperature`."""
+    """Compute the loss of each row, (row,) float64 in nats, 0 or more; arguments as in `fit_temperature`."""
     log_probs = rescale(log_probs, 1.0)
     return -np.take_along_axis(log_probs, np.asarray(genre)[:, None], axis=1)[:, 0]
 
 
 def brier(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
-    """Squared distance of each row's probabilities from the truth, (row,) float64, summed over genres: 0 to 2.
+    """Compute the Brier score of each row, (row,) float64, summed over genres: 0 to 2.
 
     Arguments as in `fit_temperature`.
 
@@ -66,14 +66,14 @@ def brier(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
 
 
 def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> NDArray[np.float64]:
-    """Accuracy less confidence of each row, in the column of its bin and 0 elsewhere: (row, bin) float64.
+    """Compute correctness minus confidence of each row, in the column of its bin, 0 elsewhere: (row, bin) float64.
 
-    Absolute means over rows add up to `adaptive_ece`; `ClusterBootstrap.distance` of these is its interval.
+    The sum over bins of absolute means is `adaptive_ece`; `ClusterBootstrap.distance` of the gaps is its interval.
 
     Args:
         confidence: (row,) probability of the predicted genre, 0 to 1.
         correct: (row,) bool.
-        num_bins: bins of equal numbers of rows, 1 or more; rows of one confidence are never in two.
+        num_bins: bins of equal numbers of rows, 1 or more; rows of equal confidence are in one bin.
     """
     confidence = np.asarray(confidence, float)
     gaps = np.zeros((len(confidence), num_bins))
@@ -82,9 +82,9 @@ def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
 
 
 def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> float:
-    """Expected calibration error over bins of equal mass, 0 to 1; arguments as in `calibration_gaps`.
+    """Compute the expected calibration error over bins of equal mass, 0 to 1; arguments as in `calibration_gaps`.
 
-    Biased upwards: see `calibrated_ece`.
+    It is biased upwards, see `calibrated_ece`.
 
     Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
     """
@@ -92,10 +92,10 @@ def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) 
 
 
 def calibrated_ece(confidence: ArrayLike, num_bins: int = 15) -> float:
-    """What `adaptive_ece` reads on average if the rows' confidences are right, and rows independent.
+    """Compute the mean of `adaptive_ece` for a calibrated model and independent rows.
 
-    In each bin the number of right rows scatters about its mean; the mean distance of a normal variable from its mean
-    is sqrt(2 / pi) standard deviations.
+    In each bin the number of right rows varies about its mean. The mean distance of a normal variable from its mean is
+    sqrt(2 / pi) standard deviations.
 
     Args:
         confidence: (row,) probability of the predicted genre, 0 to 1.
@@ -107,14 +107,14 @@ def calibrated_ece(confidence: ArrayLike, num_bins: int = 15) -> float:
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:
-    """The bins of `adaptive_ece` that hold rows, from the least sure: mean confidence, accuracy, num of rows."""
+    """Tabulate the non-empty bins of `adaptive_ece` by rising confidence: mean confidence, accuracy, num of rows."""
     rows = pd.DataFrame({"confidence": np.asarray(confidence, float), "accuracy": np.asarray(correct, float)})
     bins = rows.groupby(_equal_mass(rows["confidence"].to_numpy(), num_bins))
     return bins.mean().assign(num=bins.size()).rename_axis("bin").reset_index(drop=True)
 
 
 def _equal_mass(confidence: NDArray[np.float64], num_bins: int) -> NDArray[np.int64]:
-    """The bin of each row, from 0; the mean rank of equal confidences keeps them together in whatever order they come.
+    """Return the bin of each row, from 0. Rows of equal confidence share their mean rank and so their bin.
 
     >>> _equal_mass(np.array([0.9, 0.2, 0.5, 0.9]), 2)
     array([1, 0, 0, 1])

@@ -1,4 +1,4 @@
-"""Certainty: how far the first genre is ahead of the second."""
+"""Certainty: the ratio of the probabilities of the two most probable genres."""
 
 import math
 from typing import Any
@@ -9,10 +9,9 @@ from torchmetrics import Metric
 
 
 def certainty(logits: Tensor) -> Tensor:
-    """log10(p1 / p2) of the two most probable genres, in decades, 0 or more; (..., genre) -> (...).
+    """Compute log10(p1 / p2) of the two most probable genres, in decades, 0 or more; (..., genre) -> (...).
 
-    Computed from logits as (z1 - z2) / ln 10: a softmax in float32 rounds p2 to zero long before the ratio means
-    nothing.
+    It is computed from logits as (z1 - z2) / ln 10, because a softmax in float32 rounds a small p2 to zero.
 
     Source: DeMarco, Martz and Ta, "From Beethoven to Beyoncé", section 6.2.
 
@@ -26,7 +25,7 @@ def certainty(logits: Tensor) -> Tensor:
 class Certainty(Metric):
     """Mean certainty of the samples of each true genre, (genre,) float32, in decades; NaN for a genre without samples.
 
-    Grouped by the true genre, as the paper sets it beside recall.
+    It is grouped by the true genre because the paper shows it together with recall.
 
     Args:
         num_genres: size of the genre axis, at least 2.
@@ -41,7 +40,7 @@ class Certainty(Metric):
 
     def __init__(self, num_genres: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # float64: a mean over a million slices in float32 would lose its last digits
+        # float64: in float32, a sum over a million slices would lose its last digits
         self.add_state("total", torch.zeros(num_genres, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(num_genres, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -51,5 +50,5 @@ class Certainty(Metric):
         self.count.index_add_(0, target, torch.ones_like(target, dtype=torch.float64))
 
     def compute(self) -> Tensor:
-        """Mean certainty of each genre, (genre,) float32."""
+        """Return the mean certainty of each genre, (genre,) float32."""
         return (self.total / self.count).float()

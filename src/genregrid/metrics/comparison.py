@@ -1,4 +1,4 @@
-"""Two models on the same tracks: is the difference more than luck?"""
+"""Tests of whether two models differ on the same tracks."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class McNemar:
     """McNemar's test of two models on the same predictions.
 
     Attributes:
-        only_a: predictions that only the first model has right; of fractions, the sum of what it is ahead by.
+        only_a: predictions that only the first model has right; of fractions, the sum of its positive differences.
         only_b: the same of the second model.
-        p_value: two-sided; 1 where the models never differ.
-        exact: whether it is the exact test or the cluster-adjusted one, which wants some twenty clusters or more.
+        p_value: two-sided; 1 if the models never differ.
+        exact: whether it is the exact test or the cluster-adjusted one, which needs about twenty clusters or more.
     """
 
     only_a: float
@@ -32,7 +32,7 @@ class CorrectedTTest:
 
     Attributes:
         mean: of the differences.
-        t: the statistic; infinite where all runs have the same difference, 0 where that is 0.
+        t: the statistic; infinite if all runs have the same difference, 0 if that is 0.
         p_value: two-sided.
         low: lower bound of the interval of the mean.
         high: upper bound.
@@ -46,16 +46,16 @@ class CorrectedTTest:
 
 
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, cluster: ArrayLike | None = None) -> McNemar:
-    """Whether two models have the same accuracy, judged by the predictions on which they differ.
+    """Test whether two models have the same accuracy, by the predictions on which they differ.
 
-    Single predictions are tested exactly, as heads and tails. Where a cluster holds several, or a prediction is right
-    in part (the mean over seeds), the sum over clusters of d_k = (only a has it right) - (only b has it right) is
-    compared with its spread under equality: (sum d_k)^2 / sum d_k^2 against chi-square with one degree of freedom.
+    Single predictions have the exact binomial test. If a cluster has several predictions, or a prediction is partly
+    right (the mean over seeds), d_k = (only a is right) - (only b is right) is summed within cluster k, and
+    (sum d_k)^2 / sum d_k^2 is compared with chi-square with one degree of freedom.
 
     Args:
         correct_a: (prediction,) bool, or fractions from 0 to 1.
         correct_b: the same of the second model, row by row for the same predictions.
-        cluster: (prediction,) numbers or names of what is independent, such as artists; every prediction if not given.
+        cluster: (prediction,) numbers or names of independent units, such as artists; by default every prediction.
 
     Source: McNemar, Psychometrika 12, 1947; Obuchowski, "On the comparison of correlated proportions for clustered
     data", Statistics in Medicine 17, 1998, in the modified form of Yang, Sun and Hardin, "A note on the tests for
@@ -78,12 +78,12 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, cluster: ArrayLike | Non
 def corrected_t_test(
     difference: ArrayLike, num_train: float, num_test: float, *, level: float = 0.95
 ) -> CorrectedTTest:
-    """Whether the mean difference over folds and seeds is zero, allowing for training parts that overlap.
+    """Test whether the mean difference over folds and seeds is zero, corrected for overlapping training parts.
 
     The variance of the mean is the variance of runs times (1 / n + num_test / num_train) instead of 1 / n.
 
     Args:
-        difference: (run,) of accuracies, first less second model, one run per fold and seed; at least 2.
+        difference: (run,) of accuracies, first minus second model, one run per fold and seed; at least 2.
         num_train: tracks in a training part, above 0.
         num_test: tracks in a test part, above 0.
         level: coverage of the interval, in (0, 1).
@@ -106,7 +106,7 @@ def corrected_t_test(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """P-values of several tests, (test,), adjusted so that one false alarm among them all is as rare as p says.
+    """Adjust p-values of several tests, (test,), so that they bound the probability of any false alarm among them.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
 

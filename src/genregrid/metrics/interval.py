@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals over what was drawn independently."""
+"""Bootstrap intervals of figures, resampled over independent clusters."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 2000
-_KEPT_ENTRIES = 2**24  # draws of a byte each, kept for the next figure
-_ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic may make ten such arrays and stay below 100 MB
+_KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next figure
+_ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such arrays stays below 100 MB
 
-#: From weights (resample, prediction) to values (resample,).
+#: Maps weights (resample, prediction) to values (resample,).
 Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 
@@ -20,7 +20,7 @@ class Estimate:
     """A figure and its interval.
 
     Attributes:
-        value: of all predictions; NaN where it is undefined, and then so are the bounds.
+        value: of all predictions; NaN if it is undefined, and then the bounds are NaN too.
         low: lower bound.
         high: upper bound.
     """
@@ -30,20 +30,20 @@ class Estimate:
     high: float
 
     def columns(self, name: str) -> dict[str, float]:
-        """The three numbers as columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``."""
+        """Return the three numbers as columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 class ClusterBootstrap:
-    """Intervals of any figure, from clusters resampled whole.
+    """Intervals of any figure by resampling whole clusters.
 
-    Tracks of one artist, or predictions of one track by several seeds, are no independent draws; resampling them
-    one by one would make intervals too narrow. Every figure is asked of the same resamples. Where there is one cluster
-    only, nothing is known about the spread and both bounds are the value.
+    Tracks of one artist, or predictions of one track by several seeds, are not independent; resampling them one by one
+    would make intervals too narrow. Every figure uses the same resamples. With only one cluster the spread is unknown,
+    and both bounds are the value.
 
     Args:
-        cluster: (prediction,) numbers or names; predictions with the same one are resampled together. At least one.
-        level: coverage aimed at, in (0, 1).
+        cluster: (prediction,) numbers or names, at least one; predictions of one cluster are resampled together.
+        level: nominal coverage, in (0, 1).
         num_resamples: of `mean`, `ratios` and `distance`, 1 or more.
         seed: of the resampling.
 
@@ -63,26 +63,26 @@ class ClusterBootstrap:
         self._seed = seed
 
     def mean(self, values: ArrayLike) -> Estimate:
-        """Mean of `values`, (prediction,) float or bool; NaN is left out."""
+        """Estimate the mean of `values`, (prediction,) float or bool, without NaN."""
         column = np.asarray(values, float)[:, None]
         known = ~np.isnan(column)
         is_share = np.asarray(values).dtype == bool
         return self.ratios(np.where(known, column, 0.0), known, is_share=is_share)[0]
 
     def ratios(self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False) -> list[Estimate]:
-        """Sum over sum of each column: precision, recall and F1 of every genre at once.
+        """Estimate the ratio of sums of each column, for example precision, recall and F1 of every genre at once.
 
         F1 is the ratio of 2 tp to 2 tp + fp + fn.
 
         Args:
             numerator: (prediction, k) float or bool.
-            denominator: (prediction, k), or (prediction, 1) for all columns alike.
-            is_share: numerators count what is right of denominators. Where all is right, or nothing, resamples do not
-                differ; the bounds are then exact, of as many successes, or failures, as clusters.
+            denominator: (prediction, k), or (prediction, 1) for all columns.
+            is_share: whether numerators count successes among denominators. For 0 % and 100 % all resamples are equal;
+                the bound is then the exact binomial (Clopper-Pearson) bound for that number of clusters.
 
         Returns:
-            k estimates. Resamples whose denominator is 0 are left out; the value is NaN where it is 0 in full, and
-            bounds are NaN where all of it lies in one cluster of several.
+            k estimates. Resamples with denominator 0 are left out. The value is NaN if the whole denominator is 0;
+            bounds are NaN if it is not 0 in only one of several clusters.
         """
         numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
         totals = self._totals(np.hstack([numerator, denominator]))
@@ -95,7 +95,7 @@ class ClusterBootstrap:
         ]
 
     def _filled(self, denominator: NDArray[np.float64]) -> NDArray[np.int64]:
-        """In how many clusters each column of a denominator is not 0, (k,)."""
+        """Count the clusters in which each column of a denominator is not 0, (k,)."""
         columns = [np.bincount(self._number, np.abs(column), self._num_clusters) > 0 for column in denominator.T]
         return np.array([column.sum() for column in columns])
 
@@ -109,24 +109,24 @@ class ClusterBootstrap:
         return estimate
 
     def statistic(self, function: Statistic, *, num_resamples: int = 500) -> Estimate:
-        """What is no ratio of sums: see `statistics`."""
+        """Estimate one figure that is no ratio of sums, see `statistics`."""
         return self.statistics({"": function}, num_resamples=num_resamples)[""]
 
     def statistics(self, functions: Mapping[str, Statistic], *, num_resamples: int = 500) -> dict[str, Estimate]:
-        """What is no ratio of sums, by name: areas under curves, accuracy at a coverage.
+        """Estimate figures that are no ratios of sums, by name: areas under curves, accuracy at a coverage.
 
-        Percentile interval: right for figures that resampling leaves about where they are. A calibration error is
-        none, see `distance`.
+        These are percentile intervals, which fit figures that resampling does not bias. A calibration error is not one
+        of them, see `distance`.
 
         Args:
-            functions: from weights (resample, prediction) float, how often each prediction was drawn, to values
-                (resample,). They are called several times, with some resamples each. Values that are not finite are
+            functions: map weights (resample, prediction) float, how often each prediction was drawn, to values
+                (resample,). They are called several times with some of the resamples. Values that are not finite are
                 left out.
-            num_resamples: 1 or more; fewer than those of a mean, as each costs more.
+            num_resamples: 1 or more; the default is lower than for a mean, because each resample costs more.
         """
         resampled: dict[str, list[NDArray[np.floating]]] = {name: [] for name in functions}
         for counts in self._counts(num_resamples, len(self._number)):
-            # gathered as rows of (prediction, resample): copies of whole rows, several times as fast
+            # taken as rows of (prediction, resample): copying whole rows is several times as fast
             weights = counts.T[self._number].T
             for name, function in functions.items():
                 resampled[name].append(function(weights))
@@ -137,14 +137,14 @@ class ClusterBootstrap:
         }
 
     def distance(self, gaps: ArrayLike) -> Estimate:
-        """How far the means of `gaps` are from zero: the sum of their absolute values, such as a calibration error.
+        """Estimate the sum of the absolute means of `gaps`, for example a calibration error.
 
-        The value is biased upwards, as noise has no sign here, and resampling adds the same noise again: of 1000
-        predictions in 15 bins, percentile intervals of a calibration error held the true one in 0 % (calibrated) to
-        79 % (off by 0.07), basic ones in 39 to 92 %, of 400 simulated sets. Here the lower bound is the value less the
-        upper quantile of the noise alone, which holds by the triangle inequality, and the upper bound is the percentile
-        interval's, moved down by the bias seen in resampling: 95 to 100 % for 300 and 1000 predictions, 10 and 15
-        bins, one and three predictions a cluster.
+        The value is biased upwards because absolute values of noise add up, and resampling adds the same noise again.
+        In 400 simulated sets of 1000 predictions in 15 bins, percentile intervals of a calibration error covered the
+        true one in 0 % (calibrated) to 79 % (off by 0.07), basic intervals in 39 to 92 %. Here the lower bound is the
+        value minus the upper quantile of the noise alone, which is valid by the triangle inequality. The upper bound
+        is that of the percentile interval, lowered by the bias seen in resampling. These intervals covered 95 to 100 %
+        for 300 and 1000 predictions, 10 and 15 bins, one and three predictions per cluster.
 
         Args:
             gaps: (prediction, k) float.
@@ -161,14 +161,14 @@ class ClusterBootstrap:
         return Estimate(float(value), max(0.0, float(low)), float(high))
 
     def _totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of `values` (prediction, k) over everything, then over each resample: (1 + resample, k)."""
+        """Sum `values` (prediction, k) over everything, then over each resample: (1 + resample, k)."""
         columns = [np.bincount(self._number, column, self._num_clusters) for column in values.T]
         sums = np.stack(columns, axis=1)  # (cluster, k)
         parts = [counts @ sums.astype(np.float32) for counts in self._counts(self._num_resamples, self._num_clusters)]
         return np.concatenate([sums.sum(axis=0, keepdims=True), *parts])
 
     def _counts(self, num_resamples: int, width: int) -> Iterator[NDArray[np.float32]]:
-        """How often each cluster was drawn, (resample, cluster), so many resamples that rows of `width` fit memory."""
+        """Yield how often each cluster was drawn, (resample, cluster), in chunks whose rows of `width` fit memory."""
         size, step = self._num_clusters, max(1, _ENTRIES // width)
         if size * num_resamples <= _KEPT_ENTRIES:
             kept = _draws(size, num_resamples, self._seed)
@@ -177,7 +177,9 @@ class ClusterBootstrap:
             random = np.random.default_rng(self._seed)
             rows = (min(step, num_resamples - start) for start in range(0, num_resamples, step))
             chunks = (_draw(random, num, size) for num in rows)
-        yield from (chunk.astype(np.float32) for chunk in chunks)  # whole numbers, exact; half the time of float64
+        yield from (
+            chunk.astype(np.float32) for chunk in chunks
+        )  # counts are exact in float32, which takes half the time
 
     def _percentiles(self, value: float, resampled: NDArray[np.float64]) -> Estimate:
         finite = resampled[np.isfinite(resampled)]
@@ -187,14 +189,14 @@ class ClusterBootstrap:
         return Estimate(float(value), float(low), float(high))
 
 
-@lru_cache(maxsize=16)  # every figure of a cell, and cells of one corpus, ask for the same draws
+@lru_cache(maxsize=16)  # all figures of a cell, and cells of one corpus, use the same draws
 def _draws(size: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
     return _draw(np.random.default_rng(seed), num_resamples, size)
 
 
 def _draw(random: np.random.Generator, num: int, size: int) -> NDArray[np.uint8]:
-    """How often each of `size` clusters is drawn in `num` resamples, (resample, cluster)."""
-    counts = np.empty((num, size), np.uint8)  # no cluster of hundreds is drawn 256 times
+    """Draw how often each of `size` clusters is in each of `num` resamples, (resample, cluster)."""
+    counts = np.empty((num, size), np.uint8)  # a count of 256 is practically impossible
     for row in counts:
         row[:] = np.bincount(random.integers(size, size=size), minlength=size)
     return counts
@@ -203,16 +205,16 @@ def _draw(random: np.random.Generator, num: int, size: int) -> NDArray[np.uint8]
 def cluster_interval(
     correct: ArrayLike, cluster: ArrayLike, *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of an accuracy, clusters resampled whole.
+    """Compute the bootstrap interval of an accuracy by resampling whole clusters.
 
     Args:
         correct: (prediction,) bool or 0/1.
         cluster: (prediction,) int, predictions with the same number are resampled together.
-        level: coverage aimed at, in (0, 1).
+        level: nominal coverage, in (0, 1).
         seed: of the resampling.
 
     Returns:
-        Lower and upper bound as fractions; both are the accuracy itself where there is one cluster only.
+        Lower and upper bound as fractions; both are the accuracy if there is only one cluster.
     """
     accuracy = ClusterBootstrap(cluster, level=level, seed=seed).mean(correct)
     return accuracy.low, accuracy.high

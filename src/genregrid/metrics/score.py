@@ -1,8 +1,8 @@
-"""Scores: the only owner of the names of logged numbers.
+"""Scores of a classifier, and their names in all outputs.
 
 Names are ``<prefix>accuracy``, ``top3``, ``precision_macro``, ``recall_macro``, ``f1_macro``, and per genre
 ``precision/<genre>``, ``recall/<genre>``, ``f1/<genre>``, ``certainty/<genre>``. Prefixes are ``test/`` for tracks and
-``test_slice/`` for the windows that the model saw. Accuracies are fractions.
+``test_slice/`` for single windows. Accuracies are fractions.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from genregrid.metrics.certainty import Certainty
 
 
 def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
-    """Every score of a classifier, overall and per genre, from logits (sample, genre) and target (sample,) int64.
+    """Make every score of a classifier, overall and per genre, from logits (sample, genre) and target (sample,) int64.
 
     A score whose denominator is zero (precision of a genre that was never predicted) is 0, as in scikit-learn;
     macro averages leave out genres that occur neither as target nor as prediction. Certainty of a genre without
@@ -30,7 +30,7 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
 
     Args:
         genres: names in the order of the logits, at least 2.
-        prefix: put before every name, such as ``test/``.
+        prefix: of every name, such as ``test/``.
     """
     num = len(genres)
     labels = list(genres)
@@ -47,17 +47,17 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
             "certainty": ClasswiseWrapper(Certainty(num), labels, prefix="certainty/"),
         },
         prefix=prefix,
-        # the members take the same arguments but keep different states; grouping would be guessed from the first batch
+        # members keep different states; torchmetrics would guess groups of equal states from the first batch
         compute_groups=False,
     )
 
 
 def scores(logits: Tensor, target: Tensor, genres: Sequence[str], prefix: str) -> dict[str, float]:
-    """All scores of `genre_metrics` at once, by name."""
+    """Compute all scores of `genre_metrics` at once, by name."""
     return {name: float(value) for name, value in genre_metrics(genres, prefix)(logits, target).items()}
 
 
 def confusion_matrix(logits: Tensor, target: Tensor, num_genres: int) -> Tensor:
-    """Counts of samples, (true genre, predicted genre) int64."""
+    """Count samples, (true genre, predicted genre) int64."""
     matrix: Tensor = MulticlassConfusionMatrix(num_genres)(logits, target)
     return matrix.to(torch.int64)

@@ -1,4 +1,4 @@
-"""Selective classification: how well a confidence sorts right answers from wrong ones."""
+"""Selective classification: how well a confidence separates right predictions from wrong ones."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from scipy.special import entr, log_softmax
 
 
 class RiskCoverage(NamedTuple):
-    """What is risked when only the surest rows are answered, at every distinct confidence from the highest down.
+    """Risk if only rows above a confidence are predicted, for every distinct confidence from the highest down.
 
     Attributes:
-        coverage: (threshold,) fraction of rows that are answered, ends at 1.
-        risk: (threshold,) fraction of answered rows that are wrong.
-        generalized_risk: (threshold,) fraction of all rows that are answered and wrong.
+        coverage: (threshold,) fraction of rows that are predicted, ends at 1.
+        risk: (threshold,) fraction of predicted rows that are wrong.
+        generalized_risk: (threshold,) fraction of all rows that are predicted and wrong.
     """
 
     coverage: NDArray[np.float64]
@@ -22,13 +22,13 @@ class RiskCoverage(NamedTuple):
 
 
 def confidences(log_probs: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Confidences of each row by name, (row,) float64; higher is surer.
+    """Compute confidences of each row by name, (row,) float64; higher is more confident.
 
     They are ``certainty``, log10(p1 / p2) in decades, 0 or more; ``max_probability``, p1; ``margin``, p1 - p2, 0 to 1;
     and ``entropy``, negated, in nats, 0 or less.
 
     Args:
-        log_probs: (row, genre) float, at least two genres; unnormalised logits do as well.
+        log_probs: (row, genre) float, at least two genres; unnormalised logits are allowed.
     """
     log_probs = log_softmax(np.asarray(log_probs, float), axis=1)
     second, first = np.partition(log_probs, -2, axis=1)[:, -2:].T
@@ -41,7 +41,9 @@ def confidences(log_probs: ArrayLike) -> dict[str, NDArray[np.float64]]:
 
 
 def auroc(confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Probability that a right row is surer than a wrong one, equal confidences counted half; 0.5 is chance.
+    """Compute the probability that a right row has a higher confidence than a wrong one; ties count half.
+
+    A random confidence has 0.5.
 
     Args:
         confidence: (row,) float, of any scale.
@@ -49,7 +51,7 @@ def auroc(confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None =
         weights: (row,) or (resample, row), 0 or more; 1 if not given.
 
     Returns:
-        One number, or (resample,) float64; NaN where no row is right or none is wrong.
+        One number, or (resample,) float64; NaN if no row is right or none is wrong.
     """
     right, wrong, won = _pairs(confidence, correct, weights)
     pairs = right * wrong
@@ -57,10 +59,10 @@ def auroc(confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None =
 
 
 def augrc(confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Area under the generalized risk over coverage, 0 to 0.5; lower is better.
+    """Compute the area under the generalized risk over coverage, 0 to 0.5; lower is better.
 
-    The mean risk of an answered mistake if any coverage is as likely. Arguments and shapes as in `auroc`. Computed
-    from pairs, (1 - auroc) acc (1 - acc) + (1 - acc)^2 / 2, which is the area by trapezoids.
+    It is the mean generalized risk if every coverage is equally likely. Arguments and shapes are as in `auroc`. It is
+    computed from pairs, (1 - auroc) acc (1 - acc) + (1 - acc)^2 / 2, which equals the area by trapezoids.
 
     Source: Traub et al., "Overcoming common flaws in the evaluation of selective classification systems", NeurIPS 2024.
 
@@ -74,15 +76,15 @@ def augrc(confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None =
 def accuracy_at_coverage(
     confidence: ArrayLike, correct: ArrayLike, coverage: float, weights: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """Accuracy of the surest rows that make up `coverage` of all.
+    """Compute the accuracy of the most confident rows that make up `coverage` of all.
 
-    Rows of equal confidence are taken in the order they come. The last row counts with the part of it that is needed:
-    half of five rows are two and a half.
+    Rows of equal confidence are taken in their given order. The last row may count in part: half of five rows are two
+    and a half.
 
     Args:
         confidence: (row,) float, of any scale.
         correct: (row,) bool.
-        coverage: fraction that is answered, in (0, 1].
+        coverage: fraction that is predicted, in (0, 1].
         weights: (row,) or (resample, row), 0 or more, not all 0; 1 if not given.
 
     Returns:
@@ -95,26 +97,28 @@ def accuracy_at_coverage(
     reached = _by_row(weights, len(order))[order].cumsum(axis=0)
     wanted = coverage * reached[-1]
     hits = np.asarray(correct, float)[order]
-    # the sum of hits times what each row adds to what is reached, by parts: no second array of all weights
+    # summation by parts of hits times the weight that each row adds; it needs no second array of all weights
     return np.asarray(np.minimum(reached, wanted, out=reached).T @ (hits - np.append(hits[1:], 0.0)) / wanted)
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:
-    """The risk-coverage curves; arguments as in `auroc`.
+    """Compute the risk-coverage curves; arguments as in `auroc`.
 
-    The area under the generalized one, from (0, 0) on, is `augrc`.
+    The area under the generalized curve from (0, 0) is `augrc`.
     """
     confidence = np.asarray(confidence, float)
     order = np.argsort(-confidence, kind="stable")
     wrong = (~np.asarray(correct, bool)[order]).cumsum()
-    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # equal confidences are answered together
+    last = np.flatnonzero(
+        np.append(np.diff(confidence[order]) != 0, True)
+    )  # rows of equal confidence are predicted together
     return RiskCoverage((last + 1) / len(order), wrong[last] / (last + 1), wrong[last] / len(order))
 
 
 def _pairs(
     confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of right rows, of wrong rows, and of pairs whose right row is surer, equal ones counted half.
+    """Sum weights of right rows, of wrong rows, and of pairs whose right row is more confident; ties count half.
 
     Each is one number or (resample,).
     """
@@ -123,14 +127,16 @@ def _pairs(
     order_right, order_wrong = order[correct[order]], order[~correct[order]]
     by_row = _by_row(weights, len(confidence))
     right = by_row[order_right]
-    beaten = np.insert(by_row[order_wrong].cumsum(axis=0), 0, 0.0, axis=0)  # weight of so many least sure wrong rows
+    beaten = np.insert(
+        by_row[order_wrong].cumsum(axis=0), 0, 0.0, axis=0
+    )  # total weight of the n least confident wrong rows
     less, up_to = (np.searchsorted(confidence[order_wrong], confidence[order_right], s) for s in ("left", "right"))
     won = np.einsum("i...,i...->...", right, beaten[less] + beaten[up_to]) / 2
     return np.asarray(right.sum(axis=0)), np.asarray(beaten[-1]), np.asarray(won)
 
 
 def _by_row(weights: ArrayLike | None, num: int) -> NDArray[np.float64]:
-    """Weights (row,) or (row, resample): rows lie together in memory then, and sorting them is five times as fast."""
+    """Return weights as (row,) or (row, resample); with rows contiguous in memory, sorting is five times as fast."""
     if weights is None:
         return np.ones(num)
     return np.asarray(weights, np.result_type(np.asarray(weights), np.float32)).T

@@ -1,22 +1,23 @@
-"""Soft vote of several models: which weights make their mixture of probabilities likeliest."""
+"""Soft vote of several models: the weights with which their mixture of probabilities is most likely."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _MAX_STEPS = 1000
-_ENOUGH = 1e-6  # no weight moves by more in a step
+_TOLERANCE = 1e-6  # stop if no weight changes by more in a step
 
 
 def mixture_weights(probs: ArrayLike, genre: ArrayLike, prior_rows: float = 0.0) -> NDArray[np.float64]:
-    """Weights of models whose mixture gives validation rows the greatest likelihood; (model,) float64, summing to 1.
+    """Fit weights of models that maximise the likelihood of their mixture on validation rows; (model,) float64, sum 1.
 
-    Expectation maximisation: a row is shared out among the models by what each says of its true genre, and a model's
-    weight is its share of all rows. The likelihood is concave, so there is one maximum, and every step climbs.
+    Expectation maximisation: each row is shared among the models in proportion to their weighted probabilities of its
+    true genre, and a model's weight is its share of all rows. The log-likelihood is concave, so there is one maximum,
+    and every step increases it.
 
     Args:
         probs: (model, row, genre) float, each model's probabilities.
         genre: (row,) int, true genres by number.
-        prior_rows: imagined rows, 0 or more, that favour no model; the more, the closer to equal weights.
+        prior_rows: additional rows, 0 or more, shared equally by all models; more rows give more equal weights.
 
     Raises:
         ValueError: no rows.
@@ -38,6 +39,6 @@ def mixture_weights(probs: ArrayLike, genre: ArrayLike, prior_rows: float = 0.0)
         share /= share.sum(axis=0)
         new = (share.sum(axis=1) + prior_rows / num_models) / (num_rows + prior_rows)
         moved, weights = np.abs(new - weights).max(), new
-        if moved < _ENOUGH:
+        if moved < _TOLERANCE:
             break
     return weights

@@ -1,11 +1,11 @@
-"""From windows to tracks: a track's genre is voted by the mean of its windows' log-probabilities."""
+"""Combine predictions of windows to predictions of tracks, by the mean of log-probabilities."""
 
 import torch
 from torch import Tensor
 
 
 def track_vote(logits: Tensor, track: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean log-probability of each track's windows.
+    """Average the log-probabilities of each track's windows.
 
     Args:
         logits: (window, genre) float32.
