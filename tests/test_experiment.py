@@ -1,4 +1,4 @@
-"""Experiments: which jobs a union of grids makes, and that each of conf/experiment composes."""
+"""Experiments: the jobs of a union of grids, and every file of conf/experiment composes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from genregrid.config import TrainConfig, register_schemas
+from genregrid.config import TrainConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -19,14 +19,14 @@ PAPER = [{"model": "mlp", "slice": "30,3"}, {"model": "lstm", "slice": "3,6,9"}]
 
 
 def jobs_of(grids: Sequence[dict[str, str]], params: dict[str, str], *arguments: str) -> list[set[str]]:
-    Plugins.instance()  # Hydra loads its plugins anew when it first looks for them
+    Plugins.instance()  # Hydra loads its plugins when it first looks for them
     from hydra_plugins.genregrid_sweeper import GridSweeper
 
     sweeper = GridSweeper(None, params, grids)
     context: Any = SimpleNamespace(config_loader=None)
     sweeper.hydra_context = context
-    words = [f"{key}={value}" for key, value in params.items()]
-    overrides = OverridesParser.create().parse_overrides([*words, *arguments])
+    fixed = [f"{key}={value}" for key, value in params.items()]
+    overrides = OverridesParser.create().parse_overrides([*fixed, *arguments])
     return [set(job) for job in sweeper.jobs_of(overrides)]
 
 
@@ -43,7 +43,7 @@ def test_a_known_value_on_the_command_line_picks_cells() -> None:
     assert jobs_of(PAPER, {}, "model=mlp", "slice=9,30") == [{"model=mlp", "slice=30"}]
 
 
-def test_an_unknown_value_takes_the_place_of_every_grid_s_own() -> None:
+def test_an_unknown_value_replaces_the_value_in_every_grid() -> None:
     assert jobs_of(PAPER, {}, "slice=10") == [{"model=mlp", "slice=10"}, {"model=lstm", "slice=10"}]
     several = jobs_of(PAPER, {}, "model=gru")
     assert {frozenset(job) for job in several} == {frozenset({"model=gru", f"slice={n}"}) for n in (3, 6, 9, 30)}
@@ -56,7 +56,7 @@ def test_parameters_are_replaced_and_plain_overrides_go_to_every_job() -> None:
     assert all({"seed=7", "dataset=gtzan"} <= job for job in jobs)
 
 
-def test_a_selection_that_no_grid_has_is_refused_with_what_there_is(user_error: Callable[..., Any]) -> None:
+def test_a_selection_that_no_grid_has_is_refused_with_the_choices(user_error: Callable[..., Any]) -> None:
     with user_error(hint="it has model=mlp, slice=30,3; model=lstm"):
         jobs_of(PAPER, {}, "model=mlp", "slice=6")
 
@@ -70,16 +70,18 @@ def test_two_grids_that_share_a_cell_run_it_once() -> None:
     assert len(jobs_of([{"split": "track,row"}, {"split": "track"}], {})) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_job_of_an_experiment_composes(name: str, make_cfg: Callable[..., Any]) -> None:
-    sweeper = make_cfg(f"experiment={name}", return_hydra_config=True).hydra
+def test_every_job_of_an_experiment_composes(name: str, composed: Callable[..., Any]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweeper = compose("train", [f"experiment={name}"], return_hydra_config=True).hydra
     assert sweeper.mode.name == "MULTIRUN"
     grids: Any = OmegaConf.to_container(sweeper.sweeper.grids)
     params: Any = OmegaConf.to_container(sweeper.sweeper.params)
     jobs = jobs_of(grids, params)
     assert len(jobs) == len({frozenset(job) for job in jobs}) > 1
     for job in jobs[:: max(1, len(jobs) // 8)]:
-        cfg = make_cfg(f"experiment={name}", *job)
+        cfg = composed(f"experiment={name}", *job)
         assert isinstance(OmegaConf.to_object(cfg), TrainConfig)
 
 
@@ -93,16 +95,6 @@ def test_the_papers_experiment_has_the_five_columns_of_its_table() -> None:
         ("model=lstm", "slice=6"),
         ("model=lstm", "slice=9"),
     }
-
-
-@pytest.fixture
-def make_cfg() -> Callable[..., Any]:
-    def make(*overrides: str, return_hydra_config: bool = False) -> Any:
-        register_schemas()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", list(overrides), return_hydra_config=return_hydra_config)
-
-    return make
 
 
 def test_the_zoo_has_every_model() -> None:

@@ -1,7 +1,7 @@
-"""The paper's models on real corpora fall into the bands that an honest split gives; skipped without GENREGRID_DATA.
+"""Scores of the paper's models on real corpora are in the ranges of an honest split; skipped without GENREGRID_DATA.
 
-Under `track` the bands are what right re-implementations of the paper's models reach over folds (docs/results.md);
-under the other protocols one test part has few artists, and the bands are as wide as its interval.
+Under `track` the ranges are those of correct re-implementations of the paper's models over folds (docs/results.md).
+Under the other protocols a test part has few artists, and the ranges are as wide as its interval.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
-from genregrid.config import register_schemas
 from genregrid.record.result import Result
 from genregrid.training.run import train
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+pytestmark = pytest.mark.slow
 Fit = Callable[..., Result]
 
 
 @pytest.fixture
-def fit(real_data: Path, tmp_path: Path) -> Fit:
+def fit(real_data: Path, tmp_path: Path, composed: Callable[..., DictConfig]) -> Fit:
     """`fit("lstm", *overrides)` trains on real data with seed 0."""
 
     def trained(model: str, *overrides: str) -> Result:
-        register_schemas()
-        base = [f"model={model}", "logger=none", "trainer.accelerator=cpu", *overrides]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", base)
+        cfg = composed(f"model={model}", "logger=none", "trainer.accelerator=cpu", *overrides)
         return train(cfg, tmp_path / "-".join([model, *overrides[-1:]]).replace("/", "_"), model)
 
     return trained
@@ -49,14 +45,14 @@ def fit(real_data: Path, tmp_path: Path) -> Fit:
         ("lstm", ("slice=9", "dataset=epidemic11", "split=track", "trainer.max_epochs=10"), 0.42, 0.64),
     ],
 )
-def test_accuracy_lies_in_the_band_of_an_honest_split(
+def test_accuracy_is_in_the_range_of_an_honest_split(
     fit: Fit, model: str, overrides: tuple[str, ...], low: float, high: float
 ) -> None:
     assert low <= fit(model, *overrides).scores["test/accuracy"] <= high
 
 
 def test_slices_split_at_random_look_far_better_than_they_are(fit: Fit) -> None:
-    """The leak is there to be seen: a model that knows a track's other slices does not need its genre."""
+    """A model that was trained on other slices of a track recognises the track and does not need its genre."""
     common = ("slice=10", "dataset=gtzan10", "trainer.max_epochs=40", "batch_size=32")
     leaking = fit("mlp", *common, "split=row", "split.allow_leak=true").scores["test_slice/accuracy"]
     honest = fit("mlp", *common, "split=artist").scores["test_slice/accuracy"]
@@ -71,7 +67,7 @@ def test_shuffled_labels_fall_to_chance(fit: Fit, real_data: Path, tmp_path: Pat
     frame.to_csv(tmp_path / "shuffled.csv", index=False)
     overrides = ("slice=30", "dataset=csv", f"dataset.path={tmp_path / 'shuffled.csv'}", "trainer.max_epochs=20")
     accuracy = fit("mlp", *overrides, "split=track").scores["test/accuracy"]
-    # 200 test tracks of ten genres: beyond 4 to 17 % lies less than one draw in a thousand
+    # 200 test tracks of ten genres: less than one draw in a thousand is outside of 4 to 17 %
     assert 0.04 <= accuracy <= 0.17
 
 

@@ -1,9 +1,9 @@
-"""A statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, drawn from a file of figures.
+"""Draw a statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, from a file of figures.
 
-Nothing here was recorded. Each track is a draw from a hierarchical Gaussian model, genre mean + artist effect + track
-effect + slice effect, mapped to the units of the 57 descriptors; ``figures.json`` holds its means, covariances and
-quantiles, estimated by ``tools/estimate_twin.py``. The corpus keeps GTZAN's structure too: artist sizes,
-tracks of nine slices, exact duplicates. docs/twin.md compares it with the real tables.
+Each track is a draw from a hierarchical Gaussian model, genre mean + artist effect + track effect + slice effect, and is
+mapped to the units of the 57 descriptors. ``figures.json`` has the means, covariances and quantiles of the model,
+estimated by ``tools/estimate_twin.py``. The corpus also has GTZAN's structure: artist sizes, tracks of nine slices, exact
+duplicates. docs/twin.md compares it with the real tables.
 """
 
 import json
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 FIGURES_FILE = "figures.json"
 SLICES_PER_TRACK = 10
-BLOCK = 100  # tracks of a genre after which artist sizes and quirks repeat: GTZAN's own number
+BLOCK = 100  # tracks of a genre in GTZAN, after which artist sizes, short tracks and duplicates repeat
 LENGTH_SAMPLES = 66_149  # of a 3-second slice in Kaggle's tables
-TEMPO_LAG_BPM = 60 * 22_050 / 512  # the tempo of one STFT hop; librosa reports whole fractions of it
+TEMPO_LAG_BPM = 60 * 22_050 / 512  # the tempo of one STFT hop; librosa's tempi are this divided by whole numbers
 PARTS = ("train", "val", "test")
 _PART_SHARES = (0.443, 0.197, 0.290)  # of all tracks; the published filtered lists have 443, 197 and 290 of 1000
-_LARGEST_DEVIATE = 3.5  # beyond, extrapolated quantiles leave what audio at 22 050 Hz can give
+_LARGEST_DEVIATE = 3.5  # beyond, extrapolated quantiles are impossible for audio at 22 050 Hz
 _UNIT_BOUNDED = ("chroma_stft_mean", "chroma_stft_var", "zero_crossing_rate_mean", "zero_crossing_rate_var")
 
 _Floats = NDArray[np.float32]
@@ -48,7 +48,7 @@ class Twin:
 
 @dataclass(frozen=True)
 class _Figures:
-    """The figures of ``figures.json`` as arrays; axes genre (10), feature (57) and deviate (21)."""
+    """Figures of ``figures.json`` as arrays; axes genre (10), feature (57) and deviate (21)."""
 
     genres: list[str]
     columns: list[str]
@@ -70,7 +70,7 @@ class _Figures:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Who made which track, ``(genre, track)``, and which tracks are short or repeated.
+    """Artists of tracks, ``(genre, track)``, and which tracks are short or repeated.
 
     Attributes:
         artist: Artist number, -1 where unknown.
@@ -84,7 +84,7 @@ class _Layout:
 
 
 def _unpack(triangles: list[list[int]], size: int) -> _Floats:
-    """Lower triangular matrices ``(genre, feature, feature)`` from row-wise triangles in thousandths."""
+    """Unpack lower triangular matrices ``(genre, feature, feature)`` from row-wise triangles in thousandths."""
     factors = np.zeros((len(triangles), size, size), dtype=np.float32)
     rows, columns = np.tril_indices(size)
     factors[:, rows, columns] = np.asarray(triangles, dtype=np.float32) / 1000.0
@@ -115,7 +115,7 @@ def _figures() -> _Figures:
 
 
 def _even_order(artist: _Ints) -> _Ints:
-    """Order of a block's tracks in which every beginning samples its artists in proportion.
+    """Order a block's tracks so that the first n of them, for any n, have its artists in proportion.
 
     >>> _even_order(np.array([5, 5, 5, 5, 8, 8])).tolist()
     [0, 4, 1, 2, 5, 3]
@@ -128,13 +128,13 @@ def _even_order(artist: _Ints) -> _Ints:
 
 
 def _block_artists(sizes: list[list[int]]) -> _Ints:
-    """Artist number of each of a block's tracks, artists one after the other, unknown ones (-1) last."""
+    """Number the artist of each of a block's tracks, sorted by artist, unknown ones (-1) last."""
     numbers = np.repeat([number for number, _ in sizes], [size for _, size in sizes])
     return np.concatenate([numbers, np.full(BLOCK - len(numbers), -1)]).astype(np.int64)
 
 
 def _layout(figures: _Figures, tracks_per_genre: int) -> _Layout:
-    """Repeat GTZAN's block of 100 tracks a genre; an incomplete last block keeps its artists' proportions."""
+    """Repeat GTZAN's block of 100 tracks per genre; an incomplete last block keeps the proportions of its artists."""
     num_genres = len(figures.genres)
     full_blocks, rest = divmod(tracks_per_genre, BLOCK)
     per_block = 1 + max(number for sizes in figures.artists for number, _ in sizes)
@@ -159,7 +159,7 @@ def _layout(figures: _Figures, tracks_per_genre: int) -> _Layout:
 
 
 def _spread(rng: np.random.Generator, shape: tuple[int, ...], spread: _Floats) -> _Floats:
-    """Log-normal factors of root mean square 1: a common one along the last axis times one of each coordinate."""
+    """Draw log-normal factors of root mean square 1: one common to the last axis times one of each coordinate."""
     common, coordinate = spread.tolist()
     logarithm = rng.standard_normal(shape, dtype=np.float32)
     logarithm *= coordinate
@@ -169,15 +169,15 @@ def _spread(rng: np.random.Generator, shape: tuple[int, ...], spread: _Floats) -
 
 
 def _levels(figures: _Figures, layout: _Layout, rng: np.random.Generator) -> _Floats:
-    """Deviates of every track's mean, ``(genre, track, feature)``.
+    """Draw deviates of every track's mean, ``(genre, track, feature)``.
 
-    Artist and track effects are centred within each genre: the stored genre means are those of the real tracks, so
-    they already carry the mean of the effects of the few artists that a genre has.
+    Artist and track effects are centred within each genre, because the stored genre means are those of the real tracks
+    and already include the mean effect of the few artists of a genre.
     """
     num_features = len(figures.columns)
     known = layout.artist >= 0
     owner = layout.artist.copy()
-    owner[~known] = layout.artist.max() + 1 + np.arange(np.sum(~known))  # an unknown artist is nobody else's
+    owner[~known] = layout.artist.max() + 1 + np.arange(np.sum(~known))  # unknown artists are all different
     num_owners = int(owner.max()) + 1
     by_owner = rng.standard_normal((num_owners, num_features), dtype=np.float32)
     variety = _spread(rng, (num_owners, num_features), figures.artist_spread)
@@ -190,7 +190,7 @@ def _levels(figures: _Figures, layout: _Layout, rng: np.random.Generator) -> _Fl
 
 
 def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) -> _Floats:
-    """Deviates of slices about their track's mean, ``(genre, track, slice, feature)``: autoregressive and centred."""
+    """Draw deviates of slices about their track's mean, ``(genre, track, slice, feature)``, autoregressive, centred."""
     num_genres, num_features = len(figures.genres), len(figures.columns)
     shape = (num_genres, num_tracks, SLICES_PER_TRACK, num_features)
     noise = rng.standard_normal(shape, dtype=np.float32)
@@ -205,7 +205,7 @@ def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) ->
     series -= series.mean(axis=2, keepdims=True)
     lags = np.abs(np.subtract.outer(np.arange(SLICES_PER_TRACK), np.arange(SLICES_PER_TRACK)))
     mean_correlation = (figures.slice_memory[:, None, None] ** lags).mean(axis=(1, 2))
-    # Removing the mean took this share of the variance; the figures are about variances with n - 1 in the divisor.
+    # Removing the mean reduces the variance to this share; the figures are variances with divisor n - 1.
     kept = (1.0 - mean_correlation) * SLICES_PER_TRACK / (SLICES_PER_TRACK - 1)
     series /= np.sqrt(kept).astype(np.float32)
     return series
@@ -235,7 +235,7 @@ def to_deviates(
 
 
 def _to_values(figures: _Figures, deviates: _Floats) -> _Floats:
-    """Descriptors in their units, ``(feature, row)``, from deviates ``(row, feature)``: `to_deviates` backwards."""
+    """Map deviates ``(row, feature)`` to descriptors in their units, ``(feature, row)``; inverts `to_deviates`."""
     low = figures.deviates[0]
     step = figures.deviates[1] - low
     last = len(figures.deviates) - 2
@@ -254,7 +254,7 @@ def _to_values(figures: _Figures, deviates: _Floats) -> _Floats:
 
 
 def _frame(figures: _Figures, layout: _Layout, values: _Floats) -> pd.DataFrame:
-    """Table of slices from descriptors ``(feature, row)``, the tenth slice of short tracks left out."""
+    """Make the table of slices from descriptors ``(feature, row)``, without the tenth slice of short tracks."""
     num_tracks = layout.artist.shape[1]
     present = np.ones((*layout.artist.shape, SLICES_PER_TRACK), dtype=np.bool_)
     present[..., -1] = ~layout.short
@@ -270,14 +270,14 @@ def _frame(figures: _Figures, layout: _Layout, values: _Floats) -> pd.DataFrame:
 
 
 def _track_names(figures: _Figures, tracks_per_genre: int) -> list[str]:
-    """Track names by genre, then number."""
+    """List track names by genre, then number."""
     return [f"{genre}.{track:05d}" for genre in figures.genres for track in range(tracks_per_genre)]
 
 
 def _filtered(layout: _Layout, names: list[str]) -> dict[str, str]:
-    """Deal artists to train, val and test, largest first, each to the part that lacks most of its genre.
+    """Assign artists to train, val and test, largest first, each to the part that needs most tracks of its genre.
 
-    The second of two duplicates is left out, and so are tracks beyond a part's share of a genre.
+    The second of two duplicates is left out, and so are tracks that exceed a part's share of a genre.
     """
     num_genres, num_tracks = layout.artist.shape
     missing = np.outer(np.ones(num_genres), _PART_SHARES) * num_tracks
@@ -298,7 +298,7 @@ def _filtered(layout: _Layout, names: list[str]) -> dict[str, str]:
 
 
 def _largest_first(group: _Ints) -> Iterable[_Ints]:
-    """Members of each group, the largest group first, equal ones by number.
+    """List the members of each group, the largest group first, equal ones by number.
 
     >>> [members.tolist() for members in _largest_first(np.array([4, 7, 7, 4, 9, 7]))]
     [[1, 2, 5], [0, 3], [4]]
@@ -312,19 +312,14 @@ def draw_twin(seed: int = 0, num_tracks: int = 1000) -> Twin:
     """Draw a synthetic corpus that behaves under evaluation as GTZAN does.
 
     Args:
-        seed: Of the random numbers; 0 is the twin corpus that documentation and tests speak of.
-        num_tracks: Tracks, a multiple of 10 from 20 to 1 000 000. Beyond 1000 the structure of artists and quirks
-            repeats with new artists; below, artists are thinned out evenly and quirks of missing tracks fall away.
+        seed: Of the random numbers; documentation and tests use the corpus of seed 0.
+        num_tracks: Tracks, a multiple of 10 from 20 to 1 000 000 (checked by `genregrid.config.DatasetConfig`). Above
+            1000 the structure repeats with new artists; below, artists keep their proportions, and short tracks and
+            duplicates are only those among the tracks that are left.
 
     Returns:
         The corpus; the same arguments give the same numbers.
-
-    Raises:
-        ValueError: if `num_tracks` is not a multiple of 10 from 20 to 1 000 000.
     """
-    if num_tracks % 10 or not 20 <= num_tracks <= 1_000_000:
-        msg = f"num_tracks of the twin is a multiple of 10 from 20 to 1000000, not {num_tracks}; try 1000."
-        raise ValueError(msg)
     figures = _figures()
     per_genre = num_tracks // len(figures.genres)
     rng = np.random.default_rng(seed)
