@@ -1,4 +1,4 @@
-"""Run folders drawn, not trained: what the report reads, with scores that are easily set."""
+"""Run folders with drawn predictions, not trained ones: the files that a report reads, with scores that a test sets."""
 
 import json
 from collections.abc import Callable
@@ -40,18 +40,18 @@ def draw_run(
         folder: made if missing.
         model: its name.
         slice_seconds: slice length in seconds; a track has four slices.
-        split: label of the protocol; ``-LEAKS`` in it marks the run.
+        split: label of the protocol; with ``-LEAKS`` at its end the run leaks.
         dataset: label of the corpus.
         fold: which tracks are tested.
-        folds: how many parts of the tracks are dealt.
+        folds: number of folds.
         seed: of the draw.
-        skill: how far the true genre's logit is ahead on average; 0 is chance.
+        skill: mean of the true genre's logit above the others; 0 gives random predictions.
         tracks: of each genre.
-        window: 1 makes the model hear single slices.
+        window: 1 makes the model take single slices.
         synthetic: marks the corpus.
         genres: names.
-        settings: what else tells the cell apart.
-        root: where the corpus lies.
+        settings: other settings that distinguish the cell.
+        root: folder of the corpus.
     """
     folder.mkdir(parents=True)
     random = np.random.default_rng([seed, fold, *model.encode(), round(10 * slice_seconds), *split.encode()])
@@ -59,20 +59,20 @@ def draw_run(
     part = ["test" if n % folds == fold else "val" if n // folds % 4 == 3 else "train" for n in range(len(names))]
     table = pd.DataFrame(names, columns=["track", "genre"]).assign(part=part)
 
-    def said(rows: pd.DataFrame) -> dict[str, Any]:
+    def predicted(rows: pd.DataFrame) -> dict[str, Any]:
         logits = random.standard_normal((len(rows), len(genres))).astype(np.float32)
         logits[np.arange(len(rows)), [genres.index(genre) for genre in rows["genre"]]] += skill
         return prediction_columns(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), genres)
 
     for name, which in (("predictions", "test"), ("predictions_val", "val")):
         rows = table.loc[table["part"] == which, ["track", "part", "genre"]].reset_index(drop=True)
-        rows.assign(**said(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        rows.assign(**predicted(rows)).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     tested = table[table["part"] == "test"]
-    heard = tested.loc[tested.index.repeat(4), ["track", "genre"]].reset_index(drop=True)
-    heard.insert(1, "slice", np.tile(np.arange(4), len(tested)))
-    heard.insert(2, "start_seconds", slice_seconds * heard["slice"])
-    heard.insert(3, "stop_seconds", slice_seconds * (heard["slice"] + 1))
-    heard.assign(**said(heard)).to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+    slices = tested.loc[tested.index.repeat(4), ["track", "genre"]].reset_index(drop=True)
+    slices.insert(1, "slice", np.tile(np.arange(4), len(tested)))
+    slices.insert(2, "start_seconds", slice_seconds * slices["slice"])
+    slices.insert(3, "stop_seconds", slice_seconds * (slices["slice"] + 1))
+    slices.assign(**predicted(slices)).to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
     table.assign(group=np.arange(len(table)) // 2, num_slices=4).to_csv(folder / "split.csv", index=False)
     epochs = pd.DataFrame({"epoch": np.arange(1, 6), "train/loss": 1.0, "train/accuracy": np.linspace(0.3, 0.9, 5)})
     epochs["val/loss"], epochs["val/accuracy"] = 1.0, np.linspace(0.3, 0.7, 5) + 0.01 * random.standard_normal(5)

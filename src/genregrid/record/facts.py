@@ -35,61 +35,33 @@ _OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "member
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What was run, on what data and by which versions.
+    """What was run, on what data and by which versions: the content of run.json, in its order."""
 
-    Attributes:
-        model: name of the model in outputs.
-        seed: of initial weights and batches.
-        settings: other settings of the configuration by dotted key.
-        started: time in ISO 8601, UTC.
-        versions: of Python and packages, by name.
-        commit: of the source, with a plus where it had uncommitted changes; ``None`` outside of git.
-        dataset: name of the corpus.
-        dataset_label: label of the corpus in outputs.
-        synthetic: whether the corpus of training or test is a statistical twin.
-        recipe: of the descriptors; ``None`` in old run folders.
-        slice_seconds: slice length in seconds.
-        protocol: how tracks are divided into parts.
-        leaks: whether test tracks were trained on.
-        folds: number of folds.
-        fold: number of the test fold.
-        val_folds: number of validation folds; ``None`` where the protocol has none.
-        val_fold: number of the validation fold.
-        split_seed: seed of the division into folds.
-        num_tracks: tracks of each part, by its name.
-        data_hashes: SHA-256 of every table, by file name.
-        identity: see `identity`; empty where nothing was trained.
-        checkpoint: path of the checkpoint that was scored, if one was.
-        trained_on: corpus and protocol of that checkpoint's training.
-        search: settings of the search that a trial belongs to.
-        members: of an ensemble: dicts with model, weight, temperature and runs.
-    """
-
-    model: str
-    seed: int
-    settings: dict[str, Any]
-    started: str
-    versions: dict[str, str]
-    commit: str | None
-    dataset: str
-    dataset_label: str
-    synthetic: bool
-    recipe: str | None = None
+    model: str  # name in outputs
+    seed: int  # of initial weights and batches
+    settings: dict[str, Any]  # other settings of the configuration by dotted key
+    started: str  # ISO 8601, UTC
+    versions: dict[str, str]  # of Python and packages
+    commit: str | None  # of the source, with a plus if it had uncommitted changes; None outside of git
+    dataset: str  # name of the corpus
+    dataset_label: str  # label of the corpus in outputs
+    synthetic: bool  # whether the corpus of training or test is a statistical twin
+    recipe: str | None = None  # of the descriptors; None in old run folders
     slice_seconds: float
-    protocol: str
-    leaks: bool
+    protocol: str  # how tracks are divided into parts
+    leaks: bool  # whether test tracks were trained on
     folds: int
-    fold: int
-    val_folds: int | None
+    fold: int  # number of the test fold
+    val_folds: int | None  # None if the protocol has no validation folds
     val_fold: int = 0
-    split_seed: int
-    num_tracks: dict[str, int]
-    data_hashes: dict[str, str]
-    identity: str = ""
-    checkpoint: str | None = None
-    trained_on: str | None = None
-    search: dict[str, Any] | None = None
-    members: list[dict[str, Any]] | None = None
+    split_seed: int  # of the division into folds
+    num_tracks: dict[str, int]  # by part
+    data_hashes: dict[str, str]  # SHA-256 of every table, by file name
+    identity: str = ""  # see `identity`; empty if nothing was trained
+    checkpoint: str | None = None  # path of the checkpoint that was scored
+    trained_on: str | None = None  # corpus and protocol of that checkpoint's training
+    search: dict[str, Any] | None = None  # settings of the search that a trial belongs to
+    members: list[dict[str, Any]] | None = None  # of an ensemble: model, weight, temperature and runs
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -150,25 +122,15 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a checkpoint keeps about the training of its weights: plain values only.
+    """What a checkpoint keeps about the training of its weights: plain values only."""
 
-    Attributes:
-        facts: of the training run.
-        config: the resolved configuration as plain dicts.
-        tracks: names of the tracks of each part, by its name.
-        seen: fingerprints of the tracks of training and validation, which recognise them under other names.
-        root: `dataset.root` before interpolations are resolved, as data may move.
-        source_slice_seconds: slice length of the table that slices were pooled from, in seconds.
-        window_slices: longest window of training, in slices.
-    """
-
-    facts: RunFacts
-    config: dict[str, Any]
-    tracks: dict[str, list[str]]
-    seen: list[int]
-    root: str
-    source_slice_seconds: float
-    window_slices: int
+    facts: RunFacts  # of the training run
+    config: dict[str, Any]  # the resolved configuration as plain dicts
+    tracks: dict[str, list[str]]  # names of the tracks of each part
+    seen: list[int]  # fingerprints of training and validation tracks, to recognise them under other names
+    root: str  # `dataset.root` before interpolations are resolved, as data may move
+    source_slice_seconds: float  # slice length of the table that slices were pooled from
+    window_slices: int  # longest window of training
 
     @property
     def known_tracks(self) -> set[str]:
@@ -311,21 +273,14 @@ def cell_name(model: str, slice_seconds: float, split: str = "") -> str:
 
 def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, Any]:
     """Return the values of a dataclass's fields other than `facts`, each of the declared type."""
-    hints = get_type_hints(cls)
-    values: dict[str, Any] = {}
-    hint = "its version of genregrid may differ: make it again"
-    for field in fields(cls):
-        name = field.name
-        if name == "facts":
-            continue
-        if name not in content:
-            if field.default is MISSING:
-                raise UserError(f"it has no key '{name}'", key=source, hint=hint)
-            continue
-        if not _has_type(content[name], hints[name]):
+    hints, hint = get_type_hints(cls), "its version of genregrid may differ: make it again"
+    names = {field.name: field.default is MISSING for field in fields(cls) if field.name != "facts"}
+    for name, is_required in names.items():
+        if is_required and name not in content:
+            raise UserError(f"it has no key '{name}'", key=source, hint=hint)
+        if name in content and not _has_type(content[name], hints[name]):
             raise UserError(f"its key '{name}' has a value of a wrong type, {content[name]!r}", key=source, hint=hint)
-        values[name] = content[name]
-    return values
+    return {name: content[name] for name in names if name in content}
 
 
 def _has_type(value: Any, hint: Any) -> bool:

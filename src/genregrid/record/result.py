@@ -99,18 +99,13 @@ class Result:
         per_genre = per_genre.assign(dataset=self.facts.dataset_label, split=self.facts.split_label)
         if self.facts.marks:
             per_genre["marks"] = " ".join(self.facts.marks)
-        per_genre.to_csv(folder / "per_genre.csv", index=False, float_format="%.6g")
-        self.predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
-        if len(self.timeline):
-            self.timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
-        if len(self.validation):
-            self.validation.to_csv(folder / "predictions_val.csv", index=False, float_format="%.6g")
+        tables = {"per_genre": per_genre, "predictions": self.predictions, "predictions_val": self.validation}
+        for name, table in (tables | {"timeline": self.timeline, "split": self.split, "curves": self.curves}).items():
+            if len(table):
+                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
         self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
         if self.window_confusion is not None:
             self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
-        self.split.to_csv(folder / "split.csv", index=False)
-        if len(self.curves):
-            self.curves.to_csv(folder / "curves.csv", index=False, float_format="%.6g")
         low, high = self.interval
         more: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
         if len(self.validation):

@@ -30,28 +30,20 @@ class Cell:
     """Runs that differ only in fold, validation fold and seed, with their test predictions pooled.
 
     Attributes:
-        dataset: label of the corpus.
-        split: label of the protocol, with LEAKS where test tracks were trained on.
-        model: name of the model.
-        slice_seconds: slice length in seconds.
-        trained_on: corpus and protocol of the training if a checkpoint was scored on another corpus, else empty.
-        settings: other settings that distinguish it from cells of the same model, such as ``model.hidden_size=32``.
-        facts: of its first run.
-        config: config.yaml of its first run; empty where there is none.
         runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
             started, commit.
         predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed and group;
             tracks of one group are in one part of the split.
     """
 
-    dataset: str
-    split: str
+    dataset: str  # label of the corpus
+    split: str  # label of the protocol
     model: str
     slice_seconds: float
-    trained_on: str
-    settings: str
-    facts: RunFacts
-    config: dict[str, Any]
+    trained_on: str  # corpus and protocol of the training if a checkpoint was scored on another corpus, else empty
+    settings: str  # that distinguish it from other cells of the model, such as ``model.hidden_size=32``
+    facts: RunFacts  # of its first run
+    config: dict[str, Any]  # config.yaml of its first run; empty if there is none
     runs: pd.DataFrame
     predictions: pd.DataFrame
 
@@ -248,14 +240,10 @@ def _read_run(folder: Path) -> dict[str, Any]:
         if predictions["track"].duplicated().any() or group.isna().any():
             raise ValueError("predictions.csv has a track twice, or a track that is not in split.csv")
         return {
+            **{name: getattr(facts, name) for name in ("model", "fold", "seed", "split_seed", "val_fold")},
             "dataset": facts.dataset_label,
             "split": facts.split_label,
-            "model": facts.model,
             "slice_seconds": float(facts.slice_seconds),
-            "fold": facts.fold,
-            "seed": facts.seed,
-            "split_seed": facts.split_seed,
-            "val_fold": facts.val_fold,
             "folder": folder,
             "repeats": facts.trained_on == facts.origin,
             "started": facts.started,
