@@ -146,6 +146,7 @@ class GenreClassifier(pl.LightningModule):
     def _from_all(self, values: Tensor) -> Tensor:
         """Collect windows of all processes, (window, ...); process i has every window i modulo their number."""
         own = values.to(self.device)
+        # not Lightning's `all_gather`: it calls a function that torch deprecates
         shares = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
         torch.distributed.all_gather(shares, own)
         return torch.stack(shares, dim=1).flatten(0, 1).cpu()

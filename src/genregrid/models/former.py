@@ -9,7 +9,7 @@ from typing import Any
 
 _ROOM = "genregrid.models."
 _SHELL, _DEEP_SHELL = f"{_ROOM}estimator.EstimatorClassifier", f"{_ROOM}deep_features.DeepFeatureLSTM"
-#: The class of an older run, and what stands for it in today's YAML.
+#: The class of an older run, and the settings that replace it in today's YAML.
 _FORMER: dict[str, dict[str, Any]] = {
     "boosting.Boosting": {"estimator": f"{_ROOM}boosting.BoostedTrees"},
     "extra_trees.ExtraTrees": {
