@@ -1,9 +1,9 @@
 """Draw a statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, from a file of figures.
 
-Each track is a draw from a hierarchical Gaussian model, genre mean + artist effect + track effect + slice effect, and is
-mapped to the units of the 57 descriptors. ``figures.json`` has the means, covariances and quantiles of the model,
-estimated by ``tools/estimate_twin.py``. The corpus also has GTZAN's structure: artist sizes, tracks of nine slices, exact
-duplicates. docs/twin.md compares it with the real tables.
+A track is a draw from a hierarchical Gaussian model: genre mean + artist effect + track effect + slice effect, mapped
+to the units of the 57 descriptors. ``figures.json`` has the model's means, covariances and quantiles, estimated by
+``tools/estimate_twin.py``. The corpus has GTZAN's structure too: artist sizes, tracks of nine slices, exact duplicates.
+docs/twin.md compares it with the real tables.
 """
 
 import json
