@@ -11,6 +11,7 @@ import pytest
 
 from genregrid.exhibit.drawing import INK, overlap, plot, write_beside
 from genregrid.exhibit.figure import (
+    Caption,
     accuracies,
     certainty_against_recall,
     genre_tree,
@@ -27,6 +28,7 @@ from genregrid.exhibit.table import Figure
 ODD = "R&B <$x_{$ 音>"
 GENRES = ["blues", "jazz", ODD]
 NAN = float("nan")
+CAPTION = Caption("f", "Title")
 
 
 def curve(runs: int = 3, epochs: int = 4) -> pd.DataFrame:
@@ -69,52 +71,46 @@ PROBS = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
 CASES: dict[str, tuple[Callable[[], Figure], list[str], list[str]]] = {
     # the figure, labels in it, and parts of its alternative text
     "curves": (
-        lambda: learning_curves("f", {"mlp": curve(), ODD: curve(1)}),
+        lambda: learning_curves(CAPTION, {"mlp": curve(), ODD: curve(1)}),
         ["mlp", ODD, "epoch", "accuracy (%)", "training", "validation"],
         ["mlp ends at 30.0 % in validation and 61.0 % in training (4 epochs, 3 runs)", "(4 epochs, 1 run)"],
     ),
     "accuracies": (
-        lambda: accuracies("f", ACCURACIES, [("chance", 0.1), (ODD, 0.95)]),
+        lambda: accuracies(CAPTION, ACCURACIES, [("chance", 0.1), (ODD, 0.95)]),
         ["mlp, row-LEAKS", f"{ODD}, track", "chance", ODD, "70.0 (65.0 to 75.0)", "90.0"],
         ["3 rows", "do not leak, the best of 1 is mlp, track at 70.0 (65.0 to 75.0) %", "mlp, row-LEAKS at 90.0 %"],
     ),
     "protocols": (
-        lambda: protocols("f", PROTOCOLS, ["track", "row"], marks=[Mark.LEAKS]),
-        ["mlp", ODD, "track", "row", "LEAKS"],
+        lambda: protocols(CAPTION, PROTOCOLS, ["track", "row"]),
+        ["mlp", ODD, "track", "row"],
         ["mlp 70.0 % under track, 90.0 % under row", "60.0 % under track."],
     ),
     "certainty": (
-        lambda: certainty_against_recall("f", CERTAINTY),
+        lambda: certainty_against_recall(CAPTION, CERTAINTY),
         [*GENRES, "recall (%)", "certainty (decades)"],
         ["3 genres", "least certain of blues (0.50 decades, recall 40.0 %)", f"{ODD} (1.50 decades, recall 90.0 %)"],
     ),
     "reliability": (
-        lambda: reliability("f", {"mlp": BINS, ODD: BINS[:0]}),
+        lambda: reliability(CAPTION, {"mlp": BINS, ODD: BINS[:0]}),
         ["mlp", ODD, "ECE 17.5", "confidence (%)"],
         ["mlp is 72.5 % sure and 55.0 % right, ECE 17.5."],
     ),
     "risk": (
-        lambda: risk_coverage("f", {ODD: RISK}),
+        lambda: risk_coverage(CAPTION, {ODD: RISK}),
         [ODD, "risk: share of these that are wrong (%)"],
         ["40.0 % of all tracks and 20.0 % of the more certain half"],
     ),
     "tree": (
-        lambda: genre_tree("f", CONFUSION, GENRES),
+        lambda: genre_tree(CAPTION, CONFUSION, GENRES),
         GENRES,
         ["3 genres", "blues and jazz are closest, with 30.0 % of their tracks"],
     ),
     "timeline": (
-        lambda: timeline("f", [0, 3, 6], [3, 6, 9], PROBS, GENRES, "blues"),
+        lambda: timeline(CAPTION, [0, 3, 6], [3, 6, 9], PROBS, GENRES, "blues"),
         ["blues", "blues (true)", "jazz", ODD, "seconds", "probability"],
         ["Over 9 seconds the true genre blues has a mean probability of 46.7 %", "most probable is blues with 46.7 %"],
     ),
 }
-
-
-FUNCTIONS = {
-    "learning_curves", "accuracies", "protocols", "certainty_against_recall", "reliability", "risk_coverage",
-    "genre_tree", "timeline",
-}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -151,25 +147,23 @@ def test_labels_are_text_and_the_alternative_text_has_the_essential_figures(case
 def test_ids_that_a_figure_refers_to_differ_between_figures() -> None:
     """Two figures on one page must not draw each other's markers; the page makes the other ids unique."""
     references = re.compile(r'(?:href="#|url\(#)([^")]+)')
-    one, two = (set(references.findall(risk_coverage(name, {"mlp": RISK}).svg)) for name in ("one", "two"))
+    one, two = (
+        set(references.findall(risk_coverage(Caption(name, "Title"), {"mlp": RISK}).svg)) for name in ("one", "two")
+    )
     assert one
     assert not one & two
 
 
 def test_eight_panels_of_long_runs_stay_small() -> None:
-    assert len(learning_curves("f", {f"model {number}": curve(5, 400) for number in range(8)}).svg) < 100_000
-    assert len(reliability("f", {f"model {number}": BINS for number in range(8)}).svg) < 80_000
-    assert len(risk_coverage("f", {f"model {number}": RISK for number in range(8)}).svg) < 80_000
+    assert len(learning_curves(CAPTION, {f"model {number}": curve(5, 400) for number in range(8)}).svg) < 100_000
+    assert len(reliability(CAPTION, {f"model {number}": BINS for number in range(8)}).svg) < 80_000
+    assert len(risk_coverage(CAPTION, {f"model {number}": RISK for number in range(8)}).svg) < 80_000
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_shows_its_marks(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = CASES[case][0]
-    name = next(name for name in draw.__code__.co_names if name in FUNCTIONS)
-    function = globals()[name]
-    both = [Mark.LEAKS, Mark.SYNTHETIC]
-    monkeypatch.setitem(globals(), name, lambda *args, **kwargs: function(*args, **kwargs | {"marks": both}))
-    figure = draw()
+    monkeypatch.setitem(globals(), "CAPTION", Caption("f", "Title", (Mark.LEAKS, Mark.SYNTHETIC)))
+    figure = CASES[case][0]()
     assert figure.marks == (Mark.LEAKS, Mark.SYNTHETIC)
     assert "LEAKS SYNTHETIC" in texts(figure)
     assert figure.alt.endswith("Marks: LEAKS, SYNTHETIC.")
@@ -177,19 +171,19 @@ def test_every_figure_shows_its_marks(case: str, monkeypatch: pytest.MonkeyPatch
 
 def test_accuracies_without_interval_reference_and_paper_are_drawn() -> None:
     frame = ACCURACIES.drop(columns="paper")[1:2]
-    figure = accuracies("f", frame)
+    figure = accuracies(CAPTION, frame)
     assert "none is known" in figure.alt
     assert "diamond" not in figure.note
     assert "Hatched" not in figure.note
 
 
 def test_genres_that_are_never_confused_still_make_a_tree() -> None:
-    assert "none are confused" in genre_tree("f", np.eye(3), GENRES).alt
-    assert "1 genre " in genre_tree("f", np.array([[0]]), ["blues"]).alt
+    assert "none are confused" in genre_tree(CAPTION, np.eye(3), GENRES).alt
+    assert "1 genre " in genre_tree(CAPTION, np.array([[0]]), ["blues"]).alt
 
 
 def test_certainty_of_no_genre_is_an_empty_drawing() -> None:
-    assert "0 genres: none is known" in certainty_against_recall("f", CERTAINTY[3:]).alt
+    assert "0 genres: none is known" in certainty_against_recall(CAPTION, CERTAINTY[3:]).alt
 
 
 def test_mutual_confusion_by_hand() -> None:
@@ -209,7 +203,7 @@ def test_mutual_confusion_of_genres_without_tracks_is_zero() -> None:
 def test_a_tree_joins_groups_at_the_mean_share() -> None:
     """Of tracks of a and b 30 % are confused, of a and c 10 %, of b and c none: they join at 30 % and at 5 %."""
     confusion = np.array([[6, 3, 1], [3, 7, 0], [1, 0, 9]])
-    svg = ElementTree.fromstring(genre_tree("f", confusion, ["a", "b", "c"]).svg)
+    svg = ElementTree.fromstring(genre_tree(CAPTION, confusion, ["a", "b", "c"]).svg)
     ticks = {text.text: float(text.get("x", "")) for text in svg.iter() if text.tag.endswith("text")}
     scale = (ticks["20"] - ticks["0"]) / 0.2
     joints = [path.get("d", "") for path in svg.iter() if path.get("d", "").count("L") == 3]
@@ -229,7 +223,7 @@ def test_labels_do_not_overlap() -> None:
 
 def test_a_word_in_a_label_is_not_a_mark() -> None:
     frame = PROTOCOLS.replace({"split": {"row": "row-LEAKS"}})
-    figure = protocols("f", frame, ["track", "row-LEAKS"])
+    figure = protocols(CAPTION, frame, ["track", "row-LEAKS"])
     assert "row-LEAKS" in texts(figure)
     assert figure.marks == ()
     assert "LEAKS" not in texts(figure)
@@ -237,6 +231,6 @@ def test_a_word_in_a_label_is_not_a_mark() -> None:
 
 def test_long_names_of_panels_are_broken_into_lines() -> None:
     name = "one network of many, 10 s, somewhere, misaligned-LEAKS"
-    shown = texts(reliability("f", {f"{name} {number}": BINS for number in range(8)}))
+    shown = texts(reliability(CAPTION, {f"{name} {number}": BINS for number in range(8)}))
     assert max(map(len, shown)) < 30
     assert sum(text.startswith("one network of many") for text in shown) == 8

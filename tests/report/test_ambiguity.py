@@ -75,10 +75,11 @@ def test_doubts_are_double_labels_tracks_that_lists_leave_out_and_published_faul
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (cell,), _ = read_grid(folder.parent)
     doubts = doubts_of([cell])
-    assert doubts["pop.00003"] == "the same sound as rock.00005"
-    assert doubts["rock.00005"] == "the same sound as pop.00003"
-    assert doubts["reggae.00007"] == "left out of the published lists"
-    assert doubts["pop.00037"] == "distorted"
+    texts = {track: [doubt.text for doubt in own] for track, own in doubts.items()}
+    assert texts["pop.00003"] == ["the same sound as rock.00005"]
+    assert texts["rock.00005"] == ["the same sound as pop.00003"]
+    assert texts["reggae.00007"] == ["left out of the published lists"]
+    assert texts["pop.00037"] == ["distorted"]
     assert len(doubts) == 4
     note = agreement_table([cell], "agreement", {}).note
     assert "One sound under two labels: " in note

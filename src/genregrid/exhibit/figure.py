@@ -1,10 +1,7 @@
-"""Draw the figures of a report, each from a table of numbers.
-
-Every function takes `marks`, the warnings for all that the figure shows.
-"""
+"""Draw the figures of a report, each from a table of numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,17 +43,21 @@ _PARTS: dict[str, dict[str, Any]] = {
 }
 
 
+class Caption(NamedTuple):
+    """Name, title and marks of a figure, as `Figure` has them."""
+
+    name: str
+    title: str
+    marks: tuple[Mark, ...] = ()
+
+
 @styled
-def learning_curves(
-    name: str, curves: Mapping[str, pd.DataFrame], *, title: str = "Learning curves", marks: Sequence[Mark] = ()
-) -> Figure:
+def learning_curves(caption: Caption, curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy in training and validation by epoch, a panel per model.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         curves: by model, at least one: columns run, epoch, train, val (fractions).
-        title: one line.
-        marks: warnings.
     """
     drawing, grid = panels(list(curves), "epoch", "accuracy (%)", top=26)
     described = []
@@ -82,27 +83,20 @@ def learning_curves(
         "runs; the band is one standard deviation on each side. Where training accuracy rises and validation accuracy "
         "does not, the model memorises its training data."
     )
-    return finished(name, title, drawing, f"Accuracy by epoch: {'; '.join(described)}.", note, marks)
+    return finished(
+        caption.name, caption.title, drawing, f"Accuracy by epoch: {'; '.join(described)}.", note, caption.marks
+    )
 
 
 @styled
-def accuracies(
-    name: str,
-    frame: pd.DataFrame,
-    references: Sequence[tuple[str, float]] = (),
-    *,
-    title: str = "Accuracy",
-    marks: Sequence[Mark] = (),
-) -> Figure:
+def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple[str, float]] = ()) -> Figure:
     """Draw accuracies with their intervals, one row each.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         frame: at least one row; columns label, value, low, high (fractions), leaks (bool), and optionally paper (NaN
             if the paper has no value). An interval may be missing (NaN).
         references: labels and values (fractions) of dashed lines.
-        title: one line.
-        marks: warnings.
     """
     frame = frame.reset_index(drop=True)
     num, row_height, level_height = len(frame), 26.0, 17.0
@@ -127,7 +121,7 @@ def accuracies(
     note = "Accuracy in per cent. A dot is the value; its bar is the 95 % interval. A narrow bar is a precise value."
     note += " Open diamonds are the paper's values." if "paper" in frame and frame["paper"].notna().any() else ""
     note += " In hatched rows with squares, test tracks leak into training." if frame["leaks"].any() else ""
-    return finished(name, title, drawing, _best_of(frame), note, marks)
+    return finished(caption.name, caption.title, drawing, _best_of(frame), note, caption.marks)
 
 
 def _draw_references(axes: Axes, references: Sequence[tuple[str, float]], bottom: float, step: float) -> None:
@@ -152,22 +146,13 @@ def _best_of(frame: pd.DataFrame) -> str:
 
 
 @styled
-def protocols(
-    name: str,
-    frame: pd.DataFrame,
-    order: Sequence[str],
-    *,
-    title: str = "Accuracy by protocol",
-    marks: Sequence[Mark] = (),
-) -> Figure:
+def protocols(caption: Caption, frame: pd.DataFrame, order: Sequence[str]) -> Figure:
     """Draw the accuracy of each model under each protocol.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         frame: columns model, split, value, low, high (fractions; an interval may be NaN), leaks (bool).
         order: protocols from left to right.
-        title: one line.
-        marks: warnings.
     """
     models = list(dict.fromkeys(frame["model"]))
     drawing, axes = plot(300, top=20 + key_height(models))
@@ -194,21 +179,19 @@ def protocols(
         "that the score depends on how tracks are divided."
     )
     note += " Under a hatched protocol, test tracks leak into training." if leaking else ""
-    return finished(name, title, drawing, f"Accuracy by protocol: {'; '.join(described)}.", note, marks)
+    return finished(
+        caption.name, caption.title, drawing, f"Accuracy by protocol: {'; '.join(described)}.", note, caption.marks
+    )
 
 
 @styled
-def certainty_against_recall(
-    name: str, frame: pd.DataFrame, *, title: str = "Certainty against recall", marks: Sequence[Mark] = ()
-) -> Figure:
+def certainty_against_recall(caption: Caption, frame: pd.DataFrame) -> Figure:
     """Draw the mean certainty of each genre against its recall.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         frame: columns genre, certainty (decades), recall (fraction), and optionally certainty_paper and recall_paper;
             a genre without tracks (NaN) is left out.
-        title: one line.
-        marks: warnings.
     """
     frame = frame.dropna(subset=["certainty", "recall"])
     drawing, axes = plot(400, top=30)
@@ -238,21 +221,17 @@ def certainty_against_recall(
         "to the right, the model is most certain of the genres that it recognises best."
     )
     alt = f"Certainty and recall of {_counted(len(frame), 'genre')}: {described}."
-    return finished(name, title, drawing, alt, note, marks)
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 @styled
-def reliability(
-    name: str, bins: Mapping[str, pd.DataFrame], *, title: str = "Reliability", marks: Sequence[Mark] = ()
-) -> Figure:
+def reliability(caption: Caption, bins: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy against confidence in bins, a panel per model.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         bins: by model, at least one: columns confidence, accuracy (fractions), num (of tracks). Empty bins
             are left out.
-        title: one line.
-        marks: warnings.
     """
     drawing, grid = panels(list(bins), "confidence (%)", "accuracy (%)")
     described = []
@@ -277,25 +256,17 @@ def reliability(
         "percentage points."
     )
     alt = f"Mean confidence and accuracy: {'; '.join(described) or 'none is known'}."
-    return finished(name, title, drawing, alt, note, marks)
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 @styled
-def risk_coverage(
-    name: str,
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    *,
-    title: str = "Risk and coverage",
-    marks: Sequence[Mark] = (),
-) -> Figure:
+def risk_coverage(caption: Caption, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draw the error rate on the tracks of which a model is most certain.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         curves: by model, at least one: coverage, the share of tracks that are kept, ascending; and risk, the share of
             kept tracks with a wrong prediction.
-        title: one line.
-        marks: warnings.
     """
     drawing, axes = plot(320, top=8 + key_height(list(curves)))
     described = []
@@ -314,7 +285,14 @@ def risk_coverage(
         "Tracks are kept in the order of their certainty. A point shows which share of the kept tracks has a wrong "
         "prediction. If a curve falls to the left, certainty separates right predictions from wrong ones."
     )
-    return finished(name, title, drawing, f"Share of wrong predictions: {'; '.join(described)}.", note, marks)
+    return finished(
+        caption.name,
+        caption.title,
+        drawing,
+        f"Share of wrong predictions: {'; '.join(described)}.",
+        note,
+        caption.marks,
+    )
 
 
 def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
@@ -338,25 +316,16 @@ def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @styled
-def genre_tree(
-    name: str,
-    confusion: NDArray[Any],
-    genres: Sequence[str],
-    *,
-    title: str = "Which genres are confused",
-    marks: Sequence[Mark] = (),
-) -> Figure:
+def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str]) -> Figure:
     """Draw a tree that joins genres which a model often confuses.
 
     The similarity of two genres is their `mutual_confusion` s. Groups join by average linkage on 1 - s / max s: the
     joint is at the mean s of all pairs of genres with one in each group.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         confusion: (genre, genre) counts, true by predicted.
         genres: names in the order of both axes, at least one.
-        title: one line.
-        marks: warnings.
     """
     share = mutual_confusion(confusion)
     top = float(share.max()) or 1.0
@@ -384,34 +353,29 @@ def genre_tree(
     )
     closest = described if share.any() else "none are confused"
     alt = f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: {closest}."
-    return finished(name, title, drawing, alt, note, marks)
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 @styled
 def timeline(
-    name: str,
+    caption: Caption,
     start_seconds: ArrayLike,
     stop_seconds: ArrayLike,
     probs: NDArray[np.floating],
     genres: Sequence[str],
     truth: str,
-    *,
-    title: str = "Probability of each genre along the track",
     note: str = "",
-    marks: Sequence[Mark] = (),
 ) -> Figure:
     """Draw the probability of each genre along a track, with the true genre at the bottom.
 
     Args:
-        name: of the figure.
+        caption: of the figure.
         start_seconds: (slice,) ascending.
         stop_seconds: (slice,); a slice lasts until the next one starts.
         probs: (slice, genre), rows sum to 1.
         genres: names in the order of the genre axis.
         truth: the true genre.
-        title: one line.
         note: more for a reader to know.
-        marks: warnings.
     """
     edges = np.append(np.asarray(start_seconds, float), np.asarray(stop_seconds, float)[-1])
     true = list(genres).index(truth)
@@ -431,7 +395,7 @@ def timeline(
         f"{_percent(mean[true])}; the most probable is {genres[best]} with {_percent(mean[best])}."
     )
     note = " ".join(filter(None, ("The line is the probability of the true genre, from 0 to 1.", note)))
-    return finished(name, title, drawing, alt, note, marks)
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 def _bars(rows: pd.DataFrame) -> NDArray[np.float64]:

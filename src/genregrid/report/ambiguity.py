@@ -1,13 +1,13 @@
 """Confusions between genres, and tracks that models predict wrongly."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.exhibit.figure import genre_tree, timeline
+from genregrid.exhibit.figure import Caption, genre_tree, timeline
 from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.published.reference import Reference
@@ -35,8 +35,8 @@ def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Refer
     honest = honest_cells(cells)
     exhibits: list[Exhibit] = []
     for number, cell in enumerate(honest):
-        name, title = numbered("genre_tree", number), f"Genres by mutual confusion: {cell.title}"
-        exhibits.append(genre_tree(name, confusion(cell), cell.genres, title=title, marks=cell.marks))
+        caption = Caption(numbered("genre_tree", number), f"Genres by mutual confusion: {cell.title}", cell.marks)
+        exhibits.append(genre_tree(caption, confusion(cell), cell.genres))
     exhibits += [confusion_table(cell, f"confusion_{number}") for number, cell in enumerate(shown)]
     exhibits.append(extremes_table(shown, audio))
     for number, cell in enumerate(honest):
@@ -150,7 +150,8 @@ def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
 def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Table:
     """List how often each track is predicted rightly by every model, fold and seed of protocols without a leak."""
     frame, doubts = agreement(cells), doubts_of(cells)
-    frame["doubt"] = [doubts.get(track, "") for track in frame["track"]]
+    known = [doubts.get(track, []) for track in frame["track"]]
+    frame["doubt"] = ["; ".join(doubt.text for doubt in own) for own in known]
     never = frame["right"] == 0
     columns = [
         Column("track", "track"),
@@ -162,26 +163,17 @@ def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Tabl
     ]
     by = "one cell" if len(cells) == 1 else f"{len(cells)} cells"
     note = f"{int(never.sum())} of {len(frame)} tracks are never predicted as their label, by {by}."
-    if (frame["doubt"] != "").any():
+    if doubts:
         columns.append(Column("doubt", "known problem"))
-        note = " ".join([note, *_by_problem(frame["doubt"], never)])
+        for kind in sorted({doubt.kind for own in known for doubt in own}):
+            has_kind = np.array([kind in {doubt.kind for doubt in own} for own in known])
+            note += f" {kind.capitalize()}: {int(never[has_kind].sum())} of {int(has_kind.sum())} tracks never are."
+        others = np.array([not own for own in known])
+        note += f" No known problem: {int(never[others].sum())} of {int(others.sum())} tracks never are."
     title = f"Tracks by how often their label is predicted: {cells[0].dataset_title}"
     marks = union(cell.marks for cell in cells)
     table = Table(name, title, frame, tuple(columns), note, [marks] * len(frame))
     return _with_audio(table, [cells[0].dataset] * len(frame), audio)
-
-
-def _by_problem(doubt: "pd.Series[str]", never: "pd.Series[bool]") -> Iterator[str]:
-    """Count for each kind of known problem the tracks that are never predicted rightly."""
-    kinds = {
-        "One sound under two labels": doubt.str.contains("the same sound as"),
-        "Left out of the published lists": doubt.str.contains("left out of the published lists"),
-        "Distorted": doubt.str.contains("distorted"),
-        "No known problem": doubt == "",
-    }
-    for kind, own in kinds.items():
-        if own.any():
-            yield f"{kind}: {int(never[own].sum())} of {int(own.sum())} tracks never are."
 
 
 def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
@@ -240,4 +232,4 @@ def _timeline(cell: Cell, row: int, name: str) -> Figure:
     inputs = {1: "that slice alone", "track": "all slices up to that one"}.get(window, "the last slices up to that one")
     note = f"At each slice, the model has {inputs} as input. {cell.title}."
     title = f"{chosen['track']} slice by slice: {chosen['genre']}, predicted {chosen['predicted']}"
-    return timeline(name, start, stop, probs, cell.genres, chosen["genre"], title=title, note=note, marks=cell.marks)
+    return timeline(Caption(name, title, cell.marks), start, stop, probs, cell.genres, chosen["genre"], note)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from genregrid.exhibit.figure import accuracies, protocols
+from genregrid.exhibit.figure import Caption, accuracies, protocols
 from genregrid.exhibit.mark import union
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
@@ -87,7 +87,7 @@ def _splits(cells: Sequence[Cell]) -> list[str]:
 def _protocols_figure(cells: Sequence[Cell], name: str) -> Figure:
     frame = pd.DataFrame([{"model": cell.label, "split": cell.split, **_accuracy(cell)} for cell in cells])
     title = f"Accuracy by protocol: {cells[0].dataset_title}"
-    return protocols(name, frame, _splits(cells), title=title, marks=union(cell.marks for cell in cells))
+    return protocols(Caption(name, title, union(cell.marks for cell in cells)), frame, _splits(cells))
 
 
 def _accuracies_figure(cells: Sequence[Cell], reference: Reference | None) -> Figure:
@@ -96,8 +96,8 @@ def _accuracies_figure(cells: Sequence[Cell], reference: Reference | None) -> Fi
         printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
         rows.append({"label": cell.title, "paper": printed.get(("accuracy", "all"), np.nan), **_accuracy(cell)})
     lines = [(line.label, line.value) for line in reference.lines] if reference is not None else []
-    title, marks = "Accuracy of every cell, with 95 % intervals", union(cell.marks for cell in cells)
-    figure = accuracies("accuracies", pd.DataFrame(rows), lines, title=title, marks=marks)
+    title = "Accuracy of every cell, with 95 % intervals"
+    figure = accuracies(Caption("accuracies", title, union(cell.marks for cell in cells)), pd.DataFrame(rows), lines)
     return replace(figure, note=" ".join([figure.note, caveat(cells, reference)]).strip())
 
 

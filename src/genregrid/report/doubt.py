@@ -7,6 +7,7 @@ one sound under two labels, tracks that published lists leave out, and recording
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,17 +17,27 @@ from genregrid.published.reference import DOUBTS_FILE
 from genregrid.report.cell import Cell
 
 
-def doubts_of(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return the known problems of tracks of real corpora, by track name, in a few words."""
-    doubts: defaultdict[str, dict[str, None]] = defaultdict(dict)
+class Doubt(NamedTuple):
+    """A known problem of a track: its kind, such as "distorted", and its description."""
+
+    kind: str
+    text: str
+
+
+_TWO_LABELS, _LEFT_OUT = "one sound under two labels", "left out of the published lists"
+
+
+def doubts_of(cells: Sequence[Cell]) -> dict[str, list[Doubt]]:
+    """Return the known problems of tracks of real corpora, by track name."""
+    doubts: defaultdict[str, dict[Doubt, None]] = defaultdict(dict)
     for cell in cells:
         if not cell.facts.synthetic:
             for track, doubt in [*_two_labels(cell), *_left_out(cell), *_published(cell)]:
                 doubts[track][doubt] = None
-    return {track: "; ".join(found) for track, found in doubts.items()}
+    return {track: list(found) for track, found in doubts.items()}
 
 
-def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
+def _two_labels(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     """Yield tracks that equal a track of another genre, slice by slice; only `track` groups nothing but those."""
     if cell.facts.protocol != "track":
         return
@@ -34,10 +45,10 @@ def _two_labels(cell: Cell) -> Iterator[tuple[str, str]]:
     for _, group in split[split.groupby("group")["genre"].transform("nunique") > 1].groupby("group"):
         for track, genre in zip(group["track"], group["genre"], strict=True):
             others = group.loc[group["genre"] != genre, "track"]
-            yield str(track), f"the same sound as {', '.join(others)}"
+            yield str(track), Doubt(_TWO_LABELS, f"the same sound as {', '.join(others)}")
 
 
-def _left_out(cell: Cell) -> Iterator[tuple[str, str]]:
+def _left_out(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     """Yield tracks that the corpus's published lists leave out; none if the lists are not available."""
     dataset = cell.config.get("dataset", {})
     try:
@@ -47,10 +58,10 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, str]]:
     except (UserError, KeyError):
         return
     if listed:
-        yield from ((track, "left out of the published lists") for track in cell.tracks if track not in listed)
+        yield from ((track, Doubt(_LEFT_OUT, _LEFT_OUT)) for track in cell.tracks if track not in listed)
 
 
-def _published(cell: Cell) -> Iterator[tuple[str, str]]:
+def _published(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     table = pd.read_csv(DOUBTS_FILE)
     own = table[(table["corpus"] == cell.corpus) & table["track"].isin(cell.tracks)]
-    yield from zip(own["track"], own["doubt"], strict=True)
+    yield from ((track, Doubt(doubt, doubt)) for track, doubt in zip(own["track"], own["doubt"], strict=True))

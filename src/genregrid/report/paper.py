@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from genregrid.exhibit.figure import certainty_against_recall, learning_curves
+from genregrid.exhibit.figure import Caption, certainty_against_recall, learning_curves
 from genregrid.exhibit.mark import union
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
@@ -71,7 +71,7 @@ def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:
             names = {"train/accuracy": "train", "val/accuracy": "val"}
             curves = {f"{cell.label}, {cell.split}": cell.curves.rename(columns=names) for cell in shown}
             name, title = numbered("learning_curves", len(figures)), f"Learning curves: {own[0].dataset_title}"
-            figures.append(learning_curves(name, curves, title=title, marks=union(cell.marks for cell in shown)))
+            figures.append(learning_curves(Caption(name, title, union(cell.marks for cell in shown)), curves))
     return figures
 
 
@@ -259,4 +259,4 @@ def _correlation(frame: pd.DataFrame) -> Estimate:
 def _certainty_figure(cell: Cell, reference: Reference | None, number: int) -> Exhibit:
     frame = certainty_table([cell], reference).frame
     title = f"Certainty against recall: {cell.title}, rho {_correlation(frame).value:.2f}"
-    return certainty_against_recall(numbered("certainty_against_recall", number), frame, title=title, marks=cell.marks)
+    return certainty_against_recall(Caption(numbered("certainty_against_recall", number), title, cell.marks), frame)

@@ -41,9 +41,9 @@ def trust_section(cells: Sequence[Cell]) -> Section:
     }
     exhibits: list[Exhibit] = [
         calibration_table(cells),
-        figure.reliability("reliability", bins, marks=marks),
+        figure.reliability(figure.Caption("reliability", "Reliability", marks), bins),
         certainty_order_table(cells),
-        figure.risk_coverage("risk_coverage", curves, marks=marks),
+        figure.risk_coverage(figure.Caption("risk_coverage", "Risk and coverage", marks), curves),
         conformal_table(cells),
     ]
     text = (
