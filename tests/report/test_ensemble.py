@@ -180,10 +180,12 @@ def test_runs_that_cannot_vote_are_reported_with_a_hint(
 
 
 @pytest.mark.parametrize("damage", ["cut", "genre", "bytes"])
-def test_damaged_validation_predictions_are_reported(two: list[str], tmp_path: Path, damage: str) -> None:
+def test_damaged_validation_predictions_are_reported(
+    two: list[str], tmp_path: Path, damage: str, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
     path = Path(two[0]) / "0/predictions_val.csv"
     text = path.read_text()
     changed = {"cut": text[:-40], "genre": text.replace(",blues,", ",polka,", 1), "bytes": "\x00\x01,\n1,2,3"}
     path.write_text(changed[damage])
-    with pytest.raises(UserError, match=r"predictions_val\.csv is damaged \(.*\); remove its folder or run it again"):
+    with user_error(path, problem="damaged"):
         ensemble(two, tmp_path / "vote")
