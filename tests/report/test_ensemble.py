@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.errors import UserError
 from genregrid.report.cell import read_grid
 from genregrid.report.ensemble import ensemble
 
