@@ -1,8 +1,8 @@
-"""Estimate the figures behind the synthetic twin of GTZAN from the real feature tables.
+"""Estimate the figures of the synthetic twin of GTZAN from the real feature tables.
 
 ``python tools/estimate_twin.py ROOT`` writes ``src/genregrid/twin/figures.json``. ``ROOT`` holds
-``gtzan/`` with the Kaggle tables and the artist index. Means, covariances, quantiles and artist sizes are written,
-never a row. benchmarks/twin.py measures the twin against the real tables.
+``gtzan/`` with the Kaggle tables and the artist index. Only means, covariances, quantiles and artist sizes are written,
+no row. benchmarks/twin.py measures the twin against the real tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genregrid.twin.draw import FIGURES_FILE, to_deviates
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-DEVIATES: Floats = np.linspace(-3.0, 3.0, 21)  # 3: one slice in 740 lies beyond, the outermost that 438 tracks support
+DEVIATES: Floats = np.linspace(-3.0, 3.0, 21)  # 3: one slice in 740 is beyond it; 438 tracks allow no more
 PRIOR_FREEDOM = 10.0  # of the pooled covariance; tried on track means: at 57 kNN is 5 points low, at 1 SVM 6 high
 RIDGE = 20.0  # of the map from 30-second to mean 3-second values; flat from 5 to 50 in cross-validation
 SHORT_SAMPLES = 661_500  # a clip up to this length yields nine whole slices of 66 150 samples, not ten
@@ -52,7 +52,7 @@ SLICE_TABLES = ("features_3_sec.classical-jazz-rock.csv", "features_3_sec.rebuil
 
 
 def track_of(filenames: pd.Series[str]) -> pd.Series[str]:
-    """Track names of file names, ``blues.00000.3.wav`` and ``blues.00000.wav`` alike to ``blues.00000``."""
+    """Extract track names: ``blues.00000.3.wav`` and ``blues.00000.wav`` both give ``blues.00000``."""
     return filenames.str.extract(r"^(\w+\.\d+)", expand=False)
 
 
@@ -81,14 +81,14 @@ def load(root: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
 
 
 def weighted_quantiles(values: Floats, weights: Floats, levels: Floats) -> Floats:
-    """Quantiles of weighted values at levels in (0, 1), interpolated between midpoints of the cumulated weights."""
+    """Compute quantiles of weighted values at levels in (0, 1), interpolated between midpoints of cumulated weights."""
     order = np.argsort(values, kind="stable")
     cumulated = np.cumsum(weights[order])
     return np.interp(levels, (cumulated - 0.5 * weights[order]) / cumulated[-1], values[order])
 
 
 def quantile_table(linked: Floats, labels: pd.Series[str]) -> Floats:
-    """Values of every column at the deviates of `DEVIATES`, every genre weighing the same, ``(feature, deviate)``."""
+    """Compute the values of every column at `DEVIATES` with equal weight per genre, ``(feature, deviate)``."""
     weights = (1.0 / labels.map(labels.value_counts())).to_numpy(dtype=float)
     levels: Floats = np.array([statistics.NormalDist().cdf(float(deviate)) for deviate in DEVIATES])
     table = np.stack([weighted_quantiles(column, weights, levels) for column in linked.T])
@@ -98,17 +98,17 @@ def quantile_table(linked: Floats, labels: pd.Series[str]) -> Floats:
 
 
 def ridge(inputs: Floats, targets: Floats) -> Floats:
-    """Coefficients of a ridge regression whose first input is the constant, which is not shrunk."""
+    """Fit a ridge regression; its first input is the constant, which is not shrunk."""
     penalty = RIDGE * np.eye(inputs.shape[1])
     penalty[0, 0] = 0.0
     return np.asarray(np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ targets), dtype=np.float64)
 
 
 def impute_levels(known: Floats, known_rows: Ints, clips: Floats) -> Floats:
-    """Mean slice deviates of every track: known ones kept, the others predicted from the 30-second clip.
+    """Return mean slice deviates of every track: known ones, and predictions from the 30-second clip for the others.
 
-    The prediction gets noise of the cross-validated residual covariance, so that variances come out right. Tracks known
-    only by their clip are more than half, and the regression explains 98 % of the variance of most mean columns.
+    Noise with the cross-validated residual covariance is added to predictions, so that variances are right. More than
+    half of the tracks have only a clip, and the regression explains 98 % of the variance of most mean columns.
 
     Args:
         known: Mean slice deviates of tracks with slices, ``(known track, feature)``.
@@ -133,7 +133,7 @@ def impute_levels(known: Floats, known_rows: Ints, clips: Floats) -> Floats:
 
 
 def shrink(samples: Floats, weights: Floats) -> Floats:
-    """Draw each genre's covariance towards the pooled one, by the effective number of groups or rows it rests on.
+    """Shrink each genre's covariance towards the pooled one, by its effective number of groups or rows.
 
     Args:
         samples: Covariances, ``(genre, feature, feature)``.
@@ -148,19 +148,19 @@ def shrink(samples: Floats, weights: Floats) -> Floats:
 
 
 def group_means(values: Floats, groups: Ints) -> Floats:
-    """Mean of each group, repeated for each member, ``(row, feature)``."""
+    """Compute the mean of each group, repeated for each member, ``(row, feature)``."""
     sums = np.zeros((int(groups.max()) + 1, values.shape[1]))
     np.add.at(sums, groups, values)
     return (sums / np.bincount(groups)[:, None])[groups]
 
 
 def artist_and_track(levels: Floats, genres: Ints, artists: Ints) -> tuple[Floats, Floats]:
-    """Covariances of artist and track effects within genres, by the method of moments.
+    """Estimate covariances of artist and track effects within genres, by the method of moments.
 
     Args:
         levels: Track levels, ``(track, feature)``.
         genres: Genre of each track, 0 to 9.
-        artists: Artist of each track within its genre; a track without one is an artist of its own.
+        artists: Artist of each track within its genre; a track without one has its own artist number.
 
     Returns:
         Artist and track covariance, each ``(genre, feature, feature)``.
@@ -180,7 +180,7 @@ def artist_and_track(levels: Floats, genres: Ints, artists: Ints) -> tuple[Float
 
 
 def memory(deviations: Floats, tracks: Ints) -> Floats:
-    """First-order autoregressive coefficient of each column, corrected for having removed each track's mean."""
+    """Estimate the first-order autoregressive coefficient of each column, corrected for the removed track means."""
     follows = tracks[1:] == tracks[:-1]
     observed = np.mean((deviations[1:] * deviations[:-1])[follows], axis=0) / np.mean(deviations**2, axis=0)
     grid = np.linspace(-0.5, 0.95, 146)
@@ -193,7 +193,7 @@ def memory(deviations: Floats, tracks: Ints) -> Floats:
 
 
 def slice_figures(deviations: Floats, tracks: Ints, genres: Ints) -> tuple[Floats, Floats, Floats]:
-    """Covariance of slices about their track per genre, and how unsteady tracks and single slices are.
+    """Estimate the covariance of slices about their track per genre, and the spread of scales of tracks and slices.
 
     Args:
         deviations: Slices less their track's mean, ``(slice, feature)``.
@@ -220,38 +220,40 @@ def slice_figures(deviations: Floats, tracks: Ints, genres: Ints) -> tuple[Float
     coefficient = float(np.median(memory(deviations, tracks)))
     for index in range(1, 10):
         null[:, index] = coefficient * null[:, index - 1] + np.sqrt(1.0 - coefficient**2) * null[:, index]
-    chance = float(np.var(np.log(np.var(null, axis=1))))
+    sampling_variance = float(np.var(np.log(np.var(null, axis=1))))
     radius = np.log(np.sum(whitened**2, axis=1))
     radius -= group_means(radius[:, None], tracks)[:, 0]
-    # Of steady slices the logarithm would vary by 2 / features; removing the mean of ten takes a tenth of all.
+    # For slices of equal scale this variance is 2 / features; removing the mean of ten slices takes a tenth of it.
     burst = np.sqrt(max(np.var(radius) / 0.9 - 2.0 / deviations.shape[1], 0.0) / 4.0)
-    return covariance, spread(varied, chance), np.array([burst, 0.0])
+    return covariance, spread(varied, sampling_variance), np.array([burst, 0.0])
 
 
 def whiten(values: Floats, covariances: Floats, genres: Ints) -> Floats:
-    """Values in the coordinates of the Cholesky factor of their genre's covariance, ``(row, feature)``."""
+    """Whiten values by the Cholesky factor of their genre's covariance, ``(row, feature)``."""
     whitened = np.empty_like(values)
     for genre, covariance in enumerate(covariances):
         whitened[genres == genre] = np.linalg.solve(np.linalg.cholesky(covariance), values[genres == genre].T).T
     return whitened
 
 
-def spread(log_variances: Floats, chance: float) -> Floats:
-    """Standard deviations of the logarithm of a scale: common to a row, and of each coordinate.
+def spread(log_variances: Floats, sampling_variance: float) -> Floats:
+    """Estimate standard deviations of the logarithm of a scale: common to a row, and of each coordinate.
 
     Args:
         log_variances: Logarithms of sample variances, ``(unit, coordinate)``.
-        chance: Variance that such a logarithm has when every unit is alike.
+        sampling_variance: Variance of such a logarithm if all units have the same scale.
     """
     centred = log_variances - log_variances.mean(axis=0)
     width = centred.shape[1]
     total = np.mean(centred**2)
     common = (np.mean(centred.mean(axis=1) ** 2) * width - total) / (width - 1)
-    return np.sqrt(np.maximum([common, total - common - chance], 0.0) / 4.0)  # 4: a variance is a squared scale
+    return np.sqrt(
+        np.maximum([common, total - common - sampling_variance], 0.0) / 4.0
+    )  # 4: a variance is a squared scale
 
 
 def artist_spread(levels: Floats, genres: Ints, artists: Ints, within: Floats) -> Floats:
-    """How the spread of their tracks varies between artists with at least five tracks; see `spread`."""
+    """Estimate how the spread of tracks varies between artists with at least five tracks; see `spread`."""
     groups = np.unique(np.stack([genres, artists]), axis=1, return_inverse=True)[1]
     whitened = whiten(levels - group_means(levels, groups), within, genres)
     count = np.bincount(groups)
@@ -263,7 +265,7 @@ def artist_spread(levels: Floats, genres: Ints, artists: Ints, within: Floats) -
 
 
 def factor(covariances: Floats) -> list[list[int]]:
-    """Lower Cholesky factors in thousandths, each as the row-wise triangle; negative eigenvalues are cut to zero."""
+    """Pack lower Cholesky factors in thousandths as row-wise triangles; negative eigenvalues are raised to 1e-4."""
     packed = []
     for covariance in covariances:
         value, vector = np.linalg.eigh(covariance)
@@ -273,7 +275,7 @@ def factor(covariances: Floats) -> list[list[int]]:
 
 
 def artist_sizes(artists: dict[str, str], genres: list[str]) -> tuple[dict[str, list[list[int]]], dict[str, int]]:
-    """Sizes of each genre's artists, largest first, as (number, size), and every artist's number over all genres."""
+    """Return (number, size) of each genre's artists, largest first, and every artist's number over all genres."""
     number = {artist: place for place, artist in enumerate(dict.fromkeys(artists.values()))}
     sizes = {}
     for genre in genres:
@@ -285,7 +287,7 @@ def artist_sizes(artists: dict[str, str], genres: list[str]) -> tuple[dict[str, 
 
 
 def exact_duplicates(clips: pd.DataFrame, columns: list[str]) -> list[list[str]]:
-    """Pairs of track names whose 57 features are equal in every digit, in the table's order."""
+    """Find pairs of tracks with 57 equal features, in the table's order."""
     again = clips[clips.duplicated(columns, keep=False)]
     return [names.tolist() for _, names in again.groupby(columns, sort=False).track]
 
@@ -314,28 +316,28 @@ def place_duplicates(
 
 
 def short_tracks(clips: pd.DataFrame) -> dict[str, list[int]]:
-    """Numbers of the tracks of nine slices by genre."""
+    """List the numbers of tracks of nine slices by genre."""
     short = clips[clips.length <= SHORT_SAMPLES]
     return {genre: [int(track[-5:]) for track in rows.track] for genre, rows in short.groupby("label")}
 
 
 def genre_codes(labels: pd.Series[str], genres: list[str]) -> Ints:
-    """Place of each label among the genres."""
+    """Return the index of each label among the genres."""
     return np.asarray(pd.Index(genres).get_indexer(labels), dtype=np.int64)
 
 
 def is_logarithmic(column: str) -> bool:
-    """Whether a column is positive by definition and spread over orders of magnitude."""
+    """Return whether a column is positive by definition and ranges over orders of magnitude."""
     return column.endswith("_var") or column in LOGARITHMIC_MEANS
 
 
 def link(table: pd.DataFrame, columns: list[str]) -> Floats:
-    """Features as float64, the logarithm taken of logarithmic columns, ``(row, feature)``."""
+    """Return features as float64, with the logarithm of logarithmic columns, ``(row, feature)``."""
     return np.column_stack([np.log(table[name]) if is_logarithmic(name) else table[name] for name in columns])
 
 
 def rounded(values: Floats) -> list[Any]:
-    """Nested lists with four significant digits."""
+    """Convert to nested lists with four significant digits."""
     if values.ndim > 1:
         return [rounded(row) for row in values]
     return [float(f"{value:.4g}") for value in values]
@@ -362,7 +364,7 @@ def estimate(root: Path) -> dict[str, Any]:
     clip_deviates = to_deviates(link(clips, columns), quantiles, DEVIATES)
     levels = impute_levels(known, pd.Index(clips.track).get_indexer(names), clip_deviates)
     genre = genre_codes(clips.label, genres)
-    # A repeated track would count as a second independent one.
+    # A repeated track is not a second independent one.
     once = ~clips.track.isin([pair[1] for pair in pairs]).to_numpy()
     own_artist = np.array([owner.get(track, -1 - row) for row, track in enumerate(clips.track)])
     artist, track = artist_and_track(levels[once], genre[once], own_artist[once])

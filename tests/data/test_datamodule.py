@@ -179,8 +179,8 @@ def test_tracks_of_each_part_are_named(table: FeatureTable) -> None:
     [
         (None, None, 0),
         (1, None, 0),
-        (3, 1, 0),  # every slice stands in a window
-        (3, None, 27 + 1),  # one behind three windows of each whole track, and one of the four-slice track
+        (3, 1, 0),  # every slice is in a window
+        (3, None, 27 + 1),  # one after three windows of each whole track, and one of the four-slice track
         (4, 6, 27 * 2 + 5),  # whole tracks: slices 4 and 5; of nine slices five
         (12, None, 0),  # padded
     ],
@@ -283,8 +283,8 @@ def test_processes_share_ordered_windows_and_mark_what_fills_up(table: FeatureTa
         list(WindowBatches(table.features, windows, 7, rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)
     ]
     assert len({len(share) for share in shares}) == 1
-    dealt = torch.stack([torch.cat([batch["track"] for batch in share]) for share in shares], dim=1).flatten()
+    shared = torch.stack([torch.cat([batch["track"] for batch in share]) for share in shares], dim=1).flatten()
     num_windows = len(windows.track)
-    assert dealt[:num_windows].equal(windows.track)
-    assert (dealt[num_windows:] == -1).all()
-    assert len(dealt) - num_windows < num_ranks
+    assert shared[:num_windows].equal(windows.track)
+    assert (shared[num_windows:] == -1).all()
+    assert len(shared) - num_windows < num_ranks

@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.reslice`: pooled slices are what the frames below them say."""
+"""Claims about `genregrid.data.reslice`: pooled slices have the statistics of all their frames."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.split`: nothing leaks from training into test, unless it is asked to."""
+"""Claims about `genregrid.data.split`: only the leaking protocols leak from training into test."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ def tables_and_artists(draw: st.DrawFn) -> tuple[FeatureTable, dict[str, str]]:
     for source, copy in draw(st.lists(pairs, max_size=3), label="copies, as far as both tracks reach"):
         reach = min(num_slices[source], num_slices[copy])
         features[starts[copy] : starts[copy] + reach] = features[starts[source] : starts[source] + reach]
-    for source, copy in draw(st.lists(pairs, max_size=3), label="first slice stands as last slice elsewhere"):
+    for source, copy in draw(st.lists(pairs, max_size=3), label="first slice repeated as last slice of another track"):
         features[starts[copy] + num_slices[copy] - 1] = features[starts[source]]
     silent = draw(st.lists(st.integers(0, len(features) - 1), max_size=4), label="silent rows")
     features[silent] = 0
@@ -526,7 +526,7 @@ def test_genre_without_training_tracks_is_refused_by_its_name(make_table: Tables
 
 
 def test_no_part_is_empty(make_table: Tables) -> None:
-    # one recording stands for half of both genres: what is left for training and validation may be that group alone
+    # half of both genres is one recording; training and validation together may have only that group
     copies = dict.fromkeys(["blues.00001", "rock.00000", "rock.00001"], "blues.00000")
     table = with_copied(make_table(genres=("blues", "rock"), tracks=4, slices=1), copies)
     for seed in range(8):

@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.table`: what a feature CSV becomes, and how a wrong one is refused."""
+"""Claims about `genregrid.data.table`: the table of a feature CSV, and the errors about a wrong CSV."""
 
 import codecs
 import csv
@@ -105,7 +105,7 @@ def test_csv_and_frame_make_equal_tables(make_frame: Frames, write_csv: Writer) 
 
 
 def test_row_order_does_not_matter(make_frame: Frames) -> None:
-    frame = make_frame(slices=12)  # slice 10 sorts behind slice 9, not behind slice 1
+    frame = make_frame(slices=12)  # slice 10 sorts after slice 9, not after slice 1
     shuffled = frame.sample(frac=1, random_state=1)
     assert shuffled["filename"].tolist() != frame["filename"].tolist()
     table = table_from_frame(shuffled.reset_index(drop=True), source="shuffled")
@@ -187,7 +187,7 @@ def test_given_slice_seconds_win(make_frame: Frames) -> None:
 
 
 @pytest.mark.parametrize("read", [lambda path: read_table([path]), peek_slice_seconds])
-def test_length_that_tells_no_slice_length_is_refused(
+def test_length_that_gives_no_slice_length_is_refused(
     make_frame: Frames, write_csv: Writer, read: Callable[[Path], object]
 ) -> None:
     path = write_csv(make_frame().assign(length=3))  # seconds in place of samples
@@ -291,7 +291,7 @@ def test_row_with_too_few_fields_is_named(cells: list[list[str]], tmp_path: Path
         read_table([path])
 
 
-@pytest.mark.parametrize("position", [20, 60])  # inside, and behind the last column
+@pytest.mark.parametrize("position", [20, 60])  # inside, and after the last column
 @pytest.mark.parametrize("row", [2, 7])
 def test_row_with_too_many_fields_is_named(cells: list[list[str]], tmp_path: Path, position: int, row: int) -> None:
     cells[row - 1].insert(position, "0.5")
@@ -523,8 +523,10 @@ def test_real_csv_of_another_form_is_refused(real_file: Finder, name: str) -> No
         read_table([path])
 
 
-def test_rows_lie_together_wherever_they_come_from(make_frame: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
-    """A batch takes rows: of a table that lies by columns each would cost a copy of the whole."""
+def test_rows_are_contiguous_in_memory_for_every_source(
+    make_frame: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    """Batches take rows: from a table stored by columns, each would cost a copy of the whole."""
     frame = make_frame()
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.sample(frac=1, random_state=0).to_csv(tmp_path / "b.csv", index=False)

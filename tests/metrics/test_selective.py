@@ -14,7 +14,7 @@ from genregrid.metrics.selective import accuracy_at_coverage, augrc, auroc, conf
 
 
 def drawn(seed: int, num: int = 40, digits: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Confidences with many ties and a verdict of each, both kinds at least once."""
+    """Confidences with many ties, and whether each prediction is right; both outcomes occur."""
     random = np.random.default_rng(seed)
     confidence = random.random(num).round(digits)
     correct = random.random(num) < confidence

@@ -51,7 +51,7 @@ def pairs(twin: Twin, tracks: NDArray[np.str_]) -> list[list[str]]:
 
 
 def accuracy(twin: Twin, groups: NDArray[np.str_], model: object, shuffle_labels: bool = False) -> float:
-    """Five-fold track-mean accuracy in per cent of a classifier whose folds keep groups whole."""
+    """Compute five-fold track-mean accuracy of a classifier in per cent; folds keep groups whole."""
     track = twin.frame.filename.str.slice(0, -6)
     table = twin.frame[FEATURES].groupby(track).mean()
     labels = table.index.str.split(".").str[0].to_numpy(dtype=str)
