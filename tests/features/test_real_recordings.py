@@ -12,6 +12,8 @@ from genregrid.features.folder import audio_files, find_tracks
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files
 
+pytestmark = pytest.mark.slow  # describes a hundred recordings
+
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recipe, float], pd.DataFrame]:

@@ -1,6 +1,8 @@
-"""Claims about `genregrid.features.recipe`: where slices lie, what they are described by, and the note beside a CSV."""
+"""Claims about `genregrid.features.recipe`: where slices start, their descriptors, and the note beside a CSV."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,6 @@ from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import RecipeNote, note_path, read_note
-from genregrid.errors import UserError
 from genregrid.features import recipe as recipe_module
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
@@ -148,8 +149,10 @@ WHOLE = {"recipe": "kaggle-reflect", "slice_seconds": 3.0, "sha256": "ab"}
         json.dumps(WHOLE | {"slice_seconds": None}).encode(),
     ],
 )
-def test_a_broken_note_is_named_with_the_way_out(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_note_is_named_with_a_hint(
+    tmp_path: Path, content: bytes, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
     path = tmp_path / "mine.csv"
     note_path(path).write_bytes(content)
-    with pytest.raises(UserError, match=r"mine\.recipe\.json is no note .* extract mine\.csv again\.$"):
+    with user_error(note_path(path), problem="no note of a recipe", hint="extract mine.csv again"):
         read_note(path)

@@ -172,7 +172,7 @@ def test_without_onsets_no_tempo_stands_out() -> None:
 
 
 @pytest.mark.parametrize("padding", ["reflect", "constant"])
-@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.25, 1.0, 3.0, 30.0])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.25, 1.0, 3.0, pytest.param(30.0, marks=pytest.mark.slow)])
 def test_every_value_is_finite(seconds: float, padding: Padding) -> None:
     num = int(seconds * RATE_HZ)
     click = np.zeros(num, np.float32)

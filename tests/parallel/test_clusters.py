@@ -232,7 +232,7 @@ DEADLY = """
 import os, signal, sys
 from pathlib import Path
 import ray
-from genregrid.features import cluster, workers
+from genregrid.features import workers
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
 from genregrid.features.recipe import Recipe
@@ -250,7 +250,7 @@ def describe(track, recipe, slice_seconds):
         os._exit(3)  # with all that ran there
     return workers.describe_file(track, recipe, slice_seconds)
 
-cluster._describe = describe
+workers._describe_with_one_thread = describe
 extract(find_tracks(Path("music")), {0.5: Path("f.csv")}, Recipe(), ray_address=address)
 """
 

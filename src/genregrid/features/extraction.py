@@ -13,11 +13,10 @@ from tqdm import tqdm
 
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.errors import UserError
-from genregrid.features.cluster import describe_on_cluster
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
 from genregrid.features.recipe import Recipe
-from genregrid.features.workers import describe_files
+from genregrid.features.workers import describe_files, describe_on_cluster
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Describe one recording, or many in one process per core."""
+"""Describe one recording, or many in one process per core or on a Ray cluster."""
 
 import ctypes
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,6 +14,7 @@ from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, seconds_key, started
 from genregrid.features.recipe import Recipe
 from genregrid.parallel.pool import Pool
+from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -75,10 +76,42 @@ def describe_files(
     pool = Pool(describe, num_workers, initializer=keep_freed_memory, hint=hint)
     with closing(pool.run(tracks)) as results:
         for track, described in results:
-            yield described or ended_its_process(track)
+            yield described or _ended_its_process(track)
 
 
-def ended_its_process(track: TrackFile) -> Described:
+def describe_on_cluster(
+    tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], address: str
+) -> Generator[Described]:
+    """Do the work of `describe_files` on a Ray cluster.
+
+    Every machine of the cluster must find the recordings under the same paths as this one.
+
+    Args:
+        tracks: the recordings.
+        recipe: how to describe them.
+        slice_seconds: slice lengths in seconds.
+        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head node.
+
+    Raises:
+        UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
+    """
+    with connected(address, "--ray"):
+        for track, described in each_done(_describe_with_one_thread, tracks, recipe, tuple(slice_seconds)):
+            yield _ended_its_process(track) if isinstance(described, LostTask) else described
+
+
+def _describe_with_one_thread(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
+    _prepare_process()
+    return describe_file(track, recipe, slice_seconds)
+
+
+@cache  # once per process
+def _prepare_process() -> None:
+    threadpool_limits(1)
+    keep_freed_memory()
+
+
+def _ended_its_process(track: TrackFile) -> Described:
     """Return the result of a recording whose process ended while it was described."""
     return replace(started(track), skipped="reading it ended the process: out of memory, or a fault of the decoder")
 
