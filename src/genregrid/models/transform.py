@@ -25,8 +25,8 @@ class FeatureTransform(nn.Module):
     - ``log_variance``: the logarithm of variances (columns that end in ``_var``), at least that of a thousandth of the
       column's median.
     - ``log``: the same for variances and every other descriptor that is 0 or more in all training slices.
-    - ``quantile``: the normal quantile of the share of training slices below the value, in steps of one percentile;
-      values outside the training range are half a step, 2.6 deviations, from the middle at most.
+    - ``quantile``: the normal quantile of the share of training slices below the value, in steps of one percentile. The
+      share is clipped half a step from its ends, so that all results are within 2.6 deviations.
     - ``yeo_johnson``: the power that makes the training slices most similar to a normal distribution; values are
       clipped at ten deviations, as high powers of outliers can be very large.
 
