@@ -1,4 +1,4 @@
-"""Train and test with Lightning: the trainer of every fit, resuming, quiet output, and ctrl-C."""
+"""Train and test with Lightning: the trainer of every fit, resuming, screen output and ctrl-C."""
 
 import logging
 import math
@@ -96,7 +96,7 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
     checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
     last_checkpoint = LastCheckpoint(folder / LAST_CHECKPOINT, settings.checkpoint_seconds)
     best = str(folder / f"{_CHECKPOINT}.ckpt")
-    with quiet_lightning(), interruptible():
+    with lightning_run():
         trainer = build_trainer(model, settings, folder, logger, [checkpoint, last_checkpoint])
         last = _last_checkpoint(ready, folder)
         trainer.fit(model, ready.datamodule, ckpt_path=last, weights_only=None if last is None else True)
@@ -127,7 +127,7 @@ def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger |
     model.load_state_dict(model.state_dict() | fitted.weights)
     model.curves = fitted.curves
     steps_per_epoch = len(ready.datamodule.train_dataloader())
-    with quiet_lightning(), interruptible():
+    with lightning_run():
         if logger is not None:
             model.log_curves(logger, steps_per_epoch)
         callbacks: list[Callback] = [_Counters(fitted, steps_per_epoch)]
@@ -211,15 +211,6 @@ def trainer_basics(folder: Path | None, logger: Logger | None) -> dict[str, Any]
     }
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt on ctrl-C, where Lightning raises SystemExit."""
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
-
-
 def _num_threads(model: GenreClassifier, num_processes: int) -> int:
     """Choose one thread for a small model, and for a large one all cores, divided among processes."""
     num_weights = sum(weight.numel() for weight in model.parameters())
@@ -227,8 +218,8 @@ def _num_threads(model: GenreClassifier, num_processes: int) -> int:
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's banners, and warnings that do not apply here."""
+def lightning_run() -> Iterator[None]:
+    """Hide Lightning's banners and warnings that do not apply here, and raise KeyboardInterrupt on ctrl-C."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -244,6 +235,8 @@ def quiet_lightning() -> Iterator[None]:
             # Lightning 2.6 calls a function that torch 2.13 deprecates
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
             yield
+    except SystemExit:  # Lightning's answer to ctrl-C
+        raise KeyboardInterrupt from None
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -34,8 +34,7 @@ from genregrid.training.fit import (
     build_trainer,
     diverged,
     fit_and_test,
-    interruptible,
-    quiet_lightning,
+    lightning_run,
     score_fitted,
     trainer_basics,
 )
@@ -157,7 +156,7 @@ def validate(ready: Prepared, on_epoch: Callable[[int, dict[str, float]], None])
         UserError: no epoch had a finite validation loss.
     """
     scores = BestScores(on_epoch)
-    with quiet_lightning(), interruptible():
+    with lightning_run():
         trainer = build_trainer(ready.model, ready.settings.trainer, None, None, [scores])
         trainer.fit(ready.model, ready.datamodule)
     if not scores.best:
@@ -192,10 +191,9 @@ def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None)
     changed = dataset.name == trained.facts.dataset and facts.data_hashes != trained.facts.data_hashes
     notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
-    with run_logger(settings.logger, facts, folder) as logger, quiet_lightning():
+    with run_logger(settings.logger, facts, folder) as logger, lightning_run():
         trainer = pl.Trainer(**trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
-        with interruptible():
-            trainer.test(model, datamodule, verbose=False)
+        trainer.test(model, datamodule, verbose=False)
         result = result_of(model, datamodule, facts, notes)
         _write(result, folder, logger)
     return result

@@ -8,7 +8,7 @@ sums are taken in another order (docs/results.md). There is no `Trainer`: it wou
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,23 +179,34 @@ class _TrainingWindows:
 
     def __init__(self, models: Sequence[MLP], loaders: Sequence[WindowBatches], device: torch.device) -> None:
         pooled = [_pooled(model, loader) for model, loader in zip(models, loaders, strict=True)]
-        self.features = torch.cat([inputs for inputs, _, _ in pooled]).to(device)
-        self.genre = torch.cat([genre for _, genre, _ in pooled]).to(device)
-        self.batch_size = loaders[0].batch_size
+        self._features = torch.cat([inputs for inputs, _, _ in pooled]).to(device)
+        self._genre = torch.cat([genre for _, genre, _ in pooled]).to(device)
         self._loaders = loaders
         sizes = torch.tensor([len(genre) for _, genre, _ in pooled])
         self._first = sizes.cumsum(0) - sizes
         self.num_steps = [len(loader) for loader in loaders]
 
-    def epoch(self) -> tuple[Tensor, Tensor]:
-        """Draw an epoch's order: windows, (step, fit, window), -1 for none, and their number, (step, fit)."""
-        size = max(self.num_steps) * self.batch_size
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor, list[int]]]:
+        """Draw the order of an epoch and cut it into batches.
+
+        Yields:
+            For each step: features, (fit, window, feature), and genre, (fit, window), of a batch of each fit; the
+            share of each window in the mean of its batch, (fit, window), 0 for padding; the windows of each fit.
+        """
+        size = max(self.num_steps) * self._loaders[0].batch_size
         rows = torch.full((len(self._loaders), size), -1)
         for number, loader in enumerate(self._loaders):
             order = loader.shuffled() + self._first[number]
             rows[number, : len(order)] = order
-        rows = rows.view(len(self._loaders), -1, self.batch_size).transpose(0, 1).contiguous()
-        return rows, (rows >= 0).sum(dim=2)
+        rows = (
+            rows.view(len(self._loaders), max(self.num_steps), -1).transpose(0, 1).contiguous()
+        )  # (step, fit, window)
+        counts = (rows >= 0).sum(dim=2)
+        shares = (rows >= 0) / counts.clamp(min=1)[:, :, None]
+        device = self._genre.device
+        steps = zip(rows.clamp(min=0).to(device), shares.to(device), counts.tolist(), strict=True)
+        for chosen, share, sizes in steps:
+            yield self._features[chosen], self._genre[chosen], share, sizes
 
 
 class _Stack:
@@ -257,29 +268,21 @@ class _Stack:
         """Compute logits, (fit, window, genre), of inputs (fit, window, feature), without dropout."""
         return self._forward(inputs, None)
 
-    def train_epoch(self, train: _TrainingWindows) -> Tensor:
+    def train_epoch(self, windows: _TrainingWindows) -> Tensor:
         """Train every fit on each of its batches; return loss and accuracy, (2, fit), means over the fit's batches."""
-        rows, counts = train.epoch()
         sums = torch.zeros(2, len(self._rows), device=self.device)
-        for step_rows, count, sizes in zip(rows.to(self.device), counts.to(self.device), counts.tolist(), strict=True):
-            is_whole = min(sizes) == train.batch_size
-            chosen = step_rows if is_whole else step_rows.clamp(min=0)
-            features, genre = train.features[chosen], train.genre[chosen]
+        for features, genre, share, sizes in windows.batches():
             logits = self._forward(features, sizes)
             smoothing = self._model.label_smoothing
             loss = F.cross_entropy(logits.flatten(0, 1), genre.flatten(), reduction="none", label_smoothing=smoothing)
-            losses, correct = loss.view_as(genre), (logits.detach().argmax(dim=2) == genre).float()
-            if is_whole:
-                values, accuracy = losses.mean(dim=1), correct.mean(dim=1)
-            else:
-                share = (step_rows >= 0) / count.clamp(min=1)[:, None]
-                values, accuracy = (losses * share).sum(dim=1), (correct * share).sum(dim=1)
-            (gradient,) = torch.autograd.grad(values.sum(), self._parameters)
+            losses = (loss.view_as(genre) * share).sum(dim=1)
+            (gradient,) = torch.autograd.grad(losses.sum(), self._parameters)
             for row, row_gradient, size in zip(self._rows, gradient, sizes, strict=True):
                 row.grad = row_gradient if size > 0 else None  # the optimizer skips a fit without a batch
             self._optimizer.step()
-            sums += torch.stack([values.detach(), accuracy])
-        return sums.cpu() / torch.tensor(train.num_steps)
+            accuracies = ((logits.detach().argmax(dim=2) == genre) * share).sum(dim=1)
+            sums += torch.stack([losses.detach(), accuracies])
+        return sums.cpu() / torch.tensor(windows.num_steps)
 
     def _forward(self, inputs: Tensor, sizes: list[int] | None) -> Tensor:
         """Apply the layers to (fit, window, feature), with dropout where `sizes`, windows per fit, are given."""
