@@ -189,7 +189,7 @@ def test_marks_of_rows_exhibits_and_page_are_shown() -> None:
     assert html.count('<tr class="leaks">') == 1
     assert html.count('<tr class="leaks synthetic">') == 1
     assert '<mark class="leaks">LEAKS</mark> <mark class="synthetic">SYNTHETIC</mark></h3>' in html
-    assert '<td class="text"><mark class="leaks">LEAKS</mark></td></tr>' in html
+    assert '<th scope="row" class="text">mlp</th><td class="text"><mark class="leaks">LEAKS</mark></td>' in html
     assert '<li><mark class="leaks">LEAKS</mark></li>' in page(marks=(Mark.LEAKS,))
 
 

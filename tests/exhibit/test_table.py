@@ -62,9 +62,9 @@ def test_the_csv_keeps_numbers_and_intervals(tmp_path: Path) -> None:
 def test_marks_of_rows_are_in_every_form(tmp_path: Path) -> None:
     table = Table("t", "Title", FRAME, COLUMNS, row_marks=[(), (Mark.SYNTHETIC, Mark.LEAKS)])
     assert table.marks == (Mark.LEAKS, Mark.SYNTHETIC)
-    assert [row[-1] for row in table.cells] == ["", "SYNTHETIC LEAKS"]
+    assert [row[1] for row in table.cells] == ["", "SYNTHETIC LEAKS"]
     assert "SYNTHETIC LEAKS" in table.text()
-    assert table.markdown().splitlines()[5] == "| c d |  | +12.3 |  | SYNTHETIC LEAKS |"
+    assert table.markdown().splitlines()[5] == "| c d | SYNTHETIC LEAKS |  | +12.3 |  |"
     table.write(tmp_path)
     assert pd.read_csv(tmp_path / "t.csv")["marks"].fillna("").tolist() == ["", "SYNTHETIC LEAKS"]
 

@@ -55,8 +55,8 @@ class Table:
         frame: the numbers; written as CSV, to six digits.
         columns: the columns that are shown, in order.
         note: what a reader must know: what the numbers are, their unit, n, the protocol, how to read them.
-        row_marks: the marks of each row, such as ``(Mark.LEAKS,)``; empty if no row has any. They are written as a last
-            column `marks`.
+        row_marks: the marks of each row, such as ``(Mark.LEAKS,)``; empty if no row has any. They are shown after the
+            first column, and are the last column of the CSV.
     """
 
     name: str
@@ -88,15 +88,14 @@ class Table:
     @cached_property
     def cells(self) -> list[list[str]]:
         """The shown cells as text, row by row, with the marks; empty where a value is missing."""
-        marks = self.data["marks"] if self.marks else [None] * len(self.frame)
-        return [
-            [" ".join(filter(None, part)) for part in row] + ([] if mark is None else [mark])
-            for row, mark in zip(self.parts, marks, strict=True)
-        ]
+        rows = [[" ".join(filter(None, part)) for part in row] for row in self.parts]
+        if self.marks:
+            rows = [[row[0], mark, *row[1:]] for row, mark in zip(rows, self.data["marks"], strict=True)]
+        return rows
 
     @property
     def _all_columns(self) -> tuple[Column, ...]:
-        return (*self.columns, Column("marks", "marks")) if self.marks else self.columns
+        return (self.columns[0], Column("marks", "marks"), *self.columns[1:]) if self.marks else self.columns
 
     def text(self) -> str:
         """Write the table for a terminal."""
