@@ -17,14 +17,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.cli.job import Job as Task
-from genregrid.cli.job import worker_corpora
+from genregrid.cli.job import Job, worker_corpora
 from genregrid.errors import UserError
-from genregrid.grid.job import compose_job, folder_of, record_lost_job, run_quietly, without_hydra
+from genregrid.grid.job import Grid, folder_of, without_hydra
 from genregrid.grid.progress import cell_of
 from genregrid.parallel.pool import Pool, num_cores
 
-Job = tuple[int, list[str]]
+NumberedJob = tuple[int, list[str]]  # and its overrides
 
 
 @dataclass
@@ -56,13 +55,13 @@ class ProcessLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Receive what Hydra passes to launchers."""
-        self._context, self._task, self._config = hydra_context, task_function, config
+        self._grid = Grid(hydra_context, config, task_function)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run all jobs and return their results, in the order of the overrides."""
         setup_globals()
         jobs = [(initial_job_idx + index, list(overrides)) for index, overrides in enumerate(job_overrides)]
-        worker = _Worker(self._context, self._config, self._task, Singleton.get_state()["instances"])
+        worker = _Worker(self._grid, Singleton.get_state()["instances"])
         pool = Pool(
             worker,
             self._num_workers,
@@ -73,57 +72,54 @@ class ProcessLauncher(Launcher):
         try:
             with closing(pool.run(self._stacks(jobs))) as results:
                 for stack, of_stack in results:
-                    for number, job in enumerate(stack):
-                        returned[job[0]] = self._lost(job) if of_stack is None else of_stack[number]
+                    if of_stack is None:
+                        reason = "its process ended: out of memory, or killed"
+                        of_stack = [self._grid.record_lost_job(*job, reason) for job in stack]
+                    returned |= {number: result for (number, _), result in zip(stack, of_stack, strict=True)}
         finally:
             shutil.rmtree(worker.corpus_folder, ignore_errors=True)
         return [returned[index] for index, _ in jobs]
 
-    def _stacks(self, jobs: list[Job]) -> list[list[Job]]:
+    def _stacks(self, jobs: list[NumberedJob]) -> list[list[NumberedJob]]:
         """Group jobs that one process runs together, the largest groups first: all cores then end at about one time."""
-        cells: dict[frozenset[str], list[Job]] = {}
+        cells: dict[frozenset[str], list[NumberedJob]] = {}
         for job in jobs:
             cells.setdefault(cell_of(job[1]), []).append(job)
         stacks = []
         for cell in cells.values():
-            config = self._context.config_loader.load_sweep_config(self._config, cell[0][1])
+            config = self._grid.compose(*cell[0])
             stack = OmegaConf.select(config, "trainer.stack") or 1
             size = max(1, min(stack, -(-len(cell) // self._num_workers)))
             stacks += [cell[start : start + size] for start in range(0, len(cell), size)]
         return sorted(stacks, key=len, reverse=True)
-
-    def _lost(self, job: Job) -> JobReturn:
-        config = compose_job(self._context, self._config, *job)
-        return record_lost_job(config, job[1], "its process ended: out of memory, or killed")
 
 
 @dataclass(frozen=True)
 class _Worker:
     """What a process needs to run jobs; small, because each stack of jobs is sent with it."""
 
-    context: HydraContext
-    config: DictConfig
-    task: TaskFunction
+    grid: Grid
     instances: Any
 
     @property
     def corpus_folder(self) -> Path:
         """Where processes share the tables that they read, while the grid runs."""
-        return Path(str(self.config.hydra.sweep.dir)) / "corpus"
+        return Path(str(self.grid.config.hydra.sweep.dir)) / "corpus"
 
-    def __call__(self, stack: list[Job]) -> list[JobReturn]:
+    def __call__(self, stack: list[NumberedJob]) -> list[JobReturn]:
         """Run a stack of jobs, in a worker process."""
         setup_globals()
         Singleton.set_state(Singleton.get_state() | {"instances": self.instances})  # resolvers cannot be pickled
         from genregrid.training.run import train_together  # torch takes seconds to import
         from genregrid.training.stack import STACK_CHECKPOINT
 
-        configs = [compose_job(self.context, self.config, *job) for job in stack]
-        if isinstance(self.task, Task):
-            self.task.corpora = worker_corpora(self.corpus_folder)
+        configs = [self.grid.compose(*job) for job in stack]
+        task = self.grid.task
+        if isinstance(task, Job):
+            task.corpora = worker_corpora(self.corpus_folder)
             if len(stack) > 1:
                 runs = [(without_hydra(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs]
-                self.task.fitted = train_together(runs, self.task.corpora)
-        returned = [run_quietly(self.context, self.task, config) for config in configs]
+                task.fitted = train_together(runs, task.corpora)
+        returned = [self.grid.run(config) for config in configs]
         (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
         return returned

@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from genregrid.grid.job import compose_job, record_lost_job, run_quietly
+from genregrid.grid.job import Grid
 from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 
@@ -53,36 +53,29 @@ class RayLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Receive what Hydra passes to launchers."""
-        self._context, self._task, self._config = hydra_context, task_function, config
+        self._grid = Grid(hydra_context, config, task_function)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs, and return when all have ended, in the order of the overrides."""
         setup_globals()
-        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        Path(str(self._grid.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
         returned: dict[int, JobReturn] = {}
         with connected(self._address, "hydra.launcher.address"):
-            shared = (self, Singleton.get_state())
-            for (number, overrides), done in each_done(_run, jobs, *shared, **self._resources):
-                returned[number] = self._lost(number, overrides, done) if isinstance(done, LostTask) else done
+            shared = (self._grid, Singleton.get_state())
+            for job, done in each_done(_run, jobs, *shared, **self._resources):
+                if isinstance(done, LostTask):
+                    reason = f"out of memory, or a machine that fails ({done.reason})"
+                    done = self._grid.record_lost_job(*job, f"its process ended at every attempt: {reason}")
+                returned[job[0]] = done
         return [returned[number] for number, _ in jobs]
 
-    def run(self, number: int, overrides: list[str], place: str) -> JobReturn:
-        """Run one job in this process, which is on the machine `place`."""
-        return run_quietly(
-            self._context, self._task, compose_job(self._context, self._config, number, overrides), place
-        )
 
-    def _lost(self, number: int, overrides: list[str], lost: LostTask) -> JobReturn:
-        reason = f"its process ended at every attempt: out of memory, or a machine that fails ({lost.reason})"
-        return record_lost_job(compose_job(self._context, self._config, number, overrides), overrides, reason)
-
-
-def _run(job: tuple[int, list[str]], launcher: RayLauncher, state: Any) -> JobReturn:
+def _run(job: tuple[int, list[str]], grid: Grid, state: Any) -> JobReturn:
     """Run a job in a worker process of the cluster."""
     import ray
 
     Singleton.set_state(state)
     setup_globals()
     place = f"{ray.util.get_node_ip_address()} (node {ray.get_runtime_context().get_node_id()[:8]})"
-    return launcher.run(*job, place)
+    return grid.run(grid.compose(*job), place)

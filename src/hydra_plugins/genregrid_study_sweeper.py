@@ -5,6 +5,7 @@ Imports nothing heavy, because Hydra imports every plugin at every start.
 """
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,13 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials that the command line asks for, and write the study's report."""
-        from genregrid.search import require_optuna
+        """Run the trials that the command line asks for, and write the study's report.
 
-        require_optuna()
+        Raises:
+            UserError: Optuna is not installed, or a mistake in the command line, the ranges or the data.
+        """
+        if find_spec("optuna") is None:
+            raise UserError("it needs Optuna", key="sweep", value="optuna", hint='run `pip install -e ".[search]"`')
         from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
 
         assert self.config is not None  # Hydra calls `setup` first

@@ -1,14 +1,14 @@
-"""One job of a grid, as launchers see it: configuration, run folder, output, and what is written if it is lost."""
+"""The jobs of a grid, as launchers see them: configuration, run folder, output, and what is written for a lost job."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from genregrid.record.folder import ERROR_FILE
@@ -16,19 +16,58 @@ from genregrid.record.folder import ERROR_FILE
 _OUTPUT_FILE = "output.txt"
 
 
-def compose_job(context: HydraContext, config: DictConfig, number: int, overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration of a job.
+@dataclass(frozen=True)
+class Grid:
+    """What Hydra passes to launchers. It goes to worker processes as a whole.
 
-    Args:
-        context: of Hydra.
+    Attributes:
+        context: loads configurations.
         config: of the grid.
-        number: of the job in the grid.
-        overrides: of the job.
+        task: the function that runs a job.
     """
-    job = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(job):
-        job.hydra.job.id = job.hydra.job.num = number
-    return job
+
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """Compose the configuration of a job; its number is its place in the grid, from 0."""
+        job = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(job):
+            job.hydra.job.id = job.hydra.job.num = number
+        return job
+
+    def run(self, job: DictConfig, place: str = "") -> JobReturn:
+        """Run a job in this process, and write what it prints to output.txt in its folder.
+
+        Args:
+            job: the configuration, from `compose`.
+            place: the machine, for output.txt; empty if it is the one that runs the grid.
+        """
+        folder = folder_of(job)
+        folder.mkdir(parents=True, exist_ok=True)
+        output = folder / _OUTPUT_FILE
+        with output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            if place:
+                print(f"on {place}", flush=True)
+            returned = run_job(
+                hydra_context=self.context,
+                task_function=self.task,
+                config=job,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        if list(folder.iterdir()) == [output]:  # a trial, or a job that another folder holds already
+            shutil.rmtree(folder)
+        returned.cfg = returned.hydra_cfg = None  # the parent process may not be able to unpickle their classes
+        return returned
+
+    def record_lost_job(self, number: int, overrides: Sequence[str], reason: str) -> JobReturn:
+        """Write why the process of a job ended to error.txt in its folder, where a job that fails writes its error."""
+        folder = folder_of(self.compose(number, overrides))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ERROR_FILE).write_text(f"{reason}\n", encoding="utf-8")
+        return JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
 
 
 def folder_of(job: DictConfig) -> Path:
@@ -43,48 +82,6 @@ def without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(own):
         del own["hydra"]
     return own
-
-
-def run_quietly(context: HydraContext, task: Callable[..., Any], job: DictConfig, place: str = "") -> JobReturn:
-    """Run a job in this process, and write what it prints to output.txt in its folder.
-
-    Args:
-        context: of Hydra.
-        task: the function that Hydra passes to launchers.
-        job: the configuration, from `compose_job`.
-        place: the machine, for output.txt; empty if it is this one.
-    """
-    folder = folder_of(job)
-    folder.mkdir(parents=True, exist_ok=True)
-    output = folder / _OUTPUT_FILE
-    with output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-        if place:
-            print(f"on {place}", flush=True)
-        returned = run_job(
-            hydra_context=context,
-            task_function=task,
-            config=job,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-    if list(folder.iterdir()) == [output]:  # a trial, or a job that another folder holds already
-        shutil.rmtree(folder)
-    returned.cfg = returned.hydra_cfg = None  # the parent process may not be able to unpickle their classes
-    return returned
-
-
-def record_lost_job(job: DictConfig, overrides: Sequence[str], reason: str) -> JobReturn:
-    """Write why a job was lost to error.txt in its folder, where a job that fails writes its own error.
-
-    Args:
-        job: the configuration of a job whose process ended.
-        overrides: of the job.
-        reason: why it ended.
-    """
-    folder = folder_of(job)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ERROR_FILE).write_text(f"{reason}\n", encoding="utf-8")
-    return JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
 
 
 @contextmanager

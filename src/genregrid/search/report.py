@@ -24,10 +24,9 @@ from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Exhibit, Figure, Form, Section, Table
 from genregrid.search.score import mean_scores
 from genregrid.search.space import to_overrides
-from genregrid.search.study import load_study
+from genregrid.search.study import COUNTED, load_study
 
 _TITLES = {"loss": "cross-entropy", "accuracy": "accuracy", "f1_macro": "macro F1"}
-_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _FEWEST_FOR_IMPORTANCE = 10  # finished trials; with fewer, the result depends on the forest's seed
 _NUM_DRAWS, _SHARE_DRAWN = 10, 0.8
 _MARGIN = 0.05  # share of a range, on both sides, so that points at its ends are visible
@@ -95,7 +94,7 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
     accuracy, f1_macro, epochs, seconds, settings, and each setting by its key.
     """
     rows = []
-    for trial in study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.FAIL)):
+    for trial in study.get_trials(deepcopy=False, states=(*COUNTED, TrialState.FAIL)):
         folds = trial.user_attrs.get("folds", [])
         values = [scores[_score(study)] for scores in folds]
         rows.append(
@@ -208,11 +207,14 @@ def history(study: optuna.Study) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if score != "loss":
         in_percent(axes.yaxis)
-    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
-    draw_key(drawing, [*keys, Line2D([], [], label="best so far", **_BEST)])
+    draw_key(drawing, [*_keys(), Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
     alt = f"Over {len(trials)} trials {alt}."
     return finished("history", "Scores by trial", drawing, alt, note, marks_of(study))
+
+
+def _keys() -> list[Line2D]:
+    return [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
 
 
 def _axis_title(score: str) -> str:
@@ -312,8 +314,7 @@ def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
                 _scale(axes, trials[0].distributions[key])
     if score != "loss":
         in_percent(grid[0].yaxis)
-    keys = [Line2D([], [], label="finished", **_DONE), Line2D([], [], label="pruned, its last value", **_PRUNED)]
-    draw_key(drawing, keys)
+    draw_key(drawing, _keys())
     alt = f"{_TITLES[score]} of every trial by {', '.join(order)}."
     return finished("settings", "Scores by setting", drawing, alt[0].upper() + alt[1:], "", marks_of(study))
 

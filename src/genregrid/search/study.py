@@ -31,7 +31,7 @@ OnStep = Callable[[int, dict[str, float]], None]  # step, mean scores so far
 Launch = Callable[[list[list[str]], int], Sequence[Any]]  # overrides of each job, number of the first -> results
 STUDY_FILE = "study.db"
 _NAME = "search"  # a file holds one study
-_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _FEWEST_OTHERS = 5  # earlier trials before any is pruned, as in Optuna's own median pruner
 _MOST_FAILURES = 5  # in a row
 _MUTEX = 2**40  # a byte of the lock file, after the bytes of all trials
@@ -86,7 +86,7 @@ class StepMedian(BasePruner):
         if step is None or step <= self._warmup_steps:
             return False
         if self._earlier is None:  # read once per trial: reading takes a tenth of a small model's epoch
-            self._earlier = study.get_trials(deepcopy=False, states=_COUNTED)
+            self._earlier = study.get_trials(deepcopy=False, states=COUNTED)
         others = [value for other in self._earlier if (value := _value_at(other, step)) is not None]
         if len(others) < _FEWEST_OTHERS:
             return False
@@ -227,11 +227,8 @@ class Search:
         own = json.loads(json.dumps(own))  # the form in which the study returns it
         known = study.user_attrs.get("fingerprint")
         if known is None:
-            study.set_user_attr("fixed", self.fixed)
-            study.set_user_attr("num_steps", self.num_steps)
-            study.set_user_attr("warmup_steps", self.warmup_steps)
-            study.set_user_attr("prune", self.prune)
-            study.set_user_attr("score", self.score)
+            for name in ("fixed", "num_steps", "warmup_steps", "prune", "score"):
+                study.set_user_attr(name, getattr(self, name))
             study.set_user_attr("fingerprint", own)  # last: a study that has it is complete
             study.enqueue_trial(self.first)
         elif known != own:
@@ -265,7 +262,7 @@ class Search:
             (self.folder / f"trial{number}").rmdir()
 
     def _announce(self, study: optuna.Study, num_trials: int) -> None:
-        counted = len(study.get_trials(deepcopy=False, states=_COUNTED))
+        counted = len(study.get_trials(deepcopy=False, states=COUNTED))
         print(f"search: {self.folder}, {counted} of {num_trials} trials are done")
         for key, range_ in self.space.items():
             print(f"  {key}: {described(range_)}", flush=True)
@@ -274,7 +271,7 @@ class Search:
         """Ask for the next trials and lock them: no more than the study still needs."""
         batch: list[Trial] = []
         with _locked(locks):
-            trials = study.get_trials(deepcopy=False, states=(*_COUNTED, TrialState.RUNNING))
+            trials = study.get_trials(deepcopy=False, states=(*COUNTED, TrialState.RUNNING))
             for _ in range(min(num_jobs, num_trials - len(trials))):
                 # another seed for each trial, so that a resumed study does not draw the same values again
                 number = len(study.get_trials(deepcopy=False)) - len(study.user_attrs.get("stopped", []))
