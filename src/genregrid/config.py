@@ -90,19 +90,14 @@ class DatasetConfig:
     hint: str = ""
 
     def __post_init__(self) -> None:
-        if self.path is not None and (self.synthetic or self.tables):
-            raise UserError(
-                "only dataset=csv reads a path", key="dataset.path", value=self.path, hint="add dataset=csv"
-            )
-        if self.cache is not None and self.synthetic:
-            raise UserError(
-                "the twin is drawn, not read",
-                key="dataset.cache",
-                value=self.cache,
-                hint="leave it out, or write a CSV of the twin first",
-            )
-        if self.synthetic and (self.num_tracks % 10 or not 20 <= self.num_tracks <= 1_000_000):
-            raise UserError("a multiple of 10 from 20 to 1000000", key="dataset.num_tracks", value=self.num_tracks)
+        is_file = self.path is None or not (self.synthetic or self.tables)
+        _require(is_file, "dataset.path", self.path, "only dataset=csv reads a path", "add dataset=csv")
+        hint = "leave it out, or write a CSV of the twin first"
+        is_read = self.cache is None or not self.synthetic
+        _require(is_read, "dataset.cache", self.cache, "the twin is drawn, not read", hint)
+        is_size = not self.num_tracks % 10 and 20 <= self.num_tracks <= 1_000_000
+        problem = "a multiple of 10 from 20 to 1000000"
+        _require(is_size or not self.synthetic, "dataset.num_tracks", self.num_tracks, problem)
 
 
 @dataclass
@@ -136,38 +131,25 @@ class SplitConfig:
     allow_leak: bool = False
 
     def __post_init__(self) -> None:
-        if self.protocol not in (*PROTOCOLS, EVERY_TRACK):
-            raise _unknown_protocol(self.protocol)
-        label = split_label(self.protocol, self.protocol in LEAKING_PROTOCOLS)
-        if self.label not in (label, _DERIVED_LABEL):
-            raise UserError(
-                f"the label of split.protocol={self.protocol} is '{label}'",
-                key="split.label",
-                value=self.label,
-                hint="leave it out",
-            )
+        _check_protocol(self.protocol, (*PROTOCOLS, EVERY_TRACK))
+        leaks = self.protocol in LEAKING_PROTOCOLS
+        label = split_label(self.protocol, leaks)
+        problem = f"the label of split.protocol={self.protocol} is '{label}'"
+        _require(self.label in (label, _DERIVED_LABEL), "split.label", self.label, problem, "leave it out")
         self.label = label
-        if self.folds < 2:
-            raise UserError("2 folds or more, one of them to test on", key="split.folds", value=self.folds)
-        if not 0 <= self.fold < self.folds:
-            problem = f"with split.folds={self.folds} the folds are numbered 0 to {self.folds - 1}"
-            raise UserError(problem, key="split.fold", value=self.fold)
-        if self.val_folds < 2:
-            problem = "2 or more, as one of them becomes validation"
-            raise UserError(problem, key="split.val_folds", value=self.val_folds)
-        if self.protocol == "filtered" and self.val_fold != 0:
-            problem = "under split=filtered the published lists fix the validation part"
-            raise UserError(problem, key="split.val_fold", value=self.val_fold, hint="leave it out")
-        if not 0 <= self.val_fold < self.val_folds:
-            problem = f"with split.val_folds={self.val_folds} they are numbered 0 to {self.val_folds - 1}"
-            raise UserError(problem, key="split.val_fold", value=self.val_fold)
-        if self.protocol in LEAKING_PROTOCOLS and not self.allow_leak:
-            raise UserError(
-                "this protocol leaks test tracks into training and is a negative control only",
-                key="split",
-                value=self.protocol,
-                hint="add split.allow_leak=true to run it, or take split=track or split=artist",
-            )
+        _require(self.folds >= 2, "split.folds", self.folds, "2 folds or more, one of them to test on")
+        problem = f"with split.folds={self.folds} the folds are numbered 0 to {self.folds - 1}"
+        _require(0 <= self.fold < self.folds, "split.fold", self.fold, problem)
+        _require(self.val_folds >= 2, "split.val_folds", self.val_folds, "2 or more, as one becomes validation")
+        problem = "under split=filtered the published lists fix the validation part"
+        _require(
+            self.protocol != "filtered" or not self.val_fold, "split.val_fold", self.val_fold, problem, "leave it out"
+        )
+        problem = f"with split.val_folds={self.val_folds} they are numbered 0 to {self.val_folds - 1}"
+        _require(0 <= self.val_fold < self.val_folds, "split.val_fold", self.val_fold, problem)
+        problem = "this protocol leaks test tracks into training and is a negative control only"
+        hint = "add split.allow_leak=true to run it, or take split=track or split=artist"
+        _require(not leaks or self.allow_leak, "split", self.protocol, problem, hint)
 
 
 @dataclass
@@ -199,20 +181,15 @@ class TrainerConfig:
             ("stack", "1 fit at a time, or more"),
         ):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(problem, key=f"trainer.{name}", value=value)
-        if not self.checkpoint_seconds >= 0:  # not a number is refused too
-            raise UserError("0 seconds or more", key="trainer.checkpoint_seconds", value=self.checkpoint_seconds)
-        if self.strategy not in STRATEGIES:
-            problem = f"choose {' or '.join(STRATEGIES)}; other strategies do not return predictions"
-            raise UserError(problem, key="trainer.strategy", value=self.strategy)
-        if self.precision in ("16-true", "bf16-true"):
-            raise UserError(
-                "descriptors from 1e-9 to 1e7 need 32 bits",
-                key="trainer.precision",
-                value=self.precision,
-                hint="take 16-mixed or bf16-mixed, which compute in half precision where it is safe",
-            )
+            _require(value is None or value >= 1, f"trainer.{name}", value, problem)
+        seconds = self.checkpoint_seconds
+        _require(seconds >= 0, "trainer.checkpoint_seconds", seconds, "0 seconds or more")  # refuses NaN too
+        problem = f"choose {' or '.join(STRATEGIES)}; other strategies do not return predictions"
+        _require(self.strategy in STRATEGIES, "trainer.strategy", self.strategy, problem)
+        is_precise = self.precision not in ("16-true", "bf16-true")
+        hint = "take 16-mixed or bf16-mixed, which compute in half precision where it is safe"
+        problem = "descriptors from 1e-9 to 1e7 need 32 bits"
+        _require(is_precise, "trainer.precision", self.precision, problem, hint)
 
 
 @dataclass
@@ -244,10 +221,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_trials", "num_folds", "num_jobs"):
-            if getattr(self, name) < 1:
-                raise UserError("1 or more", key=f"search.{name}", value=getattr(self, name))
-        if self.score not in SEARCH_SCORES:
-            raise UserError(f"choose one of {', '.join(SEARCH_SCORES)}", key="search.score", value=self.score)
+            _require(getattr(self, name) >= 1, f"search.{name}", getattr(self, name), "1 or more")
+        _require(self.score in SEARCH_SCORES, "search.score", self.score, f"choose one of {', '.join(SEARCH_SCORES)}")
         _check_seed("search.seed", self.seed)
 
 
@@ -275,21 +250,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_seed("seed", self.seed)  # first, as split.seed takes the same value
         _check_split(self.split)
-        if self.split.seed is None:
-            raise UserError("training needs a seed of 0 or more", key="split.seed", value=None)
-        if not 0 < self.slice < math.inf:
-            raise UserError("a slice is longer than 0 seconds", key="slice", value=self.slice)
-        if self.window != "track" and (isinstance(self.window, str) or self.window < 1):
-            problem = "a number of slices, 1 or more, or 'track' for the whole track"
-            raise UserError(problem, key="window", value=self.window)
-        if self.hop_slices is not None:
-            if self.hop_slices < 1:
-                raise UserError("1 slice or more between windows", key="hop_slices", value=self.hop_slices)
-            if self.window == "track":
-                problem = "a hop has no meaning with window=track"
-                raise UserError(problem, key="hop_slices", value=self.hop_slices, hint="give window=N in slices")
-        if self.batch_size < 1:
-            raise UserError("a batch has 1 window or more", key="batch_size", value=self.batch_size)
+        _require(self.split.seed is not None, "split.seed", None, "training needs a seed of 0 or more")
+        _require(0 < self.slice < math.inf, "slice", self.slice, "a slice is longer than 0 seconds")
+        is_window = self.window == "track" or (not isinstance(self.window, str) and self.window >= 1)
+        problem = "a number of slices, 1 or more, or 'track' for the whole track"
+        _require(is_window, "window", self.window, problem)
+        hop = self.hop_slices
+        _require(hop is None or hop >= 1, "hop_slices", hop, "1 slice or more between windows")
+        is_hop = hop is None or self.window != "track"
+        _require(is_hop, "hop_slices", hop, "a hop has no meaning with window=track", "give window=N in slices")
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "a batch has 1 window or more")
 
 
 @dataclass
@@ -350,20 +320,22 @@ class EvaluateConfig:
                 raise UserError(problem, key=key, value=getattr(self, key), hint="leave out dataset, split and seed")
 
 
+def _require(is_right: bool, key: str, value: object, problem: str, hint: str | None = None) -> None:
+    if not is_right:
+        raise UserError(problem, key=key, value=value, hint=hint)
+
+
 def _check_seed(key: str, seed: int) -> None:
-    if not 0 <= seed <= _MAX_SEED:
-        raise UserError(f"a seed is 0 to {_MAX_SEED}", key=key, value=seed)
+    _require(0 <= seed <= _MAX_SEED, key, seed, f"a seed is 0 to {_MAX_SEED}")
+
+
+def _check_protocol(protocol: str, known: tuple[str, ...] = PROTOCOLS) -> None:
+    _require(protocol in known, "split.protocol", protocol, f"choose one of {', '.join(PROTOCOLS)}")
 
 
 def _check_split(split: SplitConfig) -> None:
-    if split.protocol not in PROTOCOLS:
-        raise _unknown_protocol(split.protocol)
-    if split.seed is not None and split.seed < 0:
-        raise UserError("a seed is 0 or more", key="split.seed", value=split.seed)
-
-
-def _unknown_protocol(protocol: str) -> UserError:
-    return UserError(f"choose one of {', '.join(PROTOCOLS)}", key="split.protocol", value=protocol)
+    _check_protocol(split.protocol)
+    _require(split.seed is None or split.seed >= 0, "split.seed", split.seed, "a seed is 0 or more")
 
 
 def register_schemas() -> None:
