@@ -266,11 +266,13 @@ class TrainConfig:
 class EvaluateConfig:
     """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint.
 
+    `genregrid.cli` declares which keys go together.
+
     Attributes:
         ensemble: a folder of runs, or a list of folders.
 
     Raises:
-        UserError: keys that exclude each other, or none of `checkpoint`, `runs` and `ensemble`.
+        UserError: an unknown protocol, or a seed below 0.
     """
 
     checkpoint: str | None = None
@@ -287,37 +289,6 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.split is not None:
             _check_split(self.split)
-        given = [value for value in (self.checkpoint, self.runs, self.ensemble) if value is not None]
-        if self.audio is not None and not given:
-            raise UserError(
-                "recordings need one model to score them", key="audio", value=self.audio, hint="give checkpoint=PATH"
-            )
-        if len(given) != 1:
-            raise UserError(
-                "give one of checkpoint=PATH (a checkpoint.ckpt), runs=FOLDER (a folder of runs) and "
-                "ensemble=[FOLDER,...] (folders of runs that vote)"
-            )
-        if self.audio is not None and self.ensemble is not None:
-            problem = "recordings need one model to score them, and an ensemble is many"
-            raise UserError(problem, key="audio", value=self.audio, hint="leave one of the two out")
-        for key in ("reference", "human"):
-            if self.runs is None and getattr(self, key) is not None:
-                problem = "this is compared with the runs of a report"
-                raise UserError(problem, key=key, value=getattr(self, key), hint="give runs=FOLDER too")
-        if self.ensemble is not None and self.logger:
-            raise UserError(
-                "an ensemble is logged with the report that contains it",
-                key="ensemble",
-                hint="runs=FOLDER logger=wandb",
-            )
-        if self.runs == "":
-            raise UserError(
-                "no folder is named", key="runs", value="", hint="give the folder of a multirun, or outputs"
-            )
-        for key in ("ensemble", "runs", "audio"):
-            if getattr(self, key) is not None and (self.dataset, self.split, self.seed) != (None, None, None):
-                problem = "it is scored without dataset, split and seed"
-                raise UserError(problem, key=key, value=getattr(self, key), hint="leave out dataset, split and seed")
 
 
 def _require(is_right: bool, key: str, value: object, problem: str, hint: str | None = None) -> None:
