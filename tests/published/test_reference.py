@@ -41,5 +41,5 @@ def test_every_line_is_a_fraction_with_a_caveat() -> None:
 def test_an_unknown_reference_is_reported_with_the_known_ones(
     user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
-    with user_error("reference", "sturm", hint="choose one of paper"):
+    with user_error("reference", "sturm", hint="paper"):
         read_reference("sturm")
