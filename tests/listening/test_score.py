@@ -11,7 +11,6 @@ import soundfile
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
-from genregrid.errors import UserError
 from genregrid.features.__main__ import main as extract
 from genregrid.listening.score import score_recordings
 from genregrid.training.run import evaluate, train
@@ -179,7 +178,10 @@ def test_a_model_of_a_recipe_that_cannot_be_computed_is_refused(
 
 
 def test_a_model_is_not_evaluated_on_a_csv_of_another_recipe(
-    trained: Callable[..., Path], composed: Callable[..., DictConfig], tmp_path: Path
+    trained: Callable[..., Path],
+    composed: Callable[..., DictConfig],
+    tmp_path: Path,
+    user_error: Callable[..., AbstractContextManager[None]],
 ) -> None:
     folder = trained("mlp")
     other = tmp_path / "constant.csv"
@@ -187,7 +189,7 @@ def test_a_model_is_not_evaluated_on_a_csv_of_another_recipe(
     assert extract([str(tmp_path / "music"), *arguments]) == 0
     overrides = [f"checkpoint={folder}", "dataset=csv", f"dataset.path={other}", "dataset.corpus=other"]
     cfg = composed(*overrides, config="evaluate")
-    with pytest.raises(UserError, match=r"'kaggle-reflect'.* 'kaggle-constant'"):
+    with user_error("dataset", "csv", problem="'kaggle-constant'", hint="kaggle-reflect"):
         evaluate(cfg, tmp_path / "evaluated")
 
 

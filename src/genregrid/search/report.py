@@ -55,7 +55,7 @@ def write_study_report(study_folder: Path) -> str:
     study = load_study(study_folder)
     folder = study_folder if study_folder.is_dir() else study_folder.parent
     trials, marks = trial_table(study), marks_of(study)
-    lines, sections = _best(study, trials), []
+    lines, sections = [*_best(study, trials), *([f"Marks: {', '.join(marks)}"] if marks else [])], []
     sections.append(Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials)))
     if len(trials):
         sections.append(Section("history", "History", "", (history(study),)))
