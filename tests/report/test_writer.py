@@ -96,6 +96,7 @@ def test_same_runs_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
         assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [

@@ -124,6 +124,7 @@ def test_numbers_of_a_made_up_confusion_table_are_recovered() -> None:
     assert misprints(table, counts).empty
 
 
+@pytest.mark.slow
 @given(counts=st.lists(st.integers(0, 5), min_size=9, max_size=9))
 def test_the_true_numbers_are_always_found(counts: list[int]) -> None:
     confusion = np.array(counts).reshape(3, 3) + np.diag([1, 1, 1])
@@ -138,6 +139,7 @@ def prints(part: int, whole: int, percent: int) -> bool:
     return percent == 0 if whole == 0 else abs(Fraction(100 * part, whole) - percent) <= Fraction(1, 2)
 
 
+@pytest.mark.slow
 @given(confusion=st.lists(st.integers(0, 4), min_size=4, max_size=4))
 def test_ways_equal_those_of_trying_every_number(confusion: list[int]) -> None:
     limit = 12
