@@ -123,6 +123,7 @@ def test_a_timeline_of_single_slices_has_the_slices_scores(run: MakeResult, tmp_
     assert right == pytest.approx(result.scores["test_slice/accuracy"])
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(run: MakeResult, tmp_path: Path) -> None:
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(folder, f"seed={seed}", model="lstm")
@@ -138,6 +139,7 @@ def test_checkpoint_is_the_epoch_of_the_lowest_validation_loss(run: MakeResult, 
     assert torch.load(tmp_path / "run/checkpoint.ckpt", weights_only=True)["epoch"] + 1 == best
 
 
+@pytest.mark.slow
 def test_leaks_are_marked_in_every_output(
     run: MakeResult, rescore: MakeResult, user_error: UserErrors, tmp_path: Path
 ) -> None:
