@@ -1,11 +1,13 @@
 """Scores of one recording: the prediction, the rows of the timeline, its spans, and the picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from genregrid.exhibit.mark import Mark
 from genregrid.listening.timeline import ScoredRecording
 
 
@@ -26,6 +28,13 @@ def test_the_prediction_is_that_of_the_whole_recording_with_certainty_in_decades
     assert prediction["certainty"] == pytest.approx(np.log10(0.81 / 0.1), rel=1e-5)
     assert prediction["p_jazz"] == pytest.approx(0.09)
     assert prediction["notes"] == "odd"
+
+
+def test_a_prediction_has_the_marks_of_its_model() -> None:
+    recording = scored(PROBS, THREE)
+    assert "marks" not in recording.prediction()
+    marked = replace(recording, marks=(Mark.LEAKS, Mark.SYNTHETIC))
+    assert marked.prediction()["marks"] == "LEAKS SYNTHETIC"
 
 
 def test_the_timeline_has_a_row_for_every_slice() -> None:
