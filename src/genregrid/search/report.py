@@ -129,9 +129,8 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     scores = mean_scores(best.user_attrs["folds"])
     num_folds = len(best.user_attrs["folds"])
     shown = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
-    marks = "".join(f"{mark}: " for mark in marks_of(study))
     lines = [
-        f"{marks}Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
+        f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
         f"{best.number}, {shown} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
         best_command(study),
         _CAUTION,
