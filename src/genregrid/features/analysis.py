@@ -42,12 +42,8 @@ _PEAK_SHARE = 0.1
 class Analysis:
     """Spectra, energies and onsets of slices of equal length, each computed at its first use.
 
-    Arrays over time are (slice, frame) float32; some have a third axis of bins, bands or classes. All are finite for
-    finite samples, including digital silence.
-
-    Args:
-        samples: (slice, sample) float32 at 22 050 Hz, in [-1, 1], more than 1024 samples each.
-        padding: how a slice is extended beyond its ends.
+    Samples are (slice, sample) float32 at 22 050 Hz, in [-1, 1], more than 1024 each. Arrays over time are (slice,
+    frame) float32; some have a third axis of bins, bands or classes. All are finite, including digital silence.
     """
 
     def __init__(self, samples: NDArray[np.float32], padding: Padding) -> None:

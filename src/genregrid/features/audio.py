@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 
 #: Suffixes of the files that libsndfile reads; GTZAN's own files have .au.
-READABLE_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"}
-)
+READABLE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"}
 #: Suffixes of audio files that libsndfile does not read.
-UNREADABLE_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"})
+UNREADABLE_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"}
 
 _BLOCK_FRAMES = 1 << 15  # per channel, 0.7 s at 44 100 Hz; a file that is cut off loses its last block
 _RATES_HZ = (4_000, 768_000)
@@ -127,16 +125,13 @@ def _read(sound: soundfile.SoundFile, promised: int) -> Recording:
 
 
 def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.float32]]:
-    """Yield blocks of (frame, channel) until the end or the first error, and count.
-
-    Raises:
-        AudioError: a sample is not finite.
-    """
+    """Yield blocks of (frame, channel) until the end or the first error, and count."""
     while True:
         try:
             block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            tally.fault = _reason(error)
+            text = str(getattr(error, "error_string", "") or error)
+            tally.fault = " ".join(text.split()).removeprefix("Error : ").rstrip(".")
             return
         if not len(block):
             return
@@ -192,12 +187,6 @@ def _promised_bytes(path: Path) -> int | None:
                 return None if size >= _UNKNOWN_SIZE else int(size) - head_bytes
             file.seek(size + size % 2, os.SEEK_CUR)
     return None
-
-
-def _reason(error: BaseException) -> str:
-    """Return the reason in an error of libsndfile."""
-    text = str(getattr(error, "error_string", "") or error)
-    return " ".join(text.split()).removeprefix("Error : ").rstrip(".")
 
 
 @contextmanager

@@ -23,14 +23,7 @@ _SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
 
 
 def run(arguments: list[str] | None) -> int:
-    """Parse the options, extract and print a summary.
-
-    Returns:
-        The exit code: 0, or 3 if a recording was skipped.
-
-    Raises:
-        UserError: see `extract` and `find_tracks`.
-    """
+    """Parse the options, extract and print a summary; the exit code is 0, or 3 if a recording was skipped."""
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -73,18 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m genregrid.features",
         description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
     )
-    parser.add_argument(
-        "source", type=Path, help="a folder with one folder per genre, or a CSV of path, label [, artist]"
-    )
+    source = "a folder with one folder per genre, or a CSV of path, label [, artist]"
+    parser.add_argument("source", type=Path, help=source)
     parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
     parser.add_argument("--out", type=Path, required=True, help="the CSV; for several slice lengths a folder")
     parser.add_argument("--recipe", choices=list(DESCRIPTORS), default="kaggle", help="57 descriptors, or more")
-    parser.add_argument(
-        "--padding",
-        choices=get_args(Padding),
-        default="reflect",
-        help="reflect as Kaggle's files, constant as librosa's now",
-    )
+    paddings = "reflect as Kaggle's files, constant as librosa's now"
+    parser.add_argument("--padding", choices=get_args(Padding), default="reflect", help=paddings)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
     where.add_argument("--ray", metavar="ADDRESS", help="describe on a Ray cluster: auto, or HOST:PORT of its head")
@@ -109,14 +97,12 @@ def _workers(text: str) -> int:
 
 
 def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
-    is_file = out.suffix.lower() == ".csv" and not out.is_dir()
-    if len(slice_seconds) > 1 and is_file:
-        raise UserError(
-            f"one file for {len(slice_seconds)} slice lengths", key="--out", value=out, hint="give a folder"
-        )
-    if is_file:
-        return {slice_seconds[0]: out}
-    return {seconds: out / f"features_{seconds:g}_sec.csv" for seconds in slice_seconds}
+    if out.suffix.lower() != ".csv" or out.is_dir():
+        return {seconds: out / f"features_{seconds:g}_sec.csv" for seconds in slice_seconds}
+    if len(slice_seconds) > 1:
+        problem = f"one file for {len(slice_seconds)} slice lengths"
+        raise UserError(problem, key="--out", value=out, hint="give a folder")
+    return {slice_seconds[0]: out}
 
 
 def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,33 +17,6 @@ from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files, describe_on_cluster
-
-
-@dataclass(frozen=True)
-class OutputPaths:
-    """The files that an extraction writes.
-
-    Attributes:
-        csvs: the CSV of each slice length in seconds.
-    """
-
-    csvs: dict[float, Path]
-
-    @property
-    def tracks(self) -> Path:
-        """The CSV that lists the result of each recording."""
-        first = next(iter(self.csvs.values()))
-        return first.with_suffix(".tracks.csv") if len(self.csvs) == 1 else first.with_name("tracks.csv")
-
-    @property
-    def journal(self) -> Path:
-        """The journal, which exists until the extraction is complete."""
-        return self.tracks.with_name(self.tracks.stem.removesuffix(".tracks") + ".partial")
-
-    @property
-    def all(self) -> list[Path]:
-        """All of these files."""
-        return [*self.csvs.values(), *map(note_path, self.csvs.values()), self.tracks, self.journal]
 
 
 @dataclass(frozen=True)
@@ -61,8 +34,6 @@ class Extracted:
 
     Attributes:
         written: contents of the CSV of each slice length in seconds; a length without rows has no CSV.
-        num_tracks: recordings described.
-        num_skipped: recordings that are in no CSV.
         tracks_path: the CSV that lists the result of each recording.
     """
 
@@ -100,20 +71,19 @@ def extract(
     Raises:
         UserError: an output exists or cannot be written, no recording could be described, or there is no such cluster.
     """
-    paths = OutputPaths(dict(outputs))
-    existing = [path for path in (*outputs.values(), paths.tracks) if path.exists()]
-    if existing and not overwrite and not paths.journal.exists():
+    csvs = list(outputs.values())
+    tracks_path = csvs[0].with_suffix(".tracks.csv") if len(csvs) == 1 else csvs[0].with_name("tracks.csv")
+    journal_path = tracks_path.with_name(tracks_path.stem.removesuffix(".tracks") + ".partial")
+    existing = [path for path in (*csvs, tracks_path) if path.exists()]
+    if existing and not overwrite and not journal_path.exists():
         raise _exists(existing[0])
-    if found.source.resolve() in {path.resolve() for path in paths.all}:
+    written_paths = (*csvs, *map(note_path, csvs), tracks_path, journal_path)
+    if found.source.resolve() in {path.resolve() for path in written_paths}:
         raise UserError("is the list itself and would be replaced", key=found.source, hint="choose another --out")
-    with journal_errors(paths.journal), ExitStack() as stack:
-        try:
-            journal = Journal(paths.journal, found.source, recipe, list(outputs))
-        except OSError as error:
-            raise UserError(
-                f"cannot be written ({error.strerror})", key=paths.journal, hint="choose another --out"
-            ) from None
-        stack.callback(journal.close)
+    with (
+        journal_errors(journal_path),
+        closing(Journal(journal_path, found.source, recipe, list(outputs))) as journal,
+    ):
         if existing and not overwrite and not journal.is_writing_csvs:
             raise _exists(existing[0])
         todo = [track for track in found.tracks if not journal.has(track)]
@@ -128,9 +98,9 @@ def extract(
             raise UserError(f"none of {len(found.tracks)} recordings could be described, and nothing was written")
         journal.start_writing_csvs()
         written = {s: _write_features(path, journal, kept, recipe, s) for s, path in outputs.items()}
-        _write_tracks(paths.tracks, found, journal)
+        _write_tracks(tracks_path, found, journal)
         journal.finish()
-    return Extracted(written, len(kept), len(skipped) + len(found.skipped), paths.tracks)
+    return Extracted(written, len(kept), len(skipped) + len(found.skipped), tracks_path)
 
 
 def _exists(path: Path) -> UserError:
@@ -153,9 +123,8 @@ def _describe_rest(
         report(f"skipped {path}: {reason}")
     skipped = set()
     disable = None if show_bar is None else not show_bar
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable))
-        for described in stack.enter_context(closing(work)):
+    with closing(work), tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable) as bar:
+        for described in work:
             journal.add(described)
             if described.skipped:
                 skipped.add(described.track)
@@ -209,11 +178,7 @@ def _write_tracks(path: Path, found: Found, journal: Journal) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that replaces `path` when it is complete.
-
-    Raises:
-        UserError: it cannot be written; the file at `path` is unchanged.
-    """
+    """Open a text file that replaces `path` when it is complete; if it cannot be written, `path` is unchanged."""
     part = path.with_name(path.name + ".writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,8 +190,5 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot be written ({error.strerror}); nothing that was described is lost",
-            key=path,
-            hint="correct that and run the same command again",
-        ) from None
+        problem = f"cannot be written ({error.strerror}); nothing that was described is lost"
+        raise UserError(problem, key=path, hint="correct that and run the same command again") from None

@@ -19,14 +19,7 @@ _UNFIT = re.compile(r'[./\\,"\x00-\x1f]')
 
 @dataclass(frozen=True)
 class TrackFile:
-    """A recording to describe.
-
-    Attributes:
-        path: of the file.
-        track: track name, the first part of its rows' names: ``rock.album_song``.
-        genre: its label.
-        artist: artist name, empty if unknown.
-    """
+    """A recording to describe, with its track name (``rock.album_song``); `artist` is empty if unknown."""
 
     path: Path
     track: str
@@ -39,7 +32,6 @@ class Found:
     """The contents of a folder or a list.
 
     Attributes:
-        source: the folder or list.
         tracks: sorted by track name; each name occurs once.
         skipped: (file, reason) of recordings that cannot be named or read.
         ignored: number of files that are not audio, by suffix.
@@ -69,22 +61,16 @@ def find_tracks(source: Path) -> Found:
     else:
         raise UserError("does not exist", key=source, hint=_WANTED)
     if not found.tracks:
-        hint = "list recordings in the columns path and label"
-        if source.is_dir():
-            hint = (
-                f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
-            )
+        hint = f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
+        if not source.is_dir():
+            hint = "list recordings in the columns path and label"
         such = [f" ({len(found.skipped)} skipped, such as {path}: {reason})" for path, reason in found.skipped[:1]]
         raise UserError(f"has no recording with a genre{''.join(such)}", key=source, hint=hint)
     return found
 
 
 def audio_files(path: Path) -> list[Path]:
-    """List the audio file itself, or all audio files below a folder, sorted, including unreadable formats.
-
-    Raises:
-        UserError: there is no such file, or no audio in the folder.
-    """
+    """List the audio file itself, or all audio files below a folder, sorted, including unreadable formats."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -96,28 +82,20 @@ def audio_files(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, sorted, without hidden folders; follow links, and enter each folder once.
-
-    Raises:
-        UserError: a folder cannot be entered.
-    """
+    """Yield the files below a folder, sorted, without hidden folders; follow links, and enter each folder once."""
 
     def refuse(error: OSError) -> None:
-        raise UserError(
-            f"cannot be read ({error.strerror})",
-            key=error.filename,
-            hint="change its permissions, or move it elsewhere",
-        )
+        hint = "change its permissions, or move it elsewhere"
+        raise UserError(f"cannot be read ({error.strerror})", key=error.filename, hint=hint)
 
-    entered = set()
-    paths = []
+    entered, paths = set(), []
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if os.path.realpath(here) in entered:
             folders.clear()
-            continue
-        entered.add(os.path.realpath(here))
-        paths += [Path(here, name) for name in names if not _is_hidden(name)]
+        else:
+            entered.add(os.path.realpath(here))
+            paths += [Path(here, name) for name in names if not _is_hidden(name)]
     yield from sorted(paths)
 
 
@@ -145,22 +123,17 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
             reader = csv.DictReader(file, strict=True)
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:
-                found = ", ".join(reader.fieldnames or ()) or "nothing"
-                raise UserError(
-                    f"lacks the column '{missing[0]}'; found: {found}",
-                    key=f"{csv_path}, row 1",
-                    hint="give the columns path and label, separated by commas",
-                )
+                problem = f"lacks the column '{missing[0]}'; found: {', '.join(reader.fieldnames or ()) or 'nothing'}"
+                hint = "give the columns path and label, separated by commas"
+                raise UserError(problem, key=f"{csv_path}, row 1", hint=hint)
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
                 is_path = Path(path).name and "\0" not in path
-                fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
-                if fault:
+                if fault := _genre_fault(genre) if is_path else f"'{path}' is not the path of a file":
                     raise UserError(fault, key=f"{csv_path}, row {reader.line_num}")
                 within = Path(path)
-                # the folders of one machine are not part of the name
                 if within.is_absolute() or ".." in within.parts:
-                    within = Path(within.name)
+                    within = Path(within.name)  # the folders of one machine are not part of the name
                 track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
                 yield track if known else (track.path, "not an audio file by its ending")
@@ -209,28 +182,14 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
             skipped.append((path, why_unreadable(path)))
         elif suffix not in READABLE_SUFFIXES:
             ignored[suffix or "no ending"] += 1
-        elif not _is_text(entry.track):
+        elif entry.track.encode(errors="replace").decode() != entry.track:
             skipped.append((path, "its name is not UTF-8; rename it"))
         elif genre_of.setdefault(path, entry.genre) != entry.genre:
             skipped.append((path, f"is listed under two genres, {genre_of[path]} and {entry.genre}; keep one"))
         elif entry.track in tracks:
             first = tracks[entry.track].path
-            skipped.append(
-                (
-                    path,
-                    "is listed twice"
-                    if path == first
-                    else f"{first} has the same track name, {entry.track}; rename one",
-                )
-            )
+            reason = f"{first} has the same track name, {entry.track}; rename one"
+            skipped.append((path, "is listed twice" if path == first else reason))
         else:
             tracks[entry.track] = entry
     return Found(source, [tracks[name] for name in sorted(tracks)], skipped, ignored)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

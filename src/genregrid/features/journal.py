@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,8 @@ class Described:
     """The result of one recording: its rows, or the reason why it has none.
 
     Attributes:
-        path: of the file.
-        size_bytes: size of the file.
         modified_ns: when the file was changed; with the size it shows whether the file is still the same.
-        track: track name.
-        genre: genre label.
-        artist: artist name, empty if unknown.
+        artist: empty if unknown.
         seconds: length of the recording; 0 if it could not be read.
         skipped: why it is in no CSV; empty if it is in one.
         notes: what is unusual about it.
@@ -44,6 +40,25 @@ class Described:
     rows: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
+def started(track: TrackFile) -> Described:
+    """Return what is known of a recording before it is read; its size and time are -1 if it has no file."""
+    try:
+        state = track.path.stat()
+        size, modified = state.st_size, state.st_mtime_ns
+    except OSError:
+        size, modified = -1, -1
+    return Described(str(track.path), size, modified, track.track, track.genre, track.artist)
+
+
+def seconds_key(slice_seconds: float) -> str:
+    """Write a slice length as a key.
+
+    >>> seconds_key(3.0), seconds_key(0.5)
+    ('3', '0.5')
+    """
+    return f"{slice_seconds:g}"
+
+
 _APPLICATION_ID = 0x67677264  # "ggrd" marks an SQLite file as a journal
 _TABLES = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -52,6 +67,16 @@ _TABLES = (
     "CREATE TABLE slices (track TEXT, seconds TEXT, num INTEGER, rows TEXT, PRIMARY KEY (track, seconds))",
 )
 
+_NO_JOURNAL = (
+    "is no journal of an extraction, or one of an earlier genregrid",
+    "move or delete it, or choose another --out",
+)
+_MISTAKES = {
+    sqlite3.SQLITE_BUSY: ("is used by another run", "wait, or choose another --out"),
+    sqlite3.SQLITE_NOTADB: _NO_JOURNAL,
+    sqlite3.SQLITE_CORRUPT: ("is damaged ({error})", "delete it to start again"),
+}
+
 
 class Journal:
     """An SQLite file with the settings of an extraction and one transaction per described track.
@@ -59,16 +84,11 @@ class Journal:
     A transaction that has returned survives the end of the process. Values are JSON, because paths may hold characters
     that SQLite's text cannot. No other process can open the file meanwhile.
 
-    Args:
-        path: of the journal; created if missing, else resumed.
-        source: the folder or list that is described.
-        recipe: of the extraction.
-        slice_seconds: its slice lengths.
+    The file is created if missing, else resumed.
 
     Raises:
-        UserError: the file is no journal, or belongs to other settings.
+        UserError: the file cannot be created, is no journal, or belongs to other settings.
         sqlite3.Error: it is used by another run, or damaged; `journal_errors` makes it a `UserError`.
-        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path, source: Path, recipe: Recipe, slice_seconds: Sequence[float]) -> None:
@@ -79,8 +99,12 @@ class Journal:
             "options": f"--slice {lengths} --recipe {recipe.descriptors} --padding {recipe.padding}",
             "made_by": f"genregrid {genregrid.__version__}",
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror})"
+            raise UserError(problem, key=path, hint="choose another --out") from None
         self._db = sqlite3.connect(path, timeout=0)
         try:
             self._open(settings)
@@ -97,7 +121,7 @@ class Journal:
                 self._db.execute(statement)
             self._db.execute("INSERT INTO run VALUES (?, 0)", [json.dumps(settings)])
         elif self._one("PRAGMA application_id") != _APPLICATION_ID:
-            raise _no_journal(self.path)
+            raise UserError(_NO_JOURNAL[0], key=self.path, hint=_NO_JOURNAL[1])
         found = json.loads(self._one("SELECT settings FROM run"))
         if found != settings:
             raise UserError(
@@ -117,18 +141,12 @@ class Journal:
         """
         if self._one("SELECT count(*) FROM described WHERE track = ?", track.track) == 0:
             return False
-        known = self.described(track)
-        return not known.skipped and _identity(known) == _identity(started(track))
+        return replace(self.described(track), seconds=0.0, notes=()) == started(track)
 
     def add(self, described: Described) -> None:
-        """Write the result of one track in place of an earlier one.
-
-        Raises:
-            UserError: it cannot be written.
-        """
+        """Write the result of one track in place of an earlier one."""
         facts = dict(vars(described))
-        rows = facts.pop("rows")
-        track = described.track
+        track, rows = described.track, facts.pop("rows")
         try:
             with self._db:
                 self._db.execute("REPLACE INTO described VALUES (?, ?)", (track, json.dumps(facts)))
@@ -162,16 +180,16 @@ class Journal:
 
     def num_slices(self, track: TrackFile, slice_seconds: float) -> int:
         """Return how many slices of a length in seconds a track has."""
-        where = (track.track, seconds_key(slice_seconds))
-        return self._one("SELECT num FROM slices WHERE track = ? AND seconds = ?", *where) or 0
+        return self._of_length("num", track, slice_seconds) or 0
 
     def rows(self, track: TrackFile, slice_seconds: float) -> list[list[float]]:
         """Return the rows of a track, (slice, number of samples and descriptors)."""
-        where = (track.track, seconds_key(slice_seconds))
-        rows: list[list[float]] = json.loads(
-            self._one("SELECT rows FROM slices WHERE track = ? AND seconds = ?", *where) or "[]"
-        )
+        rows: list[list[float]] = json.loads(self._of_length("rows", track, slice_seconds) or "[]")
         return rows
+
+    def _of_length(self, column: str, track: TrackFile, slice_seconds: float) -> Any:
+        query = f"SELECT {column} FROM slices WHERE track = ? AND seconds = ?"
+        return self._one(query, track.track, seconds_key(slice_seconds))
 
     def _one(self, query: str, *values: str) -> Any:
         """Return the first column of the first row; ``None`` if there is no row."""
@@ -189,52 +207,12 @@ class Journal:
         self.path.unlink()
 
 
-def _identity(described: Described) -> tuple[str | int, ...]:
-    """What must be the same for a result to be used again."""
-    d = described
-    return d.path, d.size_bytes, d.modified_ns, d.genre, d.artist
-
-
-def started(track: TrackFile) -> Described:
-    """Return what is known of a recording before it is read; its size and time are -1 if it has no file."""
-    try:
-        state = track.path.stat()
-        size, modified = state.st_size, state.st_mtime_ns
-    except OSError:
-        size, modified = -1, -1
-    return Described(str(track.path), size, modified, track.track, track.genre, track.artist)
-
-
 @contextmanager
 def journal_errors(path: Path) -> Iterator[None]:
     """Raise SQLite's errors as a `UserError` about the journal at `path`."""
     try:
         yield
     except sqlite3.Error as error:
-        code = error.sqlite_errorcode & 0xFF  # the higher bits are details
-        if code == sqlite3.SQLITE_BUSY:
-            mistake = UserError("is used by another run", key=path, hint="wait, or choose another --out")
-        elif code == sqlite3.SQLITE_NOTADB:
-            mistake = _no_journal(path)
-        elif code == sqlite3.SQLITE_CORRUPT:
-            mistake = UserError(f"is damaged ({error})", key=path, hint="delete it to start again")
-        else:
-            mistake = UserError(f"cannot be used ({error})", key=path, hint="make room, or choose another --out")
-        raise mistake from None
-
-
-def _no_journal(path: Path) -> UserError:
-    return UserError(
-        "is no journal of an extraction, or one of an earlier genregrid",
-        key=path,
-        hint="move or delete it, or choose another --out",
-    )
-
-
-def seconds_key(slice_seconds: float) -> str:
-    """Write a slice length as a key.
-
-    >>> seconds_key(3.0), seconds_key(0.5)
-    ('3', '0.5')
-    """
-    return f"{slice_seconds:g}"
+        other = ("cannot be used ({error})", "make room, or choose another --out")
+        problem, hint = _MISTAKES.get(error.sqlite_errorcode & 0xFF, other)  # the higher bits are details
+        raise UserError(problem.format(error=error), key=path, hint=hint) from None

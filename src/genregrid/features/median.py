@@ -1,15 +1,11 @@
 """Compute sliding medians over 31 values with minima and maxima of whole arrays.
 
-Harmonic/percussive separation spends most of its time in these medians. Sixteen neighbouring windows share sixteen of
-their values, eight windows share 24, and so on. Sorted blocks are therefore shared down a binary tree and merged; after
-each merge only the values that can still be the median are kept. The only operations are minima and maxima of long
-rows, about 28 per output, without branches and without a compiler.
+Sixteen neighbouring windows share sixteen of their values, eight windows share 24, and so on. Sorted blocks are shared
+down a binary tree and merged; after each merge only the values that can still be the median are kept. The separation
+into harmonic and percussive parts spends most of its time here: 48 ms where ``bottleneck.move_median`` takes 61 ms.
 
-This is used because it is faster than the compiled alternative: 48 ms against 61 ms for ``bottleneck.move_median`` on
-the same spectrogram.
-
-Source: the sharing is that of Adams, "Fast Median Filters using Separable Sorting Networks", ACM TOG 40(4), 2021; the
-mergers are Batcher's, "Sorting Networks and their Applications", 1968.
+Source: Adams, "Fast Median Filters using Separable Sorting Networks", ACM TOG 40(4), 2021, for the sharing; Batcher,
+"Sorting Networks and their Applications", 1968, for the mergers.
 """
 
 import numpy as np
@@ -27,13 +23,7 @@ def sliding_median(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the median of the 31 neighbours of each value along the first axis.
 
     Beyond its ends the axis is mirrored, including the end value (d c b a | a b c d | d c b a), as
-    `scipy.ndimage.median_filter` does in its mode ``reflect``.
-
-    Args:
-        values: (position, column) float32, without NaN.
-
-    Returns:
-        (position, column) float32.
+    `scipy.ndimage.median_filter` does in its mode ``reflect``. Values are (position, column), without NaN.
 
     >>> ramp = np.arange(40, dtype=np.float32)[:, None]
     >>> sliding_median(ramp)[[0, 1, 20, 39], 0].tolist()
@@ -64,9 +54,8 @@ def _mirrored(index: NDArray[np.int64], num: int) -> NDArray[np.int64]:
 class _Tree:
     """The medians of windows 0 to 15 of every group, from the values that all share to those of a single window.
 
-    Args:
-        values: (position, column), three groups longer than `median`; window w reads the positions w to w + 30.
-        median: (group, window, column); is filled.
+    Window w reads the positions w to w + 30 of the values, (position, column), which are three groups longer than
+    `median`, (group, window, column); `median` is filled.
     """
 
     def __init__(self, values: NDArray[np.float32], median: NDArray[np.float32]) -> None:
@@ -75,12 +64,9 @@ class _Tree:
         self._blocks: dict[tuple[int, int], Rows] = {}
 
     def descend(self, window: int, num_windows: int, shared: Rows | None = None) -> None:
-        """Write the medians of `num_windows` windows, the first of which is `window`.
+        """Write the medians of `num_windows` windows, a power of two, the first of which is `window`.
 
-        Args:
-            window: the first window.
-            num_windows: a power of two.
-            shared: the `num_windows` values that all these windows read and that can still be a median, sorted.
+        `shared` are the `num_windows` values that all these windows read and that can still be a median, sorted.
         """
         if shared is None:
             shared = [row[: len(self._median)] for row in self._block(window + num_windows - 1, num_windows)]
@@ -106,15 +92,14 @@ class _Tree:
 
 def _merged(first: Rows, second: Rows) -> Rows:
     """Merge two sorted halves."""
-    flipped = second[::-1]
-    return [*_sorted_bitonic(_lower(first, flipped)), *_sorted_bitonic(_upper(first, flipped))]
+    return _sorted_bitonic([*first, *second[::-1]])
 
 
 def _middle(shared: Rows, more: Rows) -> Rows:
     """Return, of 2 n and n sorted values, the n that are neither among the n lowest nor the n highest, sorted."""
     num = len(more)
-    without_lowest = _sorted_bitonic(_upper(shared[:num], more[::-1]))
-    return _sorted_bitonic(_lower(without_lowest, shared[: num - 1 : -1]))
+    without_lowest = _sorted_bitonic(_paired(np.maximum, shared[:num], more[::-1]))
+    return _sorted_bitonic(_paired(np.minimum, without_lowest, shared[: num - 1 : -1]))
 
 
 def _sorted_bitonic(rows: Rows) -> Rows:
@@ -122,17 +107,11 @@ def _sorted_bitonic(rows: Rows) -> Rows:
     if len(rows) == 1:
         return rows
     half = len(rows) // 2
-    first, second = rows[:half], rows[half:]
-    return [*_sorted_bitonic(_lower(first, second)), *_sorted_bitonic(_upper(first, second))]
+    lower, upper = (_paired(extreme, rows[:half], rows[half:]) for extreme in (np.minimum, np.maximum))
+    return [*_sorted_bitonic(lower), *_sorted_bitonic(upper)]
 
 
-def _lower(first: Rows, second: Rows) -> Rows:
-    """Return the pairwise minima for the groups that both have."""
+def _paired(extreme: np.ufunc, first: Rows, second: Rows) -> Rows:
+    """Return the pairwise minima or maxima for the groups that both have."""
     num = min(len(first[0]), len(second[0]))
-    return [np.minimum(a[:num], b[:num]) for a, b in zip(first, second, strict=True)]
-
-
-def _upper(first: Rows, second: Rows) -> Rows:
-    """Return the pairwise maxima for the groups that both have."""
-    num = min(len(first[0]), len(second[0]))
-    return [np.maximum(a[:num], b[:num]) for a, b in zip(first, second, strict=True)]
+    return [extreme(a[:num], b[:num]) for a, b in zip(first, second, strict=True)]

@@ -20,15 +20,13 @@ from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors
 from genregrid.features.spectrum import Padding, num_frames
 
-Describe = Callable[[Analysis], dict[str, NDArray[np.float64]]]
-
 #: A clip this close to one slice's length is one row over all its samples: the "30 s" of corpora are 29.9 to 30.7 s.
 WHOLE_CLIP_TOLERANCE = 0.025
 #: The shortest slice; mirroring half a frame needs more than 1024 samples.
 MIN_SLICE_SECONDS = 0.05
 
 #: Sets of descriptors: the names of the columns, and the function that computes them.
-DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Describe]] = {
+DESCRIPTORS: Mapping[str, tuple[tuple[str, ...], Callable[[Analysis], dict[str, NDArray[np.float64]]]]] = {
     "kaggle": (FEATURE_NAMES, kaggle_descriptors),
     "rich": (RICH_FEATURE_NAMES, rich_descriptors),
 }
@@ -62,12 +60,8 @@ class Recipe:
     def slice_bounds(self, num_samples: int, slice_seconds: float) -> list[tuple[int, int]]:
         """Return where the slices of a track start and stop, in samples at 22 050 Hz.
 
-        Slices follow each other from the first sample on; the rest at the end is in none. A track within 2.5 % of the
-        length of one slice is one whole slice.
-
-        Args:
-            num_samples: length of the track.
-            slice_seconds: slice length in seconds, at least 0.05.
+        Slices, of at least 0.05 s, follow each other from the first sample on; the rest at the end is in none. A track
+        within 2.5 % of the length of one slice is one whole slice.
 
         >>> Recipe("kaggle", "reflect").slice_bounds(140_000, 3.0)
         [(0, 66149), (66150, 132299)]
@@ -86,11 +80,8 @@ class Recipe:
     def describe(self, samples: NDArray[np.float32], slice_seconds: float) -> NDArray[np.float64]:
         """Compute the descriptors of a track's slices, (slice, feature); no rows for a track shorter than one slice.
 
-        They are finite, except for samples so far beyond full scale that their squares overflow.
-
-        Args:
-            samples: (sample,) float32 at 22 050 Hz, mono, in [-1, 1], finite.
-            slice_seconds: slice length in seconds, at least 0.05.
+        Samples are mono at 22 050 Hz, finite and nominally in [-1, 1]. The descriptors are finite too, except for
+        samples so far beyond full scale that their squares overflow.
         """
         bounds = self.slice_bounds(len(samples), slice_seconds)
         if not bounds:
@@ -113,11 +104,7 @@ def recipe_named(name: str) -> Recipe | None:
 
 
 def columns_of(name: str) -> tuple[str, ...] | None:
-    """Return the columns of a recipe in their order; ``None`` for features that were computed elsewhere.
-
-    Raises:
-        UserError: the name lacks its padding.
-    """
+    """Return the columns of a recipe in their order; ``None`` for features that were computed elsewhere."""
     if name in DESCRIPTORS:
         raise UserError("the padding is missing", key="dataset.recipe", value=name, hint=f"for example {name}-reflect")
     recipe = recipe_named(name)

@@ -1,25 +1,9 @@
 """Compute the rich recipe: the 57 descriptors of Kaggle's files, and 311 more from the same analysis.
 
-========================================  =====  =======================================================
-columns                                   count  meaning
-========================================  =====  =======================================================
-the 57 of Kaggle's files                     57  `genregrid.features.descriptors`
-``contrast1`` to ``contrast7``               14  mean and variance over frames of the octaves' contrast
-``flatness``                                  2  mean and variance over frames
-``tonnetz1`` to ``tonnetz6``                 12  mean and variance over frames
-``onset``                                     2  mean and variance over frames of the onset strength
-``mfcc1_delta_rms`` ...                      20  how fast each MFCC changes
-``mfcc1_p10``, ``_p50``, ``_p90`` ...        60  percentiles over frames of each MFCC
-``mfcc1_mfcc2_cov`` ...                     190  population covariance over frames of each pair of MFCCs
-``onset_p90``, ``onset_rate``                 2  the stronger onsets, and onsets per second
-``rhythm_48_bpm`` to ``rhythm_269_bpm``       6  strength of repetition, by tempo
-``rhythm_peak``, ``_clarity``, ``_entropy``   3  how clear a single tempo is
-========================================  =====  =======================================================
-
-Only the columns in ``_mean`` and ``_var`` can be pooled into those of longer slices.
+docs/recipes.md lists the columns. Only those in ``_mean`` and ``_var`` can be pooled into those of longer slices.
 """
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +32,7 @@ _BAND_BPM = np.sqrt(_BAND_EDGES_BPM[:-1] * _BAND_EDGES_BPM[1:])
 _BAND_LAGS = np.ceil(60 * SAMPLE_RATE_HZ / HOP_SAMPLES / _BAND_EDGES_BPM[::-1]).astype(int).tolist()
 _UNREPEATED = 1e-6  # autocorrelation; smaller values are rounding errors of the transform and not a rhythm
 
+# 15 values per frame, each described by its mean and variance
 _OVER_TIME = (
     *(f"contrast{number}" for number in range(1, len(_CONTRAST_BINS))),
     "flatness",
@@ -56,15 +41,12 @@ _OVER_TIME = (
 )
 _MFCCS = tuple(f"mfcc{number}" for number in range(1, _NUM_MFCCS + 1))
 _OF_SLICE = (
-    *(f"{mfcc}_delta_rms" for mfcc in _MFCCS),
-    *(f"{mfcc}_p{percentile}" for mfcc in _MFCCS for percentile in _PERCENTILES),
-    *(f"{mfcc}_{later}_cov" for number, mfcc in enumerate(_MFCCS) for later in _MFCCS[number + 1 :]),
-    "onset_p90",
-    "onset_rate",
-    *(f"rhythm_{bpm:.0f}_bpm" for bpm in _BAND_BPM),
-    "rhythm_peak",
-    "rhythm_clarity",
-    "rhythm_entropy",
+    *(f"{mfcc}_delta_rms" for mfcc in _MFCCS),  # 20
+    *(f"{mfcc}_p{percentile}" for mfcc in _MFCCS for percentile in _PERCENTILES),  # 60
+    *(f"{mfcc}_{later}_cov" for mfcc, later in combinations(_MFCCS, 2)),  # 190
+    *("onset_p90", "onset_rate"),
+    *(f"rhythm_{bpm:.0f}_bpm" for bpm in _BAND_BPM),  # 6, from 48 to 269 bpm
+    *("rhythm_peak", "rhythm_clarity", "rhythm_entropy"),
 )
 
 #: The 368 descriptors of the rich recipe, in order; Kaggle's 57 first.
@@ -79,15 +61,8 @@ def rich_descriptors(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
     """Compute the 368 descriptors by name, each (slice,), in the order of `RICH_FEATURE_NAMES`; all are finite."""
     onsets = analysis.onset_strength[..., None]
     over_time = np.concatenate([_contrast(analysis), _flatness(analysis), _tonnetz(analysis), onsets], axis=2)
-    of_slice = np.hstack(
-        [
-            _delta_rms(analysis.mfcc),
-            _mfcc_percentiles(analysis.mfcc),
-            _mfcc_covariances(analysis.mfcc),
-            _onset_statistics(analysis),
-            _rhythm_statistics(analysis.rhythm),
-        ]
-    )
+    of_mfcc = (_delta_rms(analysis.mfcc), _mfcc_percentiles(analysis.mfcc), _mfcc_covariances(analysis.mfcc))
+    of_slice = np.hstack([*of_mfcc, _onset_statistics(analysis), _rhythm_statistics(analysis.rhythm)])
     columns = kaggle_descriptors(analysis)
     columns |= mean_and_variance(dict(zip(_OVER_TIME, np.moveaxis(over_time, 2, 0), strict=True)))
     return columns | dict(zip(_OF_SLICE, of_slice.T, strict=True))
@@ -200,9 +175,6 @@ def _rhythm_statistics(rhythm: NDArray[np.float64]) -> NDArray[np.float64]:
     The columns are the highest autocorrelation within each half octave, the slowest first; the highest peak of the
     autocorrelation, or 0 without a peak; the height of that peak above the mean; and the entropy of the autocorrelation
     over lags as a share of the highest possible: 1 if all lags are alike, as in silence.
-
-    Args:
-        rhythm: autocorrelation, (slice, lag).
 
     Source: after Tzanetakis and Cook, "Musical Genre Classification of Audio Signals", IEEE Transactions on Speech and
     Audio Processing 10(5), 2002, section III-C, who compute such values from a beat histogram.

@@ -43,11 +43,7 @@ def pad(samples: NDArray[np.float32], padding: Padding) -> NDArray[np.float32]:
 
 
 def num_frames(num_samples: int) -> int:
-    """Return the number of frames of a slice.
-
-    >>> num_frames(66149)
-    130
-    """
+    """Return the number of frames of a slice."""
     return 1 + num_samples // HOP_SAMPLES
 
 
@@ -100,7 +96,8 @@ def mel_filters() -> NDArray[np.float32]:
 
     Source: Slaney, "Auditory Toolbox: Version 2", 1998: linear below 1000 Hz, logarithmic above.
     """
-    edge = _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE_HZ / 2), NUM_MELS + 2))
+    highest_mel = float(_LOG_FROM_MEL + np.log(SAMPLE_RATE_HZ / 2 / _LOG_FROM_HZ) / _LOG_STEP)
+    edge = _mel_to_hz(np.linspace(0.0, highest_mel, NUM_MELS + 2))
     rising = (FREQUENCIES_HZ[:, None] - edge[:-2]) / np.diff(edge)[:-1]
     falling = (edge[2:] - FREQUENCIES_HZ[:, None]) / np.diff(edge)[1:]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
@@ -121,11 +118,6 @@ def mel_blocks() -> list[tuple[slice, slice]]:
     return blocks
 
 
-def _hz_to_mel(hz: float) -> float:
-    """Convert a frequency above 1000 Hz to mels."""
-    return float(_LOG_FROM_MEL + np.log(hz / _LOG_FROM_HZ) / _LOG_STEP)
-
-
 def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     above = _LOG_FROM_HZ * np.exp(_LOG_STEP * (mel - _LOG_FROM_MEL))
     return np.where(mel < _LOG_FROM_MEL, mel * _LINEAR_HZ_PER_MEL, above)
@@ -141,10 +133,8 @@ def chroma_filters(tuning: float) -> NDArray[np.float32]:
     """Return the weights of the twelve pitch classes from C on, (bin, class) float32.
 
     A bin belongs to the classes around its pitch by a bell curve, as wide as half a semitone or as the bin, whichever
-    is wider. Bins about five octaves above A0 have the highest weight.
-
-    Args:
-        tuning: how far the music's A is above 440 Hz, in semitones, -0.5 to 0.5.
+    is wider. Bins about five octaves above A0 have the highest weight. The tuning is how far the music's A is above
+    440 Hz, in semitones, -0.5 to 0.5.
 
     Source: Ellis, "Chroma Feature Analysis and Synthesis", 2007.
     """

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -20,13 +20,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
-    """Read and describe one recording at every slice length; the result names what is wrong with it.
-
-    Args:
-        track: the recording.
-        recipe: how to describe it.
-        slice_seconds: slice lengths in seconds.
-    """
+    """Read and describe one recording at every slice length; the result names what is wrong with it."""
     result = started(track)
     try:
         recording = read_audio(track.path)
@@ -60,11 +54,7 @@ def describe_files(
 ) -> Generator[Described]:
     """Describe recordings and yield each result as soon as it is done; a recording that ends its process is skipped.
 
-    Args:
-        tracks: the recordings.
-        recipe: how to describe them.
-        slice_seconds: slice lengths in seconds.
-        num_workers: number of processes; 1 works in this process.
+    One worker works in this process.
     """
     describe = partial(describe_file, recipe=recipe, slice_seconds=tuple(slice_seconds))
     if num_workers == 1:
@@ -84,13 +74,8 @@ def describe_on_cluster(
 ) -> Generator[Described]:
     """Do the work of `describe_files` on a Ray cluster.
 
-    Every machine of the cluster must find the recordings under the same paths as this one.
-
-    Args:
-        tracks: the recordings.
-        recipe: how to describe them.
-        slice_seconds: slice lengths in seconds.
-        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head node.
+    Every machine of the cluster must find the recordings under the same paths as this one. The address is ``auto`` or
+    ``HOST:PORT`` of its head node.
 
     Raises:
         UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
@@ -101,14 +86,9 @@ def describe_on_cluster(
 
 
 def _describe_with_one_thread(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
-    _prepare_process()
-    return describe_file(track, recipe, slice_seconds)
-
-
-@cache  # once per process
-def _prepare_process() -> None:
-    threadpool_limits(1)
     keep_freed_memory()
+    with threadpool_limits(1):
+        return describe_file(track, recipe, slice_seconds)
 
 
 def _ended_its_process(track: TrackFile) -> Described:
