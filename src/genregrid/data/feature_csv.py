@@ -6,8 +6,8 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,61 +51,47 @@ def place(source: object, row: int, column: str | None = None) -> str:
 def read_feature_csv(
     path: Path, feature_names: Sequence[str], num_rows: int | None = None, allocate: Allocate = in_memory
 ) -> SliceRows:
-    """Read the named columns in blocks of rows, so that memory holds little more than the features.
+    """Read filename, length, label and the named features in blocks of rows, to need little more memory than they do.
 
-    Args:
-        path: the file.
-        feature_names: the feature columns to read, besides filename, length and label.
-        num_rows: how many rows to read; ``None`` reads all, and counts commas and lines to find faults.
-        allocate: makes the array for features; a few of its last rows may stay unused.
+    Without `num_rows` all rows are read, and commas and lines are counted to find faults. A few of the last rows of the
+    allocated array may stay unused.
 
     Raises:
         UserError: the file cannot be read or a cell breaks the contract.
     """
     if not path.is_file():
-        raise UserError(
-            "it is a folder, not a file" if path.is_dir() else "it does not exist",
-            key=path,
-            hint="give the path of a feature CSV (data/README.md describes its columns)",
-        )
+        problem = "it is a folder, not a file" if path.is_dir() else "it does not exist"
+        hint = "give the path of a feature CSV (data/README.md describes its columns)"
+        raise UserError(problem, key=path, hint=hint)
     columns = _header(path)
     check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
     scan = _scan(path) if num_rows is None else None
     features = allocate((max(1, scan.most_rows) if scan else num_rows or 1, len(feature_names)))
     try:
-        read = _fill(features, path, numbers, num_rows)
-    except (ValueError, pd.errors.ParserError) as error:
-        fault = UserError(f"it is not a readable CSV: {error}", key=path)
-        raise _first_fault(path, columns, numbers) or fault from None
-    if read is None:
-        fault = UserError("it has cells that are not finite numbers", key=path)
-        raise _first_fault(path, columns, numbers) or fault
-    keys, length_samples = read
+        keys, length_samples = _fill(features, path, numbers, num_rows)
+    except ValueError as error:  # so is pandas' ParserError
+        unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
+        raise _first_fault(path, columns, numbers) or unreadable from None
     if keys.empty:
         raise UserError("it has a header but no rows; expected one row per slice", key=path)
     row = np.arange(2, len(keys) + 2)
     if scan:
-        if scan.num_commas != (len(columns) - 1) * (len(keys) + 1):
-            # pandas silently drops cells after the last column; commas in quotes are no fault
-            surplus = _first_fault(path, columns, numbers)
-            if surplus is not None:
-                raise surplus
+        # pandas silently drops cells after the last column; commas in quotes are no fault
+        has_surplus = scan.num_commas != (len(columns) - 1) * (len(keys) + 1)
+        if has_surplus and (fault := _first_fault(path, columns, numbers)):
+            raise fault
         if scan.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
             row = _row_numbers(path)
     extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
     sha256 = scan.sha256 if scan else ""
-    return SliceRows(keys.assign(row=row), features[: len(keys)], length_samples, sha256, extra)
+    return SliceRows(str(path), keys.assign(row=row), features[: len(keys)], length_samples, sha256, extra)
 
 
 def _fill(
     features: NDArray[np.float32], path: Path, numbers: list[str], num_rows: int | None
-) -> tuple[pd.DataFrame, NDArray[np.float32]] | None:
-    """Read a file's features into an array.
-
-    Returns:
-        Keys and lengths of the rows; ``None`` if a cell is missing or not finite.
-    """
+) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Read a file's features into an array, and return keys and lengths of the rows."""
     keys, lengths = [], []
     start = 0
     with warnings.catch_warnings():
@@ -120,7 +106,7 @@ def _fill(
             for block in blocks:
                 values = block[numbers].to_numpy(np.float32)
                 if not (block[["filename", "label"]].notna().all(axis=None) and np.isfinite(values).all()):
-                    return None
+                    raise ValueError("a cell is missing or not a finite number")
                 features[start : start + len(block)] = values[:, :-1]
                 lengths.append(values[:, -1].copy())
                 keys.append(name_keys(block["filename"], block["label"]))
@@ -128,20 +114,15 @@ def _fill(
     return stacked(keys), np.concatenate(lengths)
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """SHA-256 of a file and its numbers of commas and lines, from one pass.
-
-    `most_rows` is an upper bound, since a carriage return without a line feed may end a line too.
-    """
-
+class _Scan(NamedTuple):
     sha256: str
     num_commas: int
     num_lines: int
-    most_rows: int
+    most_rows: int  # an upper bound, since a carriage return without a line feed may end a line too
 
 
 def _scan(path: Path) -> _Scan:
+    """Hash a file and count its commas and lines in one pass."""
     digest = hashlib.sha256()
     num_commas = num_lines = num_returns = 0
     block = b""
@@ -195,14 +176,13 @@ def check_columns(columns: Sequence[str], source: str, feature_names: Sequence[s
     """Raise if a column is missing or occurs twice; suggest the column that was probably meant."""
     missing = [name for name in (*KEY_COLUMNS, *feature_names) if name not in columns]
     if missing:
-        named = ", ".join(f"'{name}'" for name in missing[:3]) + (
-            f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        )
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        named = ", ".join(f"'{name}'" for name in missing[:3]) + more
         unknown = [name for name in columns if name not in {*KEY_COLUMNS, *FEATURE_NAMES}]
         near = difflib.get_close_matches(missing[0], unknown, n=1)
         meant = f" (is it '{near[0]}'?)" if near and len(missing) <= 3 else ""
-        problem = f"the columns {named} are missing{meant}"
-        raise UserError(problem, key=place(source, 1), hint="data/README.md lists the columns")
+        hint = "data/README.md lists the columns"
+        raise UserError(f"the columns {named} are missing{meant}", key=place(source, 1), hint=hint)
     twice = sorted({name for name in columns if columns.count(name) > 1} & {*KEY_COLUMNS, *feature_names})
     if twice:
         raise UserError("the column occurs more than once", key=place(source, 1, twice[0]), hint="keep one of them")

@@ -28,6 +28,7 @@ class SliceRows:
     """Rows of one source, in its order.
 
     Attributes:
+        source: path of the file, or name of the frame, for messages.
         keys: columns `row`, the line of the file (row 1 is the header); `track` and `ending`, which together are the
             file name (the ending is empty if the name is not of `FILENAME_PATTERN`); and `label`.
         features: (row, feature) float32.
@@ -36,6 +37,7 @@ class SliceRows:
         extra: names of the columns that were not read.
     """
 
+    source: str
     keys: pd.DataFrame
     features: NDArray[np.float32]
     length_samples: NDArray[np.float32]
@@ -51,8 +53,7 @@ def in_memory(shape: tuple[int, int]) -> NDArray[np.float32]:
 def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
     """Convert file names and labels to the categories `track`, `ending` and `label` of `SliceRows`."""
     names = [str(name) for name in filenames]
-    found = map(_FILENAME.match, names)
-    tracks = [match["track"] if match else name for name, match in zip(names, found, strict=True)]
+    tracks = [match["track"] if (match := _FILENAME.match(name)) else name for name in names]
     endings = [name[len(track) :] for name, track in zip(names, tracks, strict=True)]
     categories = {"track": tracks, "ending": endings, "label": [str(label) for label in labels]}
     return pd.DataFrame({column: pd.Categorical(values) for column, values in categories.items()})
@@ -60,15 +61,11 @@ def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
 
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Concatenate frames of the same columns. Categories stay categories; `pandas.concat` would make them strings."""
-    columns = {name: [frame[name] for frame in frames] for name in frames[0].columns}
-    return pd.DataFrame(
-        {
-            name: union_categoricals(parts)
-            if isinstance(parts[0].dtype, pd.CategoricalDtype)
-            else np.concatenate(parts)
-            for name, parts in columns.items()
-        }
-    )
+    joined = {}
+    for name, dtype in frames[0].dtypes.items():
+        parts = [frame[name] for frame in frames]
+        joined[name] = union_categoricals(parts) if isinstance(dtype, pd.CategoricalDtype) else np.concatenate(parts)
+    return pd.DataFrame(joined)
 
 
 def slice_number(ending: str) -> int | None:

@@ -28,8 +28,7 @@ from genregrid.data.slice_rows import (
 )
 from genregrid.errors import UserError
 
-# Extractions on different machines agree to about 3e-6 of a column's standard deviation. A thousandth is still too
-# small to matter to a model.
+# of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
 
 
@@ -89,7 +88,7 @@ def read_table(
     A row that occurs in two files is kept once if both agree (to 1e-3 of the column's standard deviation).
 
     Args:
-        paths: the CSV files, read in this order.
+        paths: the CSV files.
         genres: the genres in the order of the logits; ``None`` takes those of the files, sorted.
         slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column.
         feature_names: the feature columns to read.
@@ -106,9 +105,7 @@ def read_table(
     ]
     names = [path.name if [p.name for p in paths].count(path.name) == 1 else str(path) for path in paths]
     hashes = {name: rows.sha256 for name, rows in zip(names, sources, strict=True)}
-    return _assemble(
-        sources, [str(path) for path in paths], genres, slice_seconds, tuple(feature_names), hashes, notes, allocate
-    )
+    return _assemble(sources, genres, slice_seconds, tuple(feature_names), hashes, notes, allocate)
 
 
 def table_from_frame(
@@ -121,33 +118,26 @@ def table_from_frame(
 ) -> FeatureTable:
     """Validate a frame of the CSV contract in memory, exactly as `read_table` validates a file.
 
-    Args:
-        frame: columns filename, length, label and the features.
-        source: name of the frame in messages.
-        genres: see `read_table`.
-        slice_seconds: see `read_table`.
-        feature_names: see `read_table`.
-
-    Raises:
-        UserError: the frame breaks the contract.
+    The frame has the columns filename, length, label and the features; `source` is its name in messages.
     """
     check_columns(list(frame.columns), source, feature_names)
     if frame.empty:
         raise UserError("it has no rows; expected one row per slice", key=source)
-    finite = np.isfinite(frame[[*feature_names, "length"]].to_numpy(np.float64))
+    numbers = [*feature_names, "length"]
+    finite = np.isfinite(frame[numbers].to_numpy(np.float64))
     if not finite.all():
         row, column = (int(axis[0]) for axis in np.nonzero(~finite))
-        name = [*feature_names, "length"][column]
-        raise UserError("expected a finite number", key=place(source, row + 2, name))
+        raise UserError("expected a finite number", key=place(source, row + 2, numbers[column]))
     frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, whose row 1 is the header
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
     rows = SliceRows(
+        source,
         name_keys(frame["filename"], frame["label"]).assign(row=frame["row"].to_numpy()),
         np.ascontiguousarray(frame[[*feature_names]].to_numpy(np.float32)),  # batches take rows
         frame["length"].to_numpy(np.float32),
         digest,
     )
-    return _assemble([rows], [source], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
+    return _assemble([rows], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
 def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) -> float:
@@ -166,11 +156,7 @@ def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) ->
 
 
 def peek_slice_seconds(path: Path) -> float:
-    """Read the slice length of a CSV in seconds from its first hundred rows.
-
-    Raises:
-        UserError: the file cannot be read, or its `length` column gives no slice length.
-    """
+    """Read the slice length of a CSV in seconds from its first hundred rows."""
     rows = read_feature_csv(path, (), num_rows=100)
     whole_clips = all(slice_number(ending) is None for ending in rows.keys["ending"].cat.categories)
     return _checked_slice_seconds(rows.length_samples.astype(np.float64), whole_clips, str(path))
@@ -179,17 +165,14 @@ def peek_slice_seconds(path: Path) -> float:
 def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, source: str) -> float:
     seconds = slice_seconds_of(length_samples, whole_clips)
     if seconds <= 0:
-        raise UserError(
-            f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {np.median(length_samples):g}",
-            key=f"{source}, column 'length'",
-            hint="set dataset.table_slice_seconds to the slice length of this file",
-        )
+        problem = f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {np.median(length_samples):g}"
+        hint = "set dataset.table_slice_seconds to the slice length of this file"
+        raise UserError(problem, key=f"{source}, column 'length'", hint=hint)
     return seconds
 
 
 def _assemble(
     sources: list[SliceRows],
-    names: list[str],
     genres: Sequence[str] | None,
     slice_seconds: float | None,
     feature_names: tuple[str, ...],
@@ -197,13 +180,13 @@ def _assemble(
     notes: list[str],
     allocate: Allocate = in_memory,
 ) -> FeatureTable:
-    keyed = [_keyed(rows.keys, name) for rows, name in zip(sources, names, strict=True)]
-    _check_kinds(keyed, names)
-    rows = stacked(
-        [keys.assign(source=pd.Categorical([name]).repeat(len(keys))) for keys, name in zip(keyed, names, strict=True)]
-    )
-    length_samples = np.concatenate([rows.length_samples for rows in sources])
-    kept, join_notes = _kept_once(rows, [rows.features for rows in sources], feature_names)
+    rows = stacked([_keyed(source.keys, source.source) for source in sources])
+    is_clips = rows.groupby("source", observed=True)["whole_clip"].all()
+    if is_clips.nunique() > 1:  # a clip would count as one more slice of its track
+        problem = f"it has a row per whole clip, and {is_clips.idxmin()} has a row per slice"
+        raise UserError(problem, key=is_clips.idxmax(), hint="join files of one kind")
+    length_samples = np.concatenate([source.length_samples for source in sources])
+    kept, join_notes = _kept_once(rows, [source.features for source in sources], feature_names)
     tracks, track = _codes(rows["track"])
     order = kept[np.lexsort((rows["slice"].to_numpy()[kept], track[kept]))]
     rows, track, length_samples = rows.iloc[order], track[order], length_samples[order]
@@ -227,7 +210,7 @@ def _assemble(
 
 
 def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Check the keys of a source, and add `slice`, the slice number, and `whole_clip`, whether there is none."""
+    """Check the keys of a source, and add `source`, `slice`, the slice number, and `whole_clip`: there is none."""
     track, ending, label = (keys[name].cat.codes.to_numpy() for name in ("track", "ending", "label"))
     tracks, endings, labels = (keys[name].cat.categories for name in ("track", "ending", "label"))
 
@@ -257,16 +240,8 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
     prefix = labels.get_indexer([name.rpartition(".")[0] for name in tracks])
     contradiction = "'{label}' contradicts the genre '{prefix}' in the file name '{filename}'"
     refuse(label != prefix[track], "label", contradiction)
-    return keys.assign(slice=np.array([number or 0 for number in numbers])[ending], whole_clip=whole_clip)
-
-
-def _check_kinds(frames: list[pd.DataFrame], sources: list[str]) -> None:
-    """Raise if slices and whole clips are joined: a clip would count as one more slice of its track."""
-    kinds = [bool(frame["whole_clip"].all()) for frame in frames]
-    if len(set(kinds)) > 1:
-        clips, slices = sources[kinds.index(True)], sources[kinds.index(False)]
-        problem = f"it has a row per whole clip, and {slices} has a row per slice"
-        raise UserError(problem, key=clips, hint="join files of one kind")
+    slices = np.array([number or 0 for number in numbers])[ending]
+    return keys.assign(source=pd.Categorical([source]).repeat(len(keys)), slice=slices, whole_clip=whole_clip)
 
 
 def _kept_once(
@@ -286,13 +261,11 @@ def _kept_once(
     differs = np.abs(mine - other) > _SAME_ROW_TOLERANCE * np.where(spread > 0, spread, 1.0)
     if differs.any():
         index, column = (int(axis[0]) for axis in np.nonzero(differs))
-        bad = rows.iloc[repeated[index]]
-        raise UserError(
-            f"{bad['track']}{bad['ending']} has {mine[index, column]:g} here and {other[index, column]:g} in "
-            f"{rows.iloc[first[index]]['source']}",
-            key=place(bad["source"], bad["row"], feature_names[column]),
-            hint="files of different recipes cannot be joined",
-        )
+        bad, source = rows.iloc[repeated[index]], rows.iloc[first[index]]["source"]
+        name, here, there = bad["track"] + bad["ending"], mine[index, column], other[index, column]
+        problem = f"{name} has {here:g} here and {there:g} in {source}"
+        key = place(bad["source"], bad["row"], feature_names[column])
+        raise UserError(problem, key=key, hint="files of different recipes cannot be joined")
     return kept, [f"{len(repeated)} rows stood in two files, agreed, and were kept once"]
 
 
@@ -325,20 +298,16 @@ def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
     again = np.flatnonzero((track[1:] == track[:-1]) & (found[1:] == found[:-1]))
     if len(again):
         first, bad = rows.iloc[again[0]], rows.iloc[again[0] + 1]  # sorted, so the two are neighbours
-        raise UserError(
-            f"'{bad['track']}{bad['ending']}' is slice {bad['slice']} of {bad['track']}, which is in row "
-            f"{first['row']} of {first['source']} already",
-            key=place(bad["source"], bad["row"], "filename"),
-        )
+        problem = f"'{bad['track']}{bad['ending']}' is slice {bad['slice']} of {bad['track']}, which is in row "
+        problem += f"{first['row']} of {first['source']} already"
+        raise UserError(problem, key=place(bad["source"], bad["row"], "filename"))
     expected = np.arange(len(rows)) - np.searchsorted(track, track)
     wrong = np.flatnonzero(found != expected)
     if len(wrong):
         bad = rows.iloc[int(wrong[0])]
-        raise UserError(
-            f"slice {expected[wrong[0]]} of {bad['track']} is missing before slice {bad['slice']}",
-            key=place(bad["source"], bad["row"], "filename"),
-            hint="add the missing row or leave the whole track out",
-        )
+        problem = f"slice {expected[wrong[0]]} of {bad['track']} is missing before slice {bad['slice']}"
+        hint = "add the missing row or leave the whole track out"
+        raise UserError(problem, key=place(bad["source"], bad["row"], "filename"), hint=hint)
 
 
 def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[str]:
@@ -348,11 +317,8 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
         if unknown.any():
             bad = rows.iloc[int(unknown.argmax())]
             near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
-            raise UserError(
-                f"unknown genre '{bad['label']}'",
-                key=place(bad["source"], bad["row"], "label"),
-                hint=f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}",
-            )
+            hint = f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}"
+            raise UserError(f"unknown genre '{bad['label']}'", key=place(bad["source"], bad["row"], "label"), hint=hint)
     if len(found) < 2:
         problem = f"all tracks are '{found[0]}'; a classifier needs two genres or more"
         raise UserError(problem, key=rows["source"].iloc[0])
