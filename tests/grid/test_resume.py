@@ -41,8 +41,8 @@ def test_a_finished_run_is_recognised_by_its_settings_and_data(
 
 
 def test_data_in_another_place_are_the_same_data() -> None:
-    config = {"dataset": {"path": "a.csv", "name": "csv"}, "seed": 0}
-    moved = {"dataset": {"path": "b.csv", "name": "csv"}, "seed": 0}
+    config = {"dataset": {"path": "a.csv", "name": "csv"}, "model": {"_target_": "x"}, "seed": 0}
+    moved = config | {"dataset": {"path": "b.csv", "name": "csv"}}
     assert identity("lstm", config, {"a.csv": "12"}) == identity("lstm", moved, {"b.csv": "12"})
     assert identity("lstm", config, {"a.csv": "12"}) != identity("lstm", config, {"a.csv": "13"})
 
