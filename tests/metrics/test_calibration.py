@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import brier_score_loss, log_loss
@@ -11,7 +11,6 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from genregrid.metrics.calibration import (
     TEMPERATURES,
-    adaptive_ece,
     brier,
     calibrated_ece,
     calibration_gaps,
@@ -21,6 +20,10 @@ from genregrid.metrics.calibration import (
     rescale,
 )
 from genregrid.metrics.interval import ClusterBootstrap
+
+
+def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> float:
+    return float(np.abs(calibration_gaps(confidence, correct, num_bins).mean(axis=0)).sum())
 
 
 def drawn(num: int, sharpness: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import io
 import textwrap
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, cast
 from xml.sax.saxutils import escape
 
@@ -44,18 +45,14 @@ _STYLE = {
     "font.sans-serif": ["DejaVu Sans"],  # each text lists them all; the page's style sheet sets its own font
     "text.parse_math": False,  # a dollar sign in a name does not start a formula
     "font.size": SIZE,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
+    **dict.fromkeys(("text.color", "xtick.color", "ytick.color", "grid.color"), INK),
+    **dict.fromkeys(("axes.labelcolor", "axes.edgecolor"), INK),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titlesize": SIZE,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": INK,
     "grid.alpha": 0.15,
     "figure.dpi": 72,  # a point is a pixel
     "legend.frameon": False,
@@ -72,15 +69,7 @@ styled = matplotlib.rc_context(cast(Any, _STYLE))
 def plot(
     height: float, *, top: float = 10, left: float = _LEFT, right: float = 12, width: float = WIDTH
 ) -> tuple[Drawing, Axes]:
-    """Make a drawing with one pair of axes.
-
-    Args:
-        height: of the axes.
-        top: margin above the axes.
-        left: margin to the left of the axes.
-        right: margin to the right of the axes.
-        width: of the drawing.
-    """
+    """Make a drawing of that width with one pair of axes of that height, and margins around them."""
     drawing = Drawing(figsize=(width / 72, (top + height + _BOTTOM) / 72), frameon=False)
     return drawing, _axes(drawing, left, _BOTTOM, width - left - right, height)
 
@@ -88,15 +77,9 @@ def plot(
 def panels(
     titles: Sequence[str], x: str, y: str, *, top: float = 0, below: float = 20, most: int = 4
 ) -> tuple[Drawing, list[Axes]]:
-    """Make a drawing with a panel per title, in rows, with a common y axis.
+    """Make a drawing with a panel per title, at least one, in rows of `most` or fewer, with a common y axis.
 
-    Args:
-        titles: of the panels, at least one.
-        x: title of the x axes.
-        y: title of the y axis.
-        top: margin above the panels.
-        below: height for tick labels below each panel.
-        most: largest number of panels in a row.
+    `x` and `y` are the titles of the axes, `top` is the margin above the panels, `below` the height of tick labels.
     """
     columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
@@ -134,11 +117,8 @@ def in_percent(*axes: Axis) -> None:
 
 def look(number: int) -> dict[str, Any]:
     """Return the colour, marker and dash of the model with that number."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _DASHES[number % len(_DASHES)],
-    }
+    forms = {"color": COLOURS, "marker": _MARKERS, "linestyle": _DASHES}
+    return {name: choices[number % len(choices)] for name, choices in forms.items()}
 
 
 def looks(labels: Sequence[str]) -> list[Line2D]:
@@ -181,10 +161,8 @@ def stack(
         order: numbers of genres from bottom to top.
     """
     colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
-    levels = np.concatenate([np.zeros((len(probs), 1)), probs[:, order].cumsum(axis=1)], axis=1)
-    for place, number in enumerate(order):
-        colour, low, high = colours(number % colours.N), levels[:, place], levels[:, place + 1]
-        axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=genres[number])
+    for number, (low, high) in zip(order, pairwise(_levels(probs, order)), strict=True):
+        axes.stairs(high, edges, baseline=low, fill=True, color=colours(number % colours.N), label=genres[number])
     axes.set(xlim=(np.min(edges), np.max(edges)), ylim=(0, 1), xlabel="seconds", ylabel="probability")
 
 
@@ -193,18 +171,21 @@ def name_areas(
 ) -> None:
     """Write each genre's name where its area is highest, if the name fits; arguments as in `stack`."""
     box = axes.get_window_extent()
-    levels = np.concatenate([np.zeros((len(probs), 1)), probs[:, order].cumsum(axis=1)], axis=1)
-    for place, number in enumerate(order):
+    for number, (below, above) in zip(order, pairwise(_levels(probs, order)), strict=True):
         seconds = LETTER * len(genres[number]) * (edges[-1] - edges[0]) / box.width
         span = int(np.ceil(seconds / np.diff(edges).min()))
         if span > len(probs):
             continue
-        low = sliding_window_view(levels[:, place], span).max(axis=1)
-        high = sliding_window_view(levels[:, place + 1], span).min(axis=1)
+        low, high = sliding_window_view(below, span).max(axis=1), sliding_window_view(above, span).min(axis=1)
         best = int(np.argmax(high - low))
         if (high - low)[best] * box.height > 16:
             middle = (edges[best] + edges[best + span]) / 2
             axes.text(middle, (low + high)[best] / 2, genres[number], ha="center", va="center", color="#111111")
+
+
+def _levels(probs: NDArray[np.floating], order: Sequence[int]) -> NDArray[np.floating]:
+    """Return the lower edge of each stacked area, and the upper edge of the last, (genre + 1, slice)."""
+    return np.vstack([np.zeros(len(probs)), probs[:, order].cumsum(axis=1).T])
 
 
 def thinned(num: int, most: int) -> NDArray[np.int64]:
@@ -223,10 +204,7 @@ _ALIGNED: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center
 def write_beside(axes: Axes, points: NDArray[np.float64], labels: Sequence[str]) -> None:
     """Write each label beside its point, without covering other points or labels if there is room.
 
-    Args:
-        axes: on which all points are drawn already.
-        points: (point, 2) in the units of the axes. The first ones have labels; the others are only not covered.
-        labels: of the first points.
+    All `points` (point, 2), in the units of the axes, are drawn already. `labels` are of the first ones.
     """
     axes.autoscale_view()
     within = axes.bbox.get_points()
@@ -256,16 +234,7 @@ def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "", marks: Sequence[Mark] = ()) -> Figure:
-    """Convert a drawing to a figure of a report.
-
-    Args:
-        name: of the figure.
-        title: one line.
-        drawing: made inside `styled`.
-        alt: a description for readers who cannot see it.
-        note: what a reader must know.
-        marks: the warnings for all that it shows; written in the lower left corner and at the end of `alt`.
-    """
+    """Convert a drawing, made inside `styled`, to a figure; marks are in its lower left corner, and end `alt`."""
     width, height = drawing.get_size_inches() * 72
     if marks:
         alt = f"{alt} Marks: {', '.join(marks)}."
@@ -276,12 +245,11 @@ def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "", 
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font may have it
         drawing.savefig(sheet, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     # matplotlib's own root has a fixed size, and its style sheet would hold for the whole page
-    content = (
-        sheet.getvalue().partition("</style>\n </defs>")[2].replace("xlink:href", "href").replace(INK, "currentColor")
-    )
+    content = sheet.getvalue().partition("</style>\n </defs>")[2].strip()
+    content = content.replace("xlink:href", "href").replace(INK, "currentColor")
     root = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="100%" '
         f'style="max-width:{width:.0f}px;height:auto" fill="currentColor" stroke-linejoin="round" role="img" '
         f'aria-label="{escape(alt, {chr(34): "&quot;"})}">'
     )
-    return Figure(name, title, root + content.strip(), alt, note, tuple(marks))
+    return Figure(name, title, root + content, alt, note, tuple(marks))

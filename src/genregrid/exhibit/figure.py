@@ -12,27 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from genregrid.exhibit.drawing import (
-    COLOURS,
-    DASHED,
-    INK,
-    LEAK,
-    LETTER,
-    draw_key,
-    finished,
-    hatch,
-    in_percent,
-    key_height,
-    look,
-    looks,
-    name_areas,
-    panels,
-    plot,
-    stack,
-    styled,
-    thinned,
-    write_beside,
-)
+from genregrid.exhibit import drawing as draw
+from genregrid.exhibit.drawing import COLOURS, DASHED, INK, LEAK, LETTER, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure, written
 
@@ -55,16 +36,14 @@ class Caption(NamedTuple):
 def learning_curves(caption: Caption, curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy in training and validation by epoch, a panel per model.
 
-    Args:
-        caption: of the figure.
-        curves: by model, at least one: columns run, epoch, train, val (fractions).
+    `curves` has, by model, at least one: columns run, epoch, train, val (fractions).
     """
     drawing, grid = panels(list(curves), "epoch", "accuracy (%)", top=26)
     described = []
     for axes, (model, frame) in zip(grid, curves.items(), strict=True):
         by_epoch = frame.groupby("epoch")[list(_PARTS)]
         mean, spread = by_epoch.mean(), by_epoch.std().fillna(0)
-        shown = mean.index[thinned(len(mean), max(40, _MOST_POINTS // len(curves)))]
+        shown = mean.index[draw.thinned(len(mean), max(40, _MOST_POINTS // len(curves)))]
         for part, form in _PARTS.items():
             middle, width = mean.loc[shown, part], spread.loc[shown, part]
             axes.plot(shown, middle, **form)
@@ -77,26 +56,21 @@ def learning_curves(caption: Caption, curves: Mapping[str, pd.DataFrame]) -> Fig
             f"({_counted(frame['epoch'].nunique(), 'epoch')}, {_counted(frame['run'].nunique(), 'run')})"
         )
     in_percent(grid[0].yaxis)
-    draw_key(drawing, [Line2D([], [], **form) for form in _PARTS.values()])
+    draw.draw_key(drawing, [Line2D([], [], **form) for form in _PARTS.values()])
     note = (
-        "Accuracy in per cent after each epoch, of training windows and of validation tracks. A line is the mean over "
-        "runs; the band is one standard deviation on each side. Where training accuracy rises and validation accuracy "
-        "does not, the model memorises its training data."
+        "Accuracy in per cent after each epoch, of training windows and validation tracks: mean over runs, and a band "
+        "of one standard deviation. Where only training accuracy rises, the model memorises its training data."
     )
-    return finished(
-        caption.name, caption.title, drawing, f"Accuracy by epoch: {'; '.join(described)}.", note, caption.marks
-    )
+    alt = f"Accuracy by epoch: {'; '.join(described)}."
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 @styled
 def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple[str, float]] = ()) -> Figure:
     """Draw accuracies with their intervals, one row each.
 
-    Args:
-        caption: of the figure.
-        frame: at least one row; columns label, value, low, high (fractions), leaks (bool), and optionally paper (NaN
-            if the paper has no value). An interval may be missing (NaN).
-        references: labels and values (fractions) of dashed lines.
+    `frame` has at least one row; columns label, value, low, high (fractions; an interval may be NaN), leaks (bool), and
+    optionally paper (NaN if unknown). `references` are labels and values (fractions) of dashed lines.
     """
     frame = frame.reset_index(drop=True)
     num, row_height, level_height = len(frame), 26.0, 17.0
@@ -107,7 +81,7 @@ def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple
         form: dict[str, Any] = {"fmt": "s", "color": LEAK} if leaks else {"fmt": "o", "color": COLOURS[0]}
         axes.errorbar(rows["value"], rows.index, xerr=_bars(rows), **form)
         for row in rows.index if leaks else ():
-            hatch(axes.axhspan(row - 0.5, row + 0.5))
+            draw.hatch(axes.axhspan(row - 0.5, row + 0.5))
     if "paper" in frame:
         axes.plot(frame["paper"], frame.index, "D", color=INK, fillstyle="none", markersize=7.5)
     for number, row in frame.iterrows():
@@ -118,7 +92,7 @@ def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     in_percent(axes.xaxis)
-    note = "Accuracy in per cent. A dot is the value; its bar is the 95 % interval. A narrow bar is a precise value."
+    note = "Accuracy in per cent. A dot is the value; its bar is the 95 % interval."
     note += " Open diamonds are the paper's values." if "paper" in frame and frame["paper"].notna().any() else ""
     note += " In hatched rows with squares, test tracks leak into training." if frame["leaks"].any() else ""
     return finished(caption.name, caption.title, drawing, _best_of(frame), note, caption.marks)
@@ -149,49 +123,42 @@ def _best_of(frame: pd.DataFrame) -> str:
 def protocols(caption: Caption, frame: pd.DataFrame, order: Sequence[str]) -> Figure:
     """Draw the accuracy of each model under each protocol.
 
-    Args:
-        caption: of the figure.
-        frame: columns model, split, value, low, high (fractions; an interval may be NaN), leaks (bool).
-        order: protocols from left to right.
+    `frame` has columns model, split, value, low, high (fractions; an interval may be NaN), leaks (bool); `order` are
+    the protocols from left to right.
     """
     models = list(dict.fromkeys(frame["model"]))
-    drawing, axes = plot(300, top=20 + key_height(models))
+    drawing, axes = plot(300, top=20 + draw.key_height(models))
     described = []
     for number, model in enumerate(models):
         rows = frame[frame["model"] == model].set_index("split").reindex(order)
         x = np.arange(len(order)) + (number - (len(models) - 1) / 2) * min(0.14, 0.8 / len(models))
-        axes.plot(x, rows["value"], **look(number) | {"marker": ""}, alpha=0.5)
-        axes.errorbar(x, rows["value"], yerr=_bars(rows), **look(number) | {"linestyle": "none"})
-        described.append(
-            f"{model} "
-            + ", ".join(f"{_percent(value)} under {split}" for split, value in rows["value"].dropna().items())
-        )
+        axes.plot(x, rows["value"], **draw.look(number) | {"marker": ""}, alpha=0.5)
+        axes.errorbar(x, rows["value"], yerr=_bars(rows), **draw.look(number) | {"linestyle": "none"})
+        known = (f"{_percent(value)} under {split}" for split, value in rows["value"].dropna().items())
+        described.append(f"{model} {', '.join(known)}")
     leaking = set(frame.loc[frame["leaks"].astype(bool), "split"])
     for number in (number for number, split in enumerate(order) if split in leaking):
-        hatch(axes.axvspan(number - 0.5, number + 0.5))
+        draw.hatch(axes.axvspan(number - 0.5, number + 0.5))
     axes.set(xlim=(-0.5, len(order) - 0.5), ylabel="accuracy (%)")
     axes.set_xticks(range(len(order)), order)
     axes.grid(visible=False, axis="x")
     in_percent(axes.yaxis)
-    draw_key(drawing, looks(models))
+    draw.draw_key(drawing, draw.looks(models))
     note = (
-        "Accuracy in per cent. Each model has one colour and marker; its bar is the 95 % interval. A steep line means "
-        "that the score depends on how tracks are divided."
+        "Accuracy in per cent; bars are 95 % intervals. A steep line means that the score of a model depends on how "
+        "tracks are divided."
     )
     note += " Under a hatched protocol, test tracks leak into training." if leaking else ""
-    return finished(
-        caption.name, caption.title, drawing, f"Accuracy by protocol: {'; '.join(described)}.", note, caption.marks
-    )
+    alt = f"Accuracy by protocol: {'; '.join(described)}."
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 @styled
 def certainty_against_recall(caption: Caption, frame: pd.DataFrame) -> Figure:
     """Draw the mean certainty of each genre against its recall.
 
-    Args:
-        caption: of the figure.
-        frame: columns genre, certainty (decades), recall (fraction), and optionally certainty_paper and recall_paper;
-            a genre without tracks (NaN) is left out.
+    `frame` has columns genre, certainty (decades), recall (fraction), and optionally certainty_paper and recall_paper;
+    a genre without tracks (NaN) is left out.
     """
     frame = frame.dropna(subset=["certainty", "recall"])
     drawing, axes = plot(400, top=30)
@@ -202,20 +169,18 @@ def certainty_against_recall(caption: Caption, frame: pd.DataFrame) -> Figure:
         theirs = frame[["recall_paper", "certainty_paper"]].to_numpy(float)
         axes.plot(*np.stack([ours, theirs]).transpose(2, 0, 1), color=INK, linewidth=0.8, alpha=0.4)
         keys += axes.plot(*theirs.T, "D", color=INK, fillstyle="none", label="the paper's, joined to ours")
-        draw_key(drawing, keys)
+        draw.draw_key(drawing, keys)
     axes.plot(*ours.T, "o", color=COLOURS[0], markersize=7)
     axes.margins(0.09)
     axes.set(xlabel="recall (%)", ylabel="certainty (decades)")
     in_percent(axes.xaxis)
     points = np.concatenate([ours, theirs[~np.isnan(theirs).any(axis=1)]])
-    write_beside(axes, points, list(frame["genre"]))
+    draw.write_beside(axes, points, list(frame["genre"]))
     described = "none is known"
     if len(frame):
         ends = frame.sort_values("certainty", kind="stable").iloc[[0, -1]].to_dict(orient="records")
-        least, most = (
-            f"{one['genre']} ({one['certainty']:.2f} decades, recall {_percent(one['recall'])})" for one in ends
-        )
-        described = f"least certain of {least}, most certain of {most}"
+        named = [f"{one['genre']} ({one['certainty']:.2f} decades, recall {_percent(one['recall'])})" for one in ends]
+        described = f"least certain of {named[0]}, most certain of {named[1]}"
     note = (
         "One dot per genre: its recall in per cent, and the mean certainty of its tracks in decades. If the dots rise "
         "to the right, the model is most certain of the genres that it recognises best."
@@ -228,10 +193,8 @@ def certainty_against_recall(caption: Caption, frame: pd.DataFrame) -> Figure:
 def reliability(caption: Caption, bins: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy against confidence in bins, a panel per model.
 
-    Args:
-        caption: of the figure.
-        bins: by model, at least one: columns confidence, accuracy (fractions), num (of tracks). Empty bins
-            are left out.
+    `bins` has, by model, at least one: columns confidence, accuracy (fractions), num (of tracks); empty bins are left
+    out.
     """
     drawing, grid = panels(list(bins), "confidence (%)", "accuracy (%)")
     described = []
@@ -250,10 +213,9 @@ def reliability(caption: Caption, bins: Mapping[str, pd.DataFrame]) -> Figure:
         in_percent(axes.xaxis, axes.yaxis)
         axes.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     note = (
-        "A dot is a bin of tracks with similar confidence, which is the largest probability; a grey bar is the number "
-        "of tracks in the bin. On the dashed line, confidence equals accuracy. Below it the model is too confident, "
-        "above it too cautious. ECE (expected calibration error) is the mean distance from the line over tracks, in "
-        "percentage points."
+        "A dot is a bin of tracks with similar confidence (largest probability); a grey bar is their number. Below the "
+        "dashed line the model is too confident, above it too cautious. ECE (expected calibration error) is the mean "
+        "distance from the line over tracks, in percentage points."
     )
     alt = f"Mean confidence and accuracy: {'; '.join(described) or 'none is known'}."
     return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
@@ -263,46 +225,34 @@ def reliability(caption: Caption, bins: Mapping[str, pd.DataFrame]) -> Figure:
 def risk_coverage(caption: Caption, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draw the error rate on the tracks of which a model is most certain.
 
-    Args:
-        caption: of the figure.
-        curves: by model, at least one: coverage, the share of tracks that are kept, ascending; and risk, the share of
-            kept tracks with a wrong prediction.
+    `curves` has, by model, at least one: coverage, the share of tracks that are kept, ascending; and risk, the share of
+    kept tracks with a wrong prediction.
     """
-    drawing, axes = plot(320, top=8 + key_height(list(curves)))
+    drawing, axes = plot(320, top=8 + draw.key_height(list(curves)))
     described = []
     for number, (model, curve) in enumerate(curves.items()):
         coverage, risk = (np.asarray(values, float) for values in curve)
-        shown = thinned(len(coverage), _MOST_POINTS)
-        axes.plot(coverage[shown], risk[shown], **look(number), markevery=(0.02 * number, 0.15))
+        shown = draw.thinned(len(coverage), _MOST_POINTS)
+        axes.plot(coverage[shown], risk[shown], **draw.look(number), markevery=(0.02 * number, 0.15))
         half, full = (float(np.interp(share, coverage, risk)) for share in (0.5, 1))
         described.append(f"{model} {_percent(full)} of all tracks and {_percent(half)} of the more certain half")
     axes.set(xlim=(0, 1), xlabel="coverage: share of tracks kept, most certain first (%)")
-    axes.set_ylabel("risk: share of these that are wrong (%)")
-    axes.set_ylim(bottom=0)
+    axes.set(ylim=(0, None), ylabel="risk: share of these that are wrong (%)")
     in_percent(axes.xaxis, axes.yaxis)
-    draw_key(drawing, looks(list(curves)))
+    draw.draw_key(drawing, draw.looks(list(curves)))
     note = (
-        "Tracks are kept in the order of their certainty. A point shows which share of the kept tracks has a wrong "
-        "prediction. If a curve falls to the left, certainty separates right predictions from wrong ones."
+        "If a curve falls to the left, where only the tracks with the largest certainty are kept, certainty separates "
+        "right predictions from wrong ones."
     )
-    return finished(
-        caption.name,
-        caption.title,
-        drawing,
-        f"Share of wrong predictions: {'; '.join(described)}.",
-        note,
-        caption.marks,
-    )
+    alt = f"Share of wrong predictions: {'; '.join(described)}."
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
 def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the share of two genres' tracks that are predicted as the other one: s_ij = (c_ij + c_ji) / (n_i + n_j).
 
-    Args:
-        confusion: (genre, genre) counts c, true by predicted; n are its row sums.
-
-    Returns:
-        (genre, genre) symmetric, in [0, 1], zero on the diagonal and for two genres without tracks.
+    c (genre, genre) are counts, true by predicted, and n its row sums. The result is (genre, genre), symmetric, in
+    [0, 1], and zero on the diagonal and for two genres without tracks.
 
     >>> mutual_confusion(np.array([[8, 2], [4, 6]]))
     array([[0. , 0.3],
@@ -319,13 +269,9 @@ def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
 def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str]) -> Figure:
     """Draw a tree that joins genres which a model often confuses.
 
-    The similarity of two genres is their `mutual_confusion` s. Groups join by average linkage on 1 - s / max s: the
-    joint is at the mean s of all pairs of genres with one in each group.
-
-    Args:
-        caption: of the figure.
-        confusion: (genre, genre) counts, true by predicted.
-        genres: names in the order of both axes, at least one.
+    The similarity of two genres is their `mutual_confusion`. Groups join by average linkage, at its mean over all pairs
+    of genres with one in each group. `confusion` (genre, genre) are counts, true by predicted; `genres`, at least one,
+    name both axes.
     """
     share = mutual_confusion(confusion)
     top = float(share.max()) or 1.0
@@ -345,14 +291,13 @@ def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str])
     axes.grid(visible=False, axis="y")
     in_percent(axes.xaxis)
     one, other = divmod(int(share.argmax()), len(genres))
-    described = f"{genres[one]} and {genres[other]} are closest, with {_percent(share[one, other])} of their tracks"
+    closest = f"{genres[one]} and {genres[other]} are closest, with {_percent(share[one, other])} of their tracks"
     note = (
-        "Two genres join at the share of their tracks that is predicted as the other genre, in per cent. Two groups "
-        "join at the mean over all pairs of genres (average linkage). Genres that join further right are confused "
-        "more often."
+        "Two genres join at the share of their tracks that is predicted as the other genre, in per cent; two groups at "
+        "the mean over all pairs of genres. Genres that join further right are confused more often."
     )
-    closest = described if share.any() else "none are confused"
-    alt = f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: {closest}."
+    alt = f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: "
+    alt += f"{closest}." if share.any() else "none are confused."
     return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
@@ -368,25 +313,19 @@ def timeline(
 ) -> Figure:
     """Draw the probability of each genre along a track, with the true genre at the bottom.
 
-    Args:
-        caption: of the figure.
-        start_seconds: (slice,) ascending.
-        stop_seconds: (slice,); a slice lasts until the next one starts.
-        probs: (slice, genre), rows sum to 1.
-        genres: names in the order of the genre axis.
-        truth: the true genre.
-        note: more for a reader to know.
+    A slice lasts from its `start_seconds` (slice,), ascending, until the next one starts; `stop_seconds` ends the last.
+    Rows of `probs` (slice, genre) sum to 1. `truth` is the true genre; `note` is more for a reader to know.
     """
     edges = np.append(np.asarray(start_seconds, float), np.asarray(stop_seconds, float)[-1])
     true = list(genres).index(truth)
     mean = np.average(probs, axis=0, weights=np.diff(edges))
     order = [true, *(number for number in np.argsort(-mean, kind="stable").tolist() if number != true)]
     drawing, axes = plot(220, right=40 + LETTER * (max(map(len, genres)) + 7))
-    stack(axes, edges, probs, genres, order)
+    draw.stack(axes, edges, probs, genres, order)
     handles, labels = axes.get_legend_handles_labels()
     labels[0] += " (true)"
     axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), handlelength=1.2)
-    name_areas(axes, edges, probs, genres, order)
+    draw.name_areas(axes, edges, probs, genres, order)
     axes.stairs(probs[:, true], edges, baseline=None, color=INK, linewidth=1.5)
     axes.grid(visible=False)
     best = int(mean.argmax())

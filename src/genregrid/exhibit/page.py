@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +34,8 @@ def render_page(
     Args:
         title: of the page.
         subtitle: one line below it.
-        marks: the warnings that are shown below the title.
-        sections: the report, in order. Their names and those of exhibits become anchors; a repeated name is numbered.
+        marks: the warnings below the title.
+        sections: in order. Their names and those of exhibits become anchors; a repeated name is numbered.
         listening: slices of the listening test, which is left out if there are none. Keys: ``track``,
             ``start_seconds``, ``stop_seconds``, ``audio`` (URL without fragment), ``genre``, ``model``, ``predicted``,
             ``certainty`` (decades).
@@ -45,13 +46,8 @@ def render_page(
     # Base64 hides the answers from a glance at the source, and no name can end the script element.
     data = base64.b64encode(json.dumps({"genres": offered, "items": items}).encode()).decode()
     script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(_TEMPLATE), autoescape=True, undefined=StrictUndefined, **blocks)
     return environment.get_template("report.html").render(
         title=title,
         subtitle=subtitle,
@@ -67,32 +63,25 @@ def render_page(
 
 
 class _Head(NamedTuple):
-    """The heading of a column of a table.
-
-    Attributes:
-        column: the column.
-        suffixes: of the frame's columns that are shown in brackets.
-        css: its classes.
-    """
+    """The heading of a column of a table."""
 
     column: Column
-    suffixes: list[str]
-    css: str
+    suffixes: list[str]  # of the frame's columns that are shown in brackets
+    css: str  # its classes
 
 
 def _page_sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
     """Sections as the template takes them: each anchor once, tables and figures numbered through the page."""
     taken = set(_OWN_ANCHORS)
-    count = {"Table": 0, "Figure": 0}
+    numbers = {"Table": count(1), "Figure": count(1)}
     shown_sections = []
     for section in sections:
         shown: dict[str, Any] = {"anchor": _anchor(section.name, taken), "title": section.title, "exhibits": []}
         shown["paragraphs"] = [text.strip() for text in re.split(r"\n\s*\n", section.text) if text.strip()]
         for exhibit in section.exhibits:
             kind, anchor = type(exhibit).__name__, _anchor(exhibit.name, taken)
-            count[kind] += 1
-            about: dict[str, Any] = {"anchor": anchor, "label": f"{kind} {count[kind]}", "marks": exhibit.marks}
-            about |= {"title": exhibit.title, "note": exhibit.note}
+            about: dict[str, Any] = {"anchor": anchor, "label": f"{kind} {next(numbers[kind])}"}
+            about |= {"marks": exhibit.marks, "title": exhibit.title, "note": exhibit.note}
             if isinstance(exhibit, Table):
                 heads = _heads(exhibit)
                 shown["exhibits"].append(about | {"heads": heads, "rows": _rows(exhibit, heads)})
@@ -109,11 +98,9 @@ def _anchor(name: str, taken: set[str]) -> str:
     >>> _anchor("by genre", taken), _anchor("by genre", taken), _anchor("runs", taken)
     ('by-genre', 'by-genre-2', 'runs')
     """
-    stem = anchor = re.sub(r"[^\w-]+", "-", name)
-    number = 1
-    while anchor in taken:
-        number += 1
-        anchor = f"{stem}-{number}"
+    stem = re.sub(r"[^\w-]+", "-", name)
+    candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    anchor = next(one for one in candidates if one not in taken)
     taken.add(anchor)
     return anchor
 
@@ -122,9 +109,8 @@ def _heads(table: Table) -> list[_Head]:
     heads = []
     for column in table.columns:
         is_number = column.form not in ("text", "audio")
-        suffixes = [name for name in ("low", "high", "num") if is_number and f"{column.name}_{name}" in table.frame]
-        if column.form != "share" and "num" in suffixes:
-            suffixes.remove("num")
+        beside = ("low", "high", "num") if column.form == "share" else ("low", "high")
+        suffixes = [name for name in beside if is_number and f"{column.name}_{name}" in table.frame]
         heads.append(_Head(column, suffixes, f"{column.form} numeric" if is_number else column.form))
     return heads
 

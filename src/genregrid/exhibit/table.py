@@ -1,6 +1,5 @@
 """Tables, figures and sections of a report. A table keeps its numbers, whatever form it is written in."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,13 +32,13 @@ class Column:
     form: Form = "text"
 
 
-class Shown(NamedTuple):
-    """A cell as a reader sees it.
+def columns(form: Form = "text", /, **titles: str) -> list[Column]:
+    """Make columns of one form, from their titles by name."""
+    return [Column(name, title, form) for name, title in titles.items()]
 
-    Attributes:
-        text: the value; empty if it is missing.
-        beside: the interval or the count, in brackets; may be empty.
-    """
+
+class Shown(NamedTuple):
+    """A cell as a reader sees it: the value, and in brackets the interval or the count; either may be empty."""
 
     text: str
     beside: str = ""
@@ -123,11 +122,9 @@ class Figure:
     """A figure of a report.
 
     Attributes:
-        name: file name without suffix, and the anchor in a page.
-        title: one line.
+        name: as in `Table`, like title and note.
         svg: the drawing, an ``<svg>`` element with `alt` as its label, made by `genregrid.exhibit.drawing.finished`.
         alt: a description for readers who cannot see it.
-        note: what a reader must know.
         marks: the warnings for all that it shows; they are written in the drawing too.
     """
 
@@ -148,14 +145,7 @@ Exhibit = Table | Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Attributes:
-        name: the anchor in a page.
-        title: its heading.
-        text: an explanation in plain sentences; an empty line starts a new paragraph.
-        exhibits: tables and figures in order.
-    """
+    """A part of a report; `name` is its anchor in a page, and an empty line in `text` starts a new paragraph."""
 
     name: str
     title: str
@@ -165,11 +155,11 @@ class Section:
 
 def _shown(row: dict[Any, Any], column: Column) -> Shown:
     value = row[column.name]
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if pd.isna(value):
         return Shown("")
     low, high = row.get(f"{column.name}_low"), row.get(f"{column.name}_high")
     beside = ""
-    if low is not None and high is not None and not math.isnan(low + high):
+    if not (pd.isna(low) or pd.isna(high)):
         beside = f"({written(low, column.form)} to {written(high, column.form)})"
     elif column.form == "share" and f"{column.name}_num" in row:
         beside = f"({row[f'{column.name}_num']:.0f})"

@@ -68,12 +68,15 @@ def brier(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
 def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> NDArray[np.float64]:
     """Compute correctness minus confidence of each row, in the column of its bin, 0 elsewhere: (row, bin) float64.
 
-    The sum over bins of absolute means is `adaptive_ece`; `ClusterBootstrap.distance` of the gaps is its interval.
+    `ClusterBootstrap.distance` of the gaps is the expected calibration error over bins of equal mass (adaptive ECE),
+    0 to 1, with its interval. It is biased upwards, see `calibrated_ece`.
 
     Args:
         confidence: (row,) probability of the predicted genre, 0 to 1.
         correct: (row,) bool.
         num_bins: bins of equal numbers of rows, 1 or more; rows of equal confidence are in one bin.
+
+    Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
     """
     confidence = np.asarray(confidence, float)
     gaps = np.zeros((len(confidence), num_bins))
@@ -81,25 +84,11 @@ def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
     return gaps
 
 
-def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> float:
-    """Compute the expected calibration error over bins of equal mass, 0 to 1; arguments as in `calibration_gaps`.
-
-    It is biased upwards, see `calibrated_ece`.
-
-    Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
-    """
-    return float(np.abs(calibration_gaps(confidence, correct, num_bins).mean(axis=0)).sum())
-
-
 def calibrated_ece(confidence: ArrayLike, num_bins: int = 15) -> float:
-    """Compute the mean of `adaptive_ece` for a calibrated model and independent rows.
+    """Compute the mean adaptive ECE of a calibrated model and independent rows; arguments as in `calibration_gaps`.
 
     In each bin the number of right rows varies about its mean. The mean distance of a normal variable from its mean is
     sqrt(2 / pi) standard deviations.
-
-    Args:
-        confidence: (row,) probability of the predicted genre, 0 to 1.
-        num_bins: as in `adaptive_ece`.
     """
     confidence = np.asarray(confidence, float)
     variance = np.bincount(_equal_mass(confidence, num_bins), confidence * (1 - confidence))
@@ -107,7 +96,7 @@ def calibrated_ece(confidence: ArrayLike, num_bins: int = 15) -> float:
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:
-    """Tabulate the non-empty bins of `adaptive_ece` by rising confidence: mean confidence, accuracy, num of rows."""
+    """Tabulate the non-empty bins of `calibration_gaps` by rising confidence: mean confidence, accuracy, num."""
     rows = pd.DataFrame({"confidence": np.asarray(confidence, float), "accuracy": np.asarray(correct, float)})
     bins = rows.groupby(_equal_mass(rows["confidence"].to_numpy(), num_bins))
     return bins.mean().assign(num=bins.size()).rename_axis("bin").reset_index(drop=True)

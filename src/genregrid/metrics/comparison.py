@@ -1,7 +1,7 @@
 """Tests of whether two models differ on the same tracks."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,38 +9,21 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """McNemar's test of two models on the same predictions.
+class McNemar(NamedTuple):
+    """McNemar's test of two models on the same predictions."""
 
-    Attributes:
-        only_a: predictions that only the first model has right; of fractions, the sum of its positive differences.
-        only_b: the same of the second model.
-        p_value: two-sided; 1 if the models never differ.
-        exact: whether it is the exact test or the cluster-adjusted one, which needs about twenty clusters or more.
-    """
-
-    only_a: float
+    only_a: float  # predictions that only the first model has right; of fractions, the sum of its positive differences
     only_b: float
-    p_value: float
-    exact: bool
+    p_value: float  # two-sided; 1 if the models never differ
+    exact: bool  # whether it is the exact test or the cluster-adjusted one, which needs about twenty clusters or more
 
 
-@dataclass(frozen=True)
-class CorrectedTTest:
-    """The corrected resampled t-test of a difference.
+class CorrectedTTest(NamedTuple):
+    """The corrected resampled t-test of a difference."""
 
-    Attributes:
-        mean: of the differences.
-        t: the statistic; infinite if all runs have the same difference, 0 if that is 0.
-        p_value: two-sided.
-        low: lower bound of the interval of the mean.
-        high: upper bound.
-    """
-
-    mean: float
-    t: float
-    p_value: float
+    mean: float  # with its interval, low to high
+    t: float  # infinite if all runs have the same difference, 0 if that is 0
+    p_value: float  # two-sided
     low: float
     high: float
 

@@ -8,17 +8,11 @@ from scipy.special import entr, log_softmax
 
 
 class RiskCoverage(NamedTuple):
-    """Risk if only rows above a confidence are predicted, for every distinct confidence from the highest down.
+    """Risk if only rows above a confidence are predicted, (threshold,), by distinct confidence, the highest first."""
 
-    Attributes:
-        coverage: (threshold,) fraction of rows that are predicted, ends at 1.
-        risk: (threshold,) fraction of predicted rows that are wrong.
-        generalized_risk: (threshold,) fraction of all rows that are predicted and wrong.
-    """
-
-    coverage: NDArray[np.float64]
-    risk: NDArray[np.float64]
-    generalized_risk: NDArray[np.float64]
+    coverage: NDArray[np.float64]  # fraction of rows that are predicted, ends at 1
+    risk: NDArray[np.float64]  # fraction of predicted rows that are wrong
+    generalized_risk: NDArray[np.float64]  # fraction of all rows that are predicted and wrong
 
 
 def confidences(log_probs: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -81,14 +75,7 @@ def accuracy_at_coverage(
     Rows of equal confidence are taken in their given order. The last row may count in part: half of five rows are two
     and a half.
 
-    Args:
-        confidence: (row,) float, of any scale.
-        correct: (row,) bool.
-        coverage: fraction that is predicted, in (0, 1].
-        weights: (row,) or (resample, row), 0 or more, not all 0; 1 if not given.
-
-    Returns:
-        One number, or (resample,) float64.
+    Arguments and shapes are as in `auroc`; `coverage` is in (0, 1], and weights are not all 0.
 
     >>> float(accuracy_at_coverage([0.9, 0.8, 0.7, 0.6], [True, True, False, True], 0.75))
     0.6666666666666666
@@ -109,27 +96,20 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:
     confidence = np.asarray(confidence, float)
     order = np.argsort(-confidence, kind="stable")
     wrong = (~np.asarray(correct, bool)[order]).cumsum()
-    last = np.flatnonzero(
-        np.append(np.diff(confidence[order]) != 0, True)
-    )  # rows of equal confidence are predicted together
+    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # equal confidences are predicted together
     return RiskCoverage((last + 1) / len(order), wrong[last] / (last + 1), wrong[last] / len(order))
 
 
 def _pairs(
     confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Sum weights of right rows, of wrong rows, and of pairs whose right row is more confident; ties count half.
-
-    Each is one number or (resample,).
-    """
+    """Sum weights of right rows, wrong rows, and pairs whose right row is more confident; one number or (resample,)."""
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
     order = np.argsort(confidence)
     order_right, order_wrong = order[correct[order]], order[~correct[order]]
     by_row = _by_row(weights, len(confidence))
     right = by_row[order_right]
-    beaten = np.insert(
-        by_row[order_wrong].cumsum(axis=0), 0, 0.0, axis=0
-    )  # total weight of the n least confident wrong rows
+    beaten = np.insert(by_row[order_wrong].cumsum(axis=0), 0, 0.0, axis=0)  # weight of the n least confident wrong rows
     less, up_to = (np.searchsorted(confidence[order_wrong], confidence[order_right], s) for s in ("left", "right"))
     won = np.einsum("i...,i...->...", right, beaten[less] + beaten[up_to]) / 2
     return np.asarray(right.sum(axis=0)), np.asarray(beaten[-1]), np.asarray(won)

@@ -7,13 +7,8 @@ from torch import Tensor
 def track_vote(logits: Tensor, track: Tensor) -> tuple[Tensor, Tensor]:
     """Average the log-probabilities of each track's windows.
 
-    Args:
-        logits: (window, genre) float32.
-        track: (window,) int64, any numbers.
-
-    Returns:
-        Normalised log-probabilities, (track, genre) float32, and the track numbers, (track,) int64, ascending. The
-        mean of log-probabilities is the log of their geometric mean up to a constant, which is normalised away.
+    `logits` is (window, genre) float32, `track` (window,) int64, any numbers. Returns normalised log-probabilities,
+    (track, genre) float32, and the track numbers, (track,) int64, ascending.
 
     >>> log_probs, track = track_vote(torch.tensor([[9.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([4, 4, 2]))
     >>> log_probs.argmax(dim=1).tolist(), track.tolist()

@@ -56,18 +56,10 @@ class Reference:
 
 
 def read_reference(name: str = "paper") -> Reference:
-    """Read the values of one publication.
-
-    Args:
-        name: a folder in ``tables/``; "paper" is the paper that this project reproduces.
-
-    Raises:
-        UserError: there is no such reference.
-    """
+    """Read the values of one publication, a folder in ``tables/``; "paper" is the one that this project reproduces."""
     choices = sorted(path.name for path in _FOLDER.iterdir() if path.is_dir())
     if name not in choices:
-        hint = f"choose one of {', '.join(choices)}"
-        raise UserError("there is no such reference", key="reference", value=name, hint=hint)
+        raise UserError("it is unknown", key="reference", value=name, hint=f"choose one of {', '.join(choices)}")
     table, certainty, top, named, lines = (
         pd.read_csv(_FOLDER / name / f"{file}.csv") for file in ("table1", "certainty", "top", "named", "lines")
     )
