@@ -20,7 +20,6 @@ class BiLSTMAttention(Network):
         hidden_size: features of each direction's state, 1 or more.
         num_layers: LSTM layers, 1 or more.
         dropout: probability in [0, 1) of dropping a feature of the weighted mean.
-        shared: arguments of `Network`.
     """
 
     def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:

@@ -3,6 +3,7 @@
 Source: Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -16,9 +17,8 @@ from genregrid.models.argument import Allowed, Count, Positive, is_number, is_wh
 try:
     import lightgbm
 except ModuleNotFoundError:
-    raise UserError(
-        "lightgbm is not installed", key="model", value="boosting", hint='run pip install -e ".[boosting]"'
-    ) from None
+    hint = 'run pip install -e ".[boosting]"'
+    raise UserError("lightgbm is not installed", key="model", value="boosting", hint=hint) from None
 
 _ROW_SHARE = 0.7  # of the training rows, drawn for every tree: trees of the same rows make the same errors
 Leaves = Annotated[int, Allowed("must be a whole number, 2 or more", lambda value: is_whole(value, 2))]
@@ -27,30 +27,15 @@ FeatureShare = Annotated[
 ]
 
 
+@dataclass(eq=False, repr=False)
 class BoostedTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Small trees, each fitted to the errors of those before it.
+    """Small trees, each fitted to the errors of those before it."""
 
-    Args:
-        num_rounds: trees of a genre, 1 or more.
-        learning_rate: share of each tree that is added, above 0.
-        num_leaves: of a tree, 2 or more.
-        min_leaf: training rows in a leaf, 1 or more.
-        feature_share: share of the features, in (0, 1], that each tree may use.
-    """
-
-    def __init__(
-        self,
-        num_rounds: Count = 200,
-        learning_rate: Positive = 0.05,
-        num_leaves: Leaves = 8,
-        min_leaf: Count = 10,
-        feature_share: FeatureShare = 0.3,
-    ) -> None:
-        self.num_rounds = num_rounds
-        self.learning_rate = learning_rate
-        self.num_leaves = num_leaves
-        self.min_leaf = min_leaf
-        self.feature_share = feature_share
+    num_rounds: Count = 200  # trees of a genre, 1 or more
+    learning_rate: Positive = 0.05  # share of each tree that is added, above 0
+    num_leaves: Leaves = 8  # of a tree, 2 or more
+    min_leaf: Count = 10  # training rows in a leaf, 1 or more
+    feature_share: FeatureShare = 0.3  # share of the features, in (0, 1], that each tree may use
 
     def fit(self, vectors: NDArray[np.floating], genre: NDArray[np.int64]) -> Self:
         """Fit to vectors (row, feature) and genres (row,); torch's random state seeds LightGBM's."""

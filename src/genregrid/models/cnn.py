@@ -24,7 +24,6 @@ class CNN(Network):
         num_layers: convolution layers, 1 or more.
         kernel_size: slices that a convolution spans, odd, 1 or more.
         dropout: probability in [0, 1) of dropping a feature after each layer.
-        shared: arguments of `Network`.
     """
 
     def __init__(

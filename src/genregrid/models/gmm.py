@@ -4,6 +4,7 @@ Source: Tzanetakis and Cook, "Musical genre classification of audio signals", IE
 Processing 10, 2002, section IV, the Gaussian mixture model classifier.
 """
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -15,17 +16,12 @@ from sklearn.mixture import GaussianMixture
 from genregrid.models.argument import Count, Positive
 
 
+@dataclass(eq=False, repr=False)
 class MixturePerGenre(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """A GaussianMixture with diagonal covariances per genre; all genres are equally likely beforehand.
+    """A GaussianMixture with diagonal covariances per genre; all genres are equally likely beforehand."""
 
-    Args:
-        num_components: normal distributions of a genre, 1 or more; fewer if it has fewer rows.
-        variance_floor: added to every variance, above 0.
-    """
-
-    def __init__(self, num_components: Count = 3, variance_floor: Positive = 0.1) -> None:
-        self.num_components = num_components
-        self.variance_floor = variance_floor
+    num_components: Count = 3  # normal distributions of a genre, 1 or more; fewer if it has fewer rows
+    variance_floor: Positive = 0.1  # added to every variance, above 0
 
     def fit(self, vectors: NDArray[np.float32], genre: NDArray[np.int64]) -> Self:
         """Fit a mixture to the vectors (row, feature) of each genre (row,)."""

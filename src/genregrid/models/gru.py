@@ -19,7 +19,6 @@ class GRU(Network):
         hidden_size: features of the state, 1 or more.
         num_layers: GRU layers, 1 or more.
         dropout: probability in [0, 1) of dropping a feature of the last state.
-        shared: arguments of `Network`.
     """
 
     def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:

@@ -4,6 +4,7 @@ Source: Saunders, Gammerman and Vovk, "Ridge regression learning algorithm in du
 Flach, Kowalczyk and Smola, "Multi-instance kernels", ICML 2002, for kernels of sets.
 """
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -22,32 +23,24 @@ _MOST_ROWS = 15_000  # of the kernel matrix and its inverse: 2 GB each
 _PAIRS_AT_ONCE = 10_000_000  # pairs of slices per block of a comparison of sets: 80 MB
 
 
+@dataclass(eq=False, repr=False)
 class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Regression onto one column per genre with a radial kernel; all genres have the same weight.
 
     Probabilities are the softmax of the columns divided by a temperature. The temperature fits the left-out predictions
     of training tracks, which have a closed form in ridge regression and need no second fit. A track is left out of the
     regression, but not of the whitening before it.
-
-    Args:
-        gamma: of the radial kernel, above 0, in units of one over the number of features; a larger one makes the kernel
-            narrower.
-        ridge: added to the kernel matrix's diagonal, above 0; a larger one makes a smoother regression.
     """
 
-    def __init__(self, gamma: Positive = 1.0, ridge: Positive = 0.3) -> None:
-        self.gamma = gamma
-        self.ridge = ridge
+    gamma: Positive = 1.0  # of the kernel, in units of one over the number of features; a larger one is narrower
+    ridge: Positive = 0.3  # added to the kernel matrix's diagonal; a larger one makes a smoother regression
 
     def fit(
         self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
     ) -> Self:
         """Fit to vectors (row, feature) and genres (row,).
 
-        Args:
-            vectors: (row, feature).
-            genre: (row,) int64.
-            track: (row,) int64; rows of a track are left out together. ``None`` leaves rows out one by one.
+        Rows of a track (row,) are left out together; without tracks, rows are left out one by one.
 
         Raises:
             UserError: too many rows for one kernel matrix.
@@ -81,7 +74,6 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return np.asarray(vectors, np.float64)
 
     def _kernel(self, first: Any, second: Any) -> NDArray[np.float64]:
-        """Compute the kernel matrix, (row, row) float64."""
         return np.asarray(rbf_kernel(first, second, self.gamma / second.shape[1]))
 
 
@@ -96,30 +88,17 @@ def _left_out(
     return error
 
 
+@dataclass(eq=False, repr=False)
 class SetKernelClassifier(KernelRidgeClassifier):
     """Kernel ridge regression on sets of slices, compared by the mean radial kernel over all pairs of their slices.
 
     A window is one row of all its slices, one after the other; padding is NaN.
-
-    Args:
-        num_features: of a slice, 1 or more.
-        gamma: of the radial kernel of two slices, above 0, in units of one over the number of features.
-        ridge: added to the kernel matrix's diagonal, above 0.
-        whitening: shrinkage of `GenreWhitening`, above 0; ``None`` for no whitening.
     """
 
     takes_sets = True
-
-    def __init__(
-        self,
-        num_features: Count = 1,
-        gamma: Positive = 1.0,
-        ridge: Positive = 0.03,
-        whitening: Positive | None = None,
-    ) -> None:
-        super().__init__(gamma, ridge)
-        self.num_features = num_features
-        self.whitening = whitening
+    ridge: Positive = 0.03
+    num_features: Count = 1  # of a slice
+    whitening: Positive | None = None  # shrinkage of `GenreWhitening`; None for no whitening
 
     def fit(
         self, vectors: NDArray[np.floating], genre: NDArray[np.int64], track: NDArray[np.int64] | None = None
@@ -132,13 +111,12 @@ class SetKernelClassifier(KernelRidgeClassifier):
         return super().fit(vectors, genre, track)
 
     def _slices(self, vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the slices (slice, feature) of all windows, and each window's number of slices (window,)."""
+        """Return the slices (slice, feature) of all windows, and the number of slices of each (window,)."""
         slices = np.asarray(vectors, np.float64).reshape(len(vectors), -1, self.num_features)
         real = ~np.isnan(slices[:, :, 0])
         return slices[real], real.sum(axis=1)
 
     def _stored(self, vectors: NDArray[np.floating]) -> Any:
-        """Return the whitened slices of all windows, and each window's number of slices."""
         slices, count = self._slices(vectors)
         return [slices if self.front_ is None else self.front_.transform(slices), count]
 

@@ -7,6 +7,7 @@ describe.
 Source: MacQueen, "Some methods for classification and analysis of multivariate observations", 1967, for k-means.
 """
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -19,15 +20,11 @@ from genregrid.models.argument import Count
 _NUM_STARTS = 4  # random starts, of which the best is kept; genre shares differ little between starts
 
 
+@dataclass(eq=False, repr=False)
 class GenresOfClusters(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """k-means on all rows; the probabilities of a row are the shares of genres in its cluster.
+    """k-means on all rows; the probabilities of a row are the shares of genres in its cluster."""
 
-    Args:
-        num_clusters: 1 or more; fewer if there are fewer rows.
-    """
-
-    def __init__(self, num_clusters: Count = 100) -> None:
-        self.num_clusters = num_clusters
+    num_clusters: Count = 100  # 1 or more; fewer if there are fewer rows
 
     def fit(self, vectors: NDArray[np.float32], genre: NDArray[np.int64]) -> Self:
         """Find clusters of vectors (row, feature), and count the genres (row,) in each."""

@@ -19,7 +19,6 @@ class LSTM(Network):
         hidden_size: features of the LSTM's state and of the dense layer, 1 or more.
         num_layers: LSTM layers, 1 or more.
         dropout: probability in [0, 1) of dropping a feature of the dense layer.
-        shared: arguments of `Network`.
     """
 
     def __init__(self, *, hidden_size: Count = 64, num_layers: Count = 2, dropout: Share = 0.3, **shared: Any) -> None:

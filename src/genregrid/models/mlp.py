@@ -24,7 +24,6 @@ class MLP(Network):
         relu: whether there is a ReLU between the layers; without it the model is a softmax regression of rank
             `hidden_size`.
         dropout: probability in [0, 1) of dropping a hidden feature.
-        shared: arguments of `Network`.
     """
 
     def __init__(

@@ -37,10 +37,6 @@ class Network(GenreClassifier):
         slice_dropout: probability in [0, 1) of dropping a slice of a training window (`drop_slices`).
         ema_decay: ``None``, or in (0, 1): validation, test and checkpoint use an exponential moving average of the
             weights, which keeps this share of itself in a step.
-        shared: arguments of `GenreClassifier`.
-
-    Raises:
-        UserError: a value out of its range.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019; Smith and Topin,
     "Super-convergence", 2019, for `one_cycle`; Szegedy et al., "Rethinking the Inception architecture", CVPR 2016,

@@ -4,6 +4,7 @@
 sources.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -72,18 +73,12 @@ class ShrunkenLDA(LinearDiscriminantAnalysis):  # type: ignore[misc]  # scikit-l
         super().__init__(solver="lsqr", shrinkage=_known(shrinkage))
 
 
+@dataclass(eq=False, repr=False)
 class RadialSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """A support vector machine with a radial kernel, whose width does not depend on the number of features.
+    """A support vector machine with a radial kernel, whose width does not depend on the number of features."""
 
-    Args:
-        inverse_penalty: scikit-learn's C, above 0; with a smaller one more training rows may be misclassified.
-        gamma: of the radial kernel, above 0, in units of one over the number of features; a larger one makes the kernel
-            narrower.
-    """
-
-    def __init__(self, inverse_penalty: Positive = 10.0, gamma: Positive = 1.0) -> None:
-        self.inverse_penalty = inverse_penalty
-        self.gamma = gamma
+    inverse_penalty: Positive = 10.0  # scikit-learn's C; with a smaller one more training rows may be misclassified
+    gamma: Positive = 1.0  # of the kernel, in units of one over the number of features; a larger one is narrower
 
     def fit(self, vectors: NDArray[np.floating], genre: NDArray[np.int64]) -> Self:
         """Fit to vectors (row, feature) and genres (row,)."""

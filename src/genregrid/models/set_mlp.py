@@ -35,7 +35,6 @@ class SetMLP(Network):
             0.9.
         summary: names of `genregrid.models.pooling.SUMMARIES`, which are a second input with a separate layer; may be
             empty.
-        shared: arguments of `Network`.
     """
 
     def __init__(

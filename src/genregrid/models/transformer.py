@@ -24,7 +24,6 @@ class Transformer(Network):
         num_layers: encoder layers, 1 or more.
         num_heads: attention heads, 1 or more.
         dropout: probability in [0, 1) of dropping a feature inside the layers and before the last.
-        shared: arguments of `Network`.
 
     Raises:
         UserError: `hidden_size` is no multiple of `num_heads` and of 2.

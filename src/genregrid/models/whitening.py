@@ -4,6 +4,7 @@ Source: Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for
 Interspeech 2006.
 """
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -11,16 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 
+@dataclass(eq=False, repr=False)
 class GenreWhitening(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Multiplication of vectors by the inverse square root of their covariance within genres.
+    """Multiplication of vectors by the inverse square root of their covariance within genres."""
 
-    Args:
-        shrinkage: multiple of the identity matrix, above 0, that is added to the covariance after scaling it to a mean
-            variance of 1. A larger one whitens less.
-    """
-
-    def __init__(self, shrinkage: float = 0.2) -> None:
-        self.shrinkage = shrinkage
+    #: Multiple of the identity matrix, above 0, that is added to the covariance after it is scaled to a mean variance
+    #: of 1. A larger one whitens less.
+    shrinkage: float = 0.2
 
     def fit(self, vectors: NDArray[np.floating], genre: NDArray[np.int64]) -> Self:
         """Estimate the matrix from vectors (row, feature) and genres (row,)."""
