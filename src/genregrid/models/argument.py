@@ -15,12 +15,7 @@ from genregrid.errors import UserError
 
 @dataclass(frozen=True)
 class Allowed:
-    """Which values an argument may have.
-
-    Attributes:
-        problem: the rule in words, for error messages.
-        accepts: tests a value.
-    """
+    """Which values an argument may have: a rule in words, for error messages, and its test of a value."""
 
     problem: str
     accepts: Callable[[Any], bool]
@@ -66,11 +61,7 @@ def split_arguments(cls: type, given: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def check_arguments(cls: type, values: Mapping[str, Any]) -> None:
-    """Check the arguments of a constructor against what its signature allows.
-
-    Args:
-        cls: its `__init__`, or that of a base class, has annotations such as ``Count`` or ``Positive | None``.
-        values: arguments by name; those without such an annotation are not checked.
+    """Check arguments of a constructor that its signature annotates with ``Count``, ``Positive | None`` and the like.
 
     Raises:
         UserError: a value that is not allowed; the key is ``model.`` and the argument's name.

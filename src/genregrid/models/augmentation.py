@@ -7,15 +7,9 @@ from genregrid.models.pooling import inside
 
 
 def drop_slices(features: Tensor, length: Tensor, probability: float) -> tuple[Tensor, Tensor]:
-    """Drop slices at random; the others keep their order and move to the front.
+    """Drop slices of (batch, slice, feature) with a probability in [0, 1); return new features and lengths (batch,).
 
-    Args:
-        features: (batch, slice, feature).
-        length: (batch,) int64, slices that are not padding.
-        probability: of dropping a slice, in [0, 1). A window that would lose every slice keeps all.
-
-    Returns:
-        Features of the same shape, and the new lengths, each 1 or more.
+    The other slices keep their order and move to the front. A window that would lose every slice keeps all.
     """
     known = inside(features, length)
     kept = known & (torch.rand(known.shape, device=length.device) >= probability)
@@ -33,7 +27,7 @@ def mix_windows(features: Tensor, length: Tensor, target: Tensor, alpha: float) 
         features: (batch, slice, feature), transformed.
         length: (batch,) int64, slices that are not padding.
         target: (batch, genre) float32, probabilities.
-        alpha: of the beta distribution of mixing weights, above 0. The weight of the window itself is at least 0.5.
+        alpha: of the beta distribution of mixing weights, above 0; the weight of the window itself is at least 0.5.
 
     Source: Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018.
     """

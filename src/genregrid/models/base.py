@@ -84,10 +84,9 @@ class GenreClassifier(pl.LightningModule):
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Compute logits of a batch of raw features, (batch, genre) float32; scores are computed from them.
+        """Compute logits of a batch of raw features, (batch, genre) float32.
 
-        Slices from `length` on are padding: zeros in the batch, and any numbers once transformed. A model must ignore
-        them; the conformance test checks it.
+        Slices from `length` on are padding: zeros in the batch, and any numbers once transformed. A model ignores them.
         """
         raise NotImplementedError  # `Network` and `EstimatorClassifier` have theirs
 
@@ -192,11 +191,9 @@ def _model_class(name: str) -> type[GenreClassifier] | None:
     """Find a model's class by its dotted name, in a module of this package and nowhere else."""
     module, _, cls = name.rpartition(".")
     package, _, stem = module.rpartition(".")
-    if package == __package__ and stem.isidentifier() and find_spec(module):
-        found = vars(import_module(module)).get(cls)
-        if isinstance(found, type) and issubclass(found, GenreClassifier):
-            return found
-    return None
+    is_own = package == __package__ and stem.isidentifier() and find_spec(module)
+    found = getattr(import_module(module), cls, None) if is_own else None
+    return found if isinstance(found, type) and issubclass(found, GenreClassifier) else None
 
 
 def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -207,14 +204,7 @@ def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor,
 
 
 def validation_scores(logits: Tensor, genre: Tensor, track: Tensor, num_genres: int) -> dict[str, Tensor]:
-    """Compute `val/loss` of windows, and `val/accuracy` and `val/f1_macro` of tracks.
-
-    Args:
-        logits: (window, genre) float32.
-        genre: (window,) int64, the true genres.
-        track: (window,) int64.
-        num_genres: columns of the logits.
-    """
+    """Compute `val/loss` of windows, and `val/accuracy` and `val/f1_macro` of tracks; arguments as in `voted`."""
     log_probs, track_genre, _ = voted(logits, genre, track)
     return {
         "val/loss": F.cross_entropy(logits, genre),

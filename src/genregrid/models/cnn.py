@@ -37,9 +37,8 @@ class CNN(Network):
     ) -> None:
         super().__init__(**shared)
         sizes = [len(self.feature_names)] + [hidden_size] * num_layers
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(i, o, kernel_size, padding=kernel_size // 2) for i, o in pairwise(sizes)
-        )
+        layers = (nn.Conv1d(i, o, kernel_size, padding=kernel_size // 2) for i, o in pairwise(sizes))
+        self.convolutions = nn.ModuleList(layers)
         self.between = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
         self.head = nn.Linear(2 * hidden_size, len(self.genres))
 

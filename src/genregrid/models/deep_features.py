@@ -23,14 +23,11 @@ class DeepFeatureLSTM(LSTM):
     holds the best epoch of both together.
 
     Args:
-        estimator: dotted name of the classifier's class (`genregrid.models.estimator.build_estimator`).
-        names: the estimator's names of arguments, where they differ from those in `shared`.
+        estimator: dotted name of the classifier's class.
+        names: as for `build_estimator`.
         standardise: whether the estimator's input is standardised.
-        smoothing: share of every probability, in (0, 1), that is spread over all genres (`EstimatorHead`).
+        smoothing: as for `EstimatorHead`.
         shared: arguments of `LSTM`, and all others of the estimator; `ema_decay` must stay ``None``.
-
-    Raises:
-        UserError: an argument out of its range, or an average of weights.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
-from genregrid.models.pooling import SUMMARIES, inside, pooled_slice
+from genregrid.models.pooling import SUMMARIES, filled, pooled_slice
 from genregrid.models.whitening import GenreWhitening
 
 #: Packages whose classifiers YAML, and thus a checkpoint, may name.
@@ -108,7 +108,7 @@ def _find(name: str) -> Any:
 
 
 class EstimatorHead(nn.Module):
-    """A classifier of scikit-learn as a layer: vectors in, logits out. Its state is skops's format, as bytes.
+    """A classifier of scikit-learn as a layer: vectors in, logits out.
 
     Args:
         num_genres: columns of the logits, at least 2.
@@ -131,11 +131,7 @@ class EstimatorHead(nn.Module):
         self.estimator: Any = None
 
     def fit(self, batches: Iterable[dict[str, Tensor]], vectors: Callable[[dict[str, Tensor]], Tensor]) -> None:
-        """Fit the estimator on all windows of some batches.
-
-        Args:
-            batches: of the training part.
-            vectors: computes a batch's vectors, (batch, feature).
+        """Fit the estimator on all windows of some batches; `vectors` computes those of a batch, (batch, feature).
 
         Raises:
             UserError: the estimator cannot be fitted to so few or such rows.
@@ -215,21 +211,20 @@ class EstimatorClassifier(GenreClassifier):
     epochs than one fit it again.
 
     Args:
-        estimator: dotted name of the class (`build_estimator`).
-        names: the estimator's names of arguments, where they differ from those in `shared`.
+        estimator: dotted name of the class.
+        names: as for `build_estimator`.
         summary: how the slices of a window become one vector: names of `SUMMARIES`, and ``pooled``, the descriptors of
             the window as one long slice, side by side. ``[pooled, mean, spread]`` is a track at two resolutions.
             ``None`` for an estimator of sets only: all slices one after the other, NaN for padding.
         refit: whether the estimator, after validation, is fitted again on training and validation windows together.
             This is no leak, as an estimator does not choose anything by validation.
         whitening: ``None``, or above 0: vectors are whitened by how tracks differ within a genre (`GenreWhitening`).
-        smoothing: share of every probability, in (0, 1), that is spread over all genres.
+        smoothing: as for `EstimatorHead`.
         shared: arguments of `GenreClassifier`, and all others of the estimator. A class of sets (`takes_sets`) gets
             `num_features` and `whitening` too.
 
     Raises:
-        UserError: an argument of the model or of the estimator out of its range, or a summary or whitening that the
-            estimator does not take.
+        UserError: an argument out of its range, or a summary or whitening that the estimator does not take.
     """
 
     def __init__(
@@ -254,22 +249,21 @@ class EstimatorClassifier(GenreClassifier):
         if whitening is not None and getattr(blank, "whitens", False):
             problem = "this model whitens by the covariance itself and cannot estimate it on whitened vectors"
             raise UserError(problem, key="model.whitening", value=whitening, hint="set null")
+        front = [StandardScaler()] if whitening is None else [StandardScaler(), GenreWhitening(whitening)]
         if takes_sets:
             blank.set_params(num_features=len(self.feature_names), whitening=whitening)
-        whiteners = [] if whitening is None else [GenreWhitening(whitening)]
-        front = [] if takes_sets else [StandardScaler(), *whiteners]
+            front = []
         self.summary = None if summary is None else list(summary)
         self.refit = refit
         self.head = EstimatorHead(len(self.genres), smoothing, blank, front)
         self.automatic_optimization = False
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
-        """Compute the estimator's input, (batch, feature), from a batch of raw features; `summary` sets its width."""
+        """Compute the estimator's input, (batch, feature), from a batch of raw features."""
         raw, length = batch["features"].to(self.device), batch["length"].to(self.device)
         features = self.transform(raw)
         if self.summary is None:
-            slices: Tensor = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
-            return slices.flatten(1)
+            return filled(features, length, torch.nan).flatten(1)
         parts = [
             self.transform(pooled_slice(raw, length, self.feature_names))
             if name == _POOLED

@@ -1,7 +1,6 @@
-"""Names of estimators in older runs: checkpoints, run.json and identities call them by a class of their own.
+"""Names of estimators in records: checkpoints, run.json and identities keep the class that an older version had.
 
-That class became YAML. Records keep its name, so that runs made before and after are the same runs: they resume each
-other and share a cell of a report.
+So runs of both versions are the same runs: they resume each other and share a cell of a report.
 """
 
 from collections.abc import Mapping
@@ -35,12 +34,10 @@ _FORMER: dict[str, dict[str, Any]] = {
 
 
 def today(name: str) -> tuple[str, dict[str, Any]]:
-    """Today's class of a model that a checkpoint names, and the arguments that older checkpoints lack.
+    """Return today's class of a model that a checkpoint names, and the arguments that older checkpoints lack.
 
     >>> today("genregrid.models.gmm.GMM")
     ('genregrid.models.estimator.EstimatorClassifier', {'estimator': 'genregrid.models.gmm.MixturePerGenre'})
-    >>> today("genregrid.models.lstm.LSTM")
-    ('genregrid.models.lstm.LSTM', {})
     """
     arguments = _FORMER.get(name.removeprefix(_ROOM))
     if arguments is None:
@@ -49,17 +46,13 @@ def today(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def as_recorded(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The `model` part of a configuration in the words of records, the same as those of older runs.
+    """Return the `model` part of a configuration with the class that records name.
 
     >>> as_recorded({"_target_": _SHELL, "estimator": "genregrid.models.gmm.MixturePerGenre", "num_components": 3})
     {'_target_': 'genregrid.models.gmm.GMM', 'num_components': 3}
-    >>> as_recorded({"_target_": "genregrid.models.lstm.LSTM", "num_layers": 2})
-    {'_target_': 'genregrid.models.lstm.LSTM', 'num_layers': 2}
     """
     for name in _FORMER:
         target, arguments = today(_ROOM + name)
-        fixed = {"_target_": target} | arguments
-        if all(model.get(key) == value for key, value in fixed.items()):
-            rest = {key: value for key, value in model.items() if key not in arguments}
-            return rest | {"_target_": _ROOM + name}
+        if (arguments | {"_target_": target}).items() <= model.items():
+            return {key: model[key] for key in model if key not in arguments} | {"_target_": _ROOM + name}
     return dict(model)

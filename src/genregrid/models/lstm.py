@@ -24,12 +24,8 @@ class LSTM(Network):
     def __init__(self, *, hidden_size: Count = 64, num_layers: Count = 2, dropout: Share = 0.3, **shared: Any) -> None:
         super().__init__(**shared)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True)
-        self.head = nn.Sequential(
-            nn.Linear(hidden_size, hidden_size),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden_size, len(self.genres)),
-        )
+        dense, last = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, len(self.genres))
+        self.head = nn.Sequential(dense, nn.ReLU(), nn.Dropout(dropout), last)
         self._initialise_as_keras()
 
     def _initialise_as_keras(self) -> None:

@@ -78,7 +78,7 @@ class Network(GenreClassifier):
         return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return Adam, as in the paper; fused, as a loop over small tensors takes a quarter of a small model's step."""
+        """Return Adam, as in the paper; fused, which saves a small model a quarter of a step."""
         optimizer = torch.optim.Adam(
             self.parameters(),
             lr=self.learning_rate,

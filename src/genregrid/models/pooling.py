@@ -16,26 +16,28 @@ def last_slice(features: Tensor, length: Tensor) -> Tensor:
     return features[torch.arange(len(length), device=length.device), length - 1]
 
 
+def filled(features: Tensor, length: Tensor, value: float = 0.0) -> Tensor:
+    """Replace padding by a value, (batch, slice, feature); zero times infinity would not be zero."""
+    return features.masked_fill(~inside(features, length).unsqueeze(2), value)
+
+
 def masked_mean(features: Tensor, length: Tensor) -> Tensor:
     """Average the slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
     if features.shape[1] == 1:
         return features.squeeze(1)
-    # (batch, slice) -> (batch, slice, 1); padding is replaced, not multiplied: zero times infinity is not zero
-    total = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0).sum(dim=1)
-    return total / length.unsqueeze(1)
+    return filled(features, length).sum(dim=1) / length.unsqueeze(1)
 
 
 def late_mean(features: Tensor, length: Tensor) -> Tensor:
     """Average the second half of the slices, after an introduction, (batch, slice, feature) -> (batch, feature)."""
-    position = torch.arange(features.shape[1], device=features.device)
-    early = position < (length // 2).unsqueeze(1)
-    sounding = features.masked_fill((early | ~inside(features, length)).unsqueeze(2), 0.0)
-    return sounding.sum(dim=1) / (length - length // 2).unsqueeze(1)
+    early = inside(features, length // 2)
+    late = filled(features, length).masked_fill(early.unsqueeze(2), 0.0)
+    return late.sum(dim=1) / (length - length // 2).unsqueeze(1)
 
 
 def masked_max(features: Tensor, length: Tensor) -> Tensor:
     """Take the maximum over slices that are not padding, (batch, slice, feature) -> (batch, feature)."""
-    return features.masked_fill(~inside(features, length).unsqueeze(2), -torch.inf).amax(dim=1)
+    return filled(features, length, -torch.inf).amax(dim=1)
 
 
 def masked_min(features: Tensor, length: Tensor) -> Tensor:
@@ -45,8 +47,7 @@ def masked_min(features: Tensor, length: Tensor) -> Tensor:
 
 def masked_quantile(features: Tensor, length: Tensor, share: float) -> Tensor:
     """Take a quantile, `share` in [0, 1], over slices without padding, (batch, slice, feature) -> (batch, feature)."""
-    known = features.masked_fill(~inside(features, length).unsqueeze(2), torch.nan)
-    return known.nanquantile(share, dim=1)
+    return filled(features, length, torch.nan).nanquantile(share, dim=1)
 
 
 def masked_spread(features: Tensor, length: Tensor) -> Tensor:
@@ -59,18 +60,16 @@ def masked_spread(features: Tensor, length: Tensor) -> Tensor:
 def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str]) -> Tensor:
     """Pool raw descriptors of a window into those of one long slice, (batch, slice, feature) -> (batch, feature).
 
-    Means and variances are pooled as in `genregrid.data.reslice`: means by their mean, variances by the law of total
-    variance. All other descriptors, such as tempo, are averaged.
+    All are averaged, and variances are pooled by the law of total variance, as in `genregrid.data.reslice`.
     """
     pooled = masked_mean(features, length)
     position = {name: index for index, name in enumerate(feature_names)}
-    variances = [name for name in position if name.endswith("_var") and f"{name.removesuffix('_var')}_mean" in position]
-    if not variances:
+    mean_of = {name: f"{name.removesuffix('_var')}_mean" for name in position if name.endswith("_var")}
+    pairs = [(position[name], position[mean]) for name, mean in mean_of.items() if mean in position]
+    if not pairs:
         return pooled
-    column = torch.tensor([position[name] for name in variances], device=features.device)
-    mean = torch.tensor([position[f"{name.removesuffix('_var')}_mean"] for name in variances], device=features.device)
-    between = masked_spread(features[..., mean], length).square()
-    return pooled.index_add(1, column, between)
+    variance, mean = torch.tensor(pairs, device=features.device).T
+    return pooled.index_add(1, variance, masked_spread(features[..., mean], length).square())
 
 
 _LEAST_SPREAD = 0.05  # standard deviations; a track of one slice has a spread of 0, which has no logarithm
@@ -105,8 +104,5 @@ class Attention(nn.Module):
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Pool (batch, slice, feature) into (batch, feature), without padding."""
-        # (batch, slice, 1) -> (batch, slice)
-        scores = self.score(features).squeeze(2).masked_fill(~inside(features, length), -torch.inf)
-        known = features.masked_fill(~inside(features, length).unsqueeze(2), 0.0)
-        pooled: Tensor = (scores.softmax(dim=1).unsqueeze(2) * known).sum(dim=1)
-        return pooled
+        scores = filled(self.score(features), length, -torch.inf).squeeze(2)  # (batch, slice)
+        return (scores.softmax(dim=1).unsqueeze(2) * filled(features, length)).sum(dim=1)

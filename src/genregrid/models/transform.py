@@ -36,9 +36,6 @@ class FeatureTransform(nn.Module):
         kind: one of `TRANSFORMS`.
         feature_names: names of the feature axis.
 
-    Raises:
-        UserError: an unknown kind.
-
     Source: Yeo and Johnson, "A new family of power transformations to improve normality or symmetry", Biometrika 87,
     2000, for ``yeo_johnson``.
     """
@@ -76,18 +73,20 @@ class FeatureTransform(nn.Module):
         def blocks() -> Iterator[NDArray[np.float32]]:
             return (values[rows[start : start + BLOCK_ROWS]] for start in range(0, len(rows), BLOCK_ROWS))
 
+        shape = self.shape.numpy()
         if self.kind in ("log_variance", "log"):
             median, smallest = np.array([(np.median(column), column.min()) for column in columns]).T
             logarithmic = self._is_variance.numpy() | ((self.kind == "log") & (smallest >= 0))
-            self._set_shape(np.where(logarithmic, _FLOOR * median, np.nan)[None])
+            shape = np.where(logarithmic, _FLOOR * median, np.nan)[None]
         elif self.kind == "quantile":
             shares = np.linspace(0, 1, _NUM_QUANTILES)
-            self._set_shape(np.stack([np.quantile(column, shares) for column in columns], axis=1))
+            shape = np.stack([np.quantile(column, shares) for column in columns], axis=1)
         elif self.kind == "yeo_johnson":
             mean, scale = _mean_and_scale(blocks)  # float32 is too coarse for a power of raw values, which reach 1e7
             fitted = PowerTransformer(standardize=False)
             standard = (((column - m) / s)[:, None] for column, m, s in zip(columns, mean, scale, strict=True))
-            self._set_shape(np.stack([mean, scale, [fitted.fit(column).lambdas_[0] for column in standard]]))
+            shape = np.stack([mean, scale, [fitted.fit(column).lambdas_[0] for column in standard]])
+        self.shape.copy_(torch.from_numpy(shape))
         mean, scale = _mean_and_scale(lambda: (self._shaped(torch.from_numpy(block)).numpy() for block in blocks()))
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(scale))
@@ -96,9 +95,6 @@ class FeatureTransform(nn.Module):
         """Transform raw features, (..., feature) float32; the result is finite if they are."""
         transformed: Tensor = (self._shaped(features) - self.mean) / self.scale
         return transformed.clamp(-_FARTHEST, _FARTHEST) if self.kind == "yeo_johnson" else transformed
-
-    def _set_shape(self, values: NDArray[np.float64]) -> None:
-        self.shape.copy_(torch.from_numpy(values))
 
     def _shaped(self, features: Tensor) -> Tensor:
         if self.kind in ("log_variance", "log"):

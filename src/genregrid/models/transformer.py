@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genregrid.errors import UserError
 from genregrid.models.argument import Count, Share
 from genregrid.models.network import Network
-from genregrid.models.pooling import inside, masked_mean
+from genregrid.models.pooling import filled, inside, masked_mean
 
 
 class Transformer(Network):
@@ -24,9 +24,6 @@ class Transformer(Network):
         num_layers: encoder layers, 1 or more.
         num_heads: attention heads, 1 or more.
         dropout: probability in [0, 1) of dropping a feature inside the layers and before the last.
-
-    Raises:
-        UserError: `hidden_size` is no multiple of `num_heads` and of 2.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class Transformer(Network):
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute logits, (batch, genre), from features (batch, slice, feature) and length (batch,)."""
         outside = ~inside(features, length)
-        embedded = self.embed(features.masked_fill(outside.unsqueeze(2), 0.0))
+        embedded = self.embed(filled(features, length))
         states = self.encoder(embedded + positions(features.shape[1], embedded), src_key_padding_mask=outside)
         logits: Tensor = self.head(masked_mean(states, length))
         return logits
