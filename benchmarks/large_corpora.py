@@ -113,7 +113,7 @@ def measure(folder: Path, what: str) -> None:
     base = resident("VmRSS")
     figures: dict[str, Any] = {"libraries": base - imported}
 
-    def told(stage: str) -> None:
+    def record(stage: str) -> None:
         nonlocal begin
         figures[stage] = {"seconds": time.perf_counter() - begin, "mib": resident("VmHWM") - base}
         forget_peak()
@@ -125,7 +125,7 @@ def measure(folder: Path, what: str) -> None:
     if what == "command":
         with contextlib.redirect_stdout(io.StringIO()):
             train(composed(*config), folder / "run", "lstm").summary()
-        told("train.py")
+        record("train.py")
     elif what == "stored":
         base = resident("RssAnon")
         for name in ("storing", "stored"):
@@ -135,14 +135,14 @@ def measure(folder: Path, what: str) -> None:
             figures[name] = {"seconds": time.perf_counter() - begin, "mib": anonymous[0] - base}
     else:
         table = read_table([csv])
-        told("read")
+        record("read")
         split = split_table(table, SplitConfig(protocol="artist"), artists=read_artists(artists))
-        told("split")
+        record("split")
         datamodule = GenreDataModule(table, split)
         facts = {"genres": table.genres, "feature_names": table.feature_names, "slice_seconds": table.slice_seconds}
         model = LSTM(**facts)
         model.transform.fit(table.features, datamodule.training_rows)
-        told("window")
+        record("window")
         torch.set_num_threads(1)
         quiet = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
         trainer = pl.Trainer(
@@ -154,7 +154,7 @@ def measure(folder: Path, what: str) -> None:
             **dict.fromkeys(quiet, False),
         )
         trainer.fit(model, datamodule)
-        told("epoch")
+        record("epoch")
         figures["float32"] = table.features.nbytes / MIB
         figures["num_slices"] = len(table.features)
     print(json.dumps(figures))
@@ -171,7 +171,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     drawing, clock = plot(250, top=top, right=WIDTH - 58 - (width - gap / 2 - 16))
     place = clock.get_position()
     memory = drawing.add_axes((place.x0 + (width + gap / 2) / WIDTH, place.y0, place.width, place.height))
-    drawing.set(frameon=True, facecolor="white")  # a file of its own has no page behind it
+    drawing.set(frameon=True, facecolor="white")  # on its own, the file has no page in the background
     for axes, column, title in ((clock, "seconds", "time, seconds"), (memory, "mib", "largest memory, MiB")):
         for number, stage in enumerate(STAGES):
             own = rows[rows["stage"] == stage]

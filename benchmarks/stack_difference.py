@@ -52,10 +52,10 @@ def main() -> None:
         jobs = [(cfg, Path(folder) / "stacked" / str(number), "mlp") for number, cfg in enumerate(cfgs)]
         stacked = trained("stacked", train_together(jobs, CorpusReader()))
     for seed, results in enumerate(zip(alone, nudged, stacked, strict=True)):
-        said = [result.predictions["predicted"] for result in results]
+        genres = [result.predictions["predicted"] for result in results]
         accuracy = ", ".join(f"{100 * result.scores['test/accuracy']:.0f} %" for result in results)
         print(
-            f"seed {seed}: {(said[1] != said[0]).sum()} nudged, {(said[2] != said[0]).sum()} stacked; "
+            f"seed {seed}: {(genres[1] != genres[0]).sum()} nudged, {(genres[2] != genres[0]).sum()} stacked; "
             f"accuracy alone, nudged, stacked {accuracy}"
         )
 

@@ -31,7 +31,7 @@ SLOW = ("logistic", "SVM RBF, C 10", "ExtraTrees 100")
 
 
 def classifiers() -> dict[str, Any]:
-    """Plain slice classifiers of the comparison by name, each behind a scaler fitted on training rows."""
+    """Plain slice classifiers of the comparison by name, each after a scaler fitted on training rows."""
     models = {
         "kNN, k = 1": KNeighborsClassifier(1),
         "LDA": LinearDiscriminantAnalysis(),
@@ -138,7 +138,7 @@ def pooled(table: pd.DataFrame, columns: list[str], num_slices: int) -> pd.DataF
 
 
 def score_row(name: str, table: pd.DataFrame, columns: list[str], artists: dict[str, str], model: Any) -> str:
-    """One line of the table: accuracies of a model under each protocol; None stands for the LSTM."""
+    """One line of the table: accuracies of a model under each protocol; None is the LSTM."""
     if model is None:
         return (
             f"| {name} | none | "

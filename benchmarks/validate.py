@@ -34,15 +34,15 @@ def validation_accuracy(
     model: str, overrides: list[str], dataset: str, slice_seconds: int, protocol: str, folds: int
 ) -> float:
     """Share of validation tracks whose genre is found, over the folds."""
-    said = []
+    predictions = []
     for fold in range(folds):
         place = [f"dataset={dataset}", f"slice={slice_seconds}", f"split={protocol}", f"split.fold={fold}"]
         fixed = ["split.folds=5", "split.val_folds=5", f"seed={SEED}", "logger=none", "trainer.progress_bar=false"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", [f"model={model}", *place, *fixed, *overrides])
         with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            said.append(train(cfg, Path(folder), model).validation)
-    frame = pd.concat(said)
+            predictions.append(train(cfg, Path(folder), model).validation)
+    frame = pd.concat(predictions)
     return float((frame["genre"] == frame["predicted"]).mean())
 
 

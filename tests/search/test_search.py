@@ -262,7 +262,7 @@ def test_a_leaking_study_is_marked(search: Search) -> None:
 
 
 def test_this_is_the_version_of_optuna_whose_storage_finds_a_trial_by_its_number() -> None:
-    """See in a later version whether `StudyTrial` has a public way from a study and a number to a `Trial`."""
+    """See in a later version whether `run_trial` has a public way from a study and a number to a `Trial`."""
     assert optuna.__version__.startswith("5.")
 
 

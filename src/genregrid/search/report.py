@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from genregrid.config import LEAKING_PROTOCOLS
@@ -23,7 +24,7 @@ from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Exhibit, Figure, Form, Section, Table
 from genregrid.search.score import mean_scores
-from genregrid.search.space import to_overrides
+from genregrid.search.space import to_overrides, written
 from genregrid.search.study import COUNTED, load_study
 
 _TITLES = {"loss": "cross-entropy", "accuracy": "accuracy", "f1_macro": "macro F1"}
@@ -38,13 +39,15 @@ _CAUTION = (
     "The best validation score of many trials is optimistic, because it was selected. The command tests the settings "
     "on the tracks that the search did not use; the test parts of other folds have tracks that it did use."
 )
+_IMPORTANCE = (
+    "The share of variance that a forest, fitted to finished trials, explains by each setting alone (fANOVA), in "
+    "these ranges. A setting of small importance may still matter together with another, or outside its range. "
+    "Pruned trials are left out, so the worst settings count less."
+)
 
 
 def write_study_report(study_folder: Path) -> str:
-    """Write report.html, with its tables and figures, to the folder of a study.
-
-    Args:
-        study_folder: the folder of a study, or its file.
+    """Write report.html, its tables and figures to the folder of a study, given as the folder or its file.
 
     Returns:
         The best settings as a command, and the path of the report, to print.
@@ -55,11 +58,11 @@ def write_study_report(study_folder: Path) -> str:
     study = load_study(study_folder)
     folder = study_folder if study_folder.is_dir() else study_folder.parent
     trials, marks = trial_table(study), marks_of(study)
-    lines, sections = [*_best(study, trials), *([f"Marks: {', '.join(marks)}"] if marks else [])], []
-    sections.append(Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials)))
+    lines = [*_best(study, trials), *([f"Marks: {', '.join(marks)}"] if marks else [])]
+    sections = [Section("best", "Best settings", "\n\n".join(lines), _best_table(study, trials))]
     if len(trials):
-        sections.append(Section("history", "History", "", (history(study),)))
-        sections.append(importance_section(study))
+        sections.append(Section("history", "History", "", (_history(study),)))
+        sections.append(_importance_section(study))
         sections.append(Section("trials", "Trials", "", (_all_trials(study, trials),)))
     about = study.user_attrs.get("fingerprint", {})
     names = [str(about[name]) for name in ("model", "dataset_label", "protocol") if name in about]
@@ -76,11 +79,8 @@ def marks_of(study: optuna.Study) -> tuple[Mark, ...]:
     if "marks" in study.user_attrs:
         return tuple(Mark(mark) for mark in study.user_attrs["marks"])
     about = study.user_attrs.get("fingerprint", {})  # older studies do not store their marks
-    holds = {
-        Mark.LEAKS: about.get("protocol") in LEAKING_PROTOCOLS,
-        Mark.SYNTHETIC: "twin" in about.get("data_hashes", {}),
-    }
-    return tuple(mark for mark in Mark if holds[mark])
+    leaks = [Mark.LEAKS] if about.get("protocol") in LEAKING_PROTOCOLS else []
+    return (*leaks, *([Mark.SYNTHETIC] if "twin" in about.get("data_hashes", {}) else []))
 
 
 def _score(study: optuna.Study) -> str:
@@ -126,17 +126,17 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     if "finished" not in states:
         return [f"No trial has finished yet ({', '.join(counts) or 'there is none'})."]
     best = study.best_trial
-    scores = mean_scores(best.user_attrs["folds"])
-    num_folds = len(best.user_attrs["folds"])
-    shown = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in scores.items())
+    folds = best.user_attrs["folds"]
+    shown = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in mean_scores(folds).items())
+    means = f"means over {len(folds)} inner folds" if len(folds) > 1 else "one fold"
     lines = [
         f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
-        f"{best.number}, {shown} ({'means over ' + str(num_folds) + ' inner folds' if num_folds > 1 else 'one fold'})",
+        f"{best.number}, {shown} ({means})",
         best_command(study),
         _CAUTION,
     ]
-    first = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == 0), None)
-    if first is not None and first.state == TrialState.COMPLETE and first.number != best.number and first.value:
+    first = study.get_trials(deepcopy=False)[0]
+    if first.state == TrialState.COMPLETE and first.number != best.number and first.value:
         own = _shown(_score(study), first.value)
         lines.insert(1, f"Trial 0, with the model's own settings where the ranges include them: {own}")
     return lines
@@ -151,9 +151,8 @@ def _form(score: str) -> Form:
 
 
 def _score_columns(study: optuna.Study) -> tuple[Column, ...]:
-    names = [name for name in _TITLES if name == _score(study)] + [name for name in _TITLES if name != _score(study)]
-    unit = {"loss": "", "accuracy": " %", "f1_macro": " %"}
-    columns = [Column(name, f"{_TITLES[name]}{unit[name]}", _form(name)) for name in names]
+    names = sorted(_TITLES, key=lambda name: name != _score(study))  # the score of the search first
+    columns = [Column(name, f"{_TITLES[name]}{'' if name == 'loss' else ' %'}", _form(name)) for name in names]
     return (*columns[:1], Column("fold_sd", "its sd over folds", _form(_score(study))), *columns[1:])
 
 
@@ -161,8 +160,7 @@ def _best_table(study: optuna.Study, trials: pd.DataFrame) -> tuple[Exhibit, ...
     if not len(trials) or "loss" not in trials:
         return ()
     done = trials[trials["state"] == "finished"]
-    more = study.direction == optuna.study.StudyDirection.MAXIMIZE
-    top = done.sort_values("value", ascending=not more, kind="stable").head(5)
+    top = done.sort_values("value", ascending=study.direction == StudyDirection.MINIMIZE, kind="stable").head(5)
     columns = (Column("trial", "trial", "count"), *_score_columns(study), Column("settings", "settings"))
     note = (
         "Means over inner folds, on validation tracks; accuracy and F1 by track. Differences well below the spread "
@@ -185,20 +183,19 @@ def _all_trials(study: optuna.Study, trials: pd.DataFrame) -> Table:
 
 
 @styled
-def history(study: optuna.Study) -> Figure:
+def _history(study: optuna.Study) -> Figure:
     """Draw the score of each trial by number, and the best score so far."""
     score = _score(study)
     drawing, axes = plot(260, top=26)
     trials = study.get_trials(deepcopy=False)
     for state, form in ((TrialState.COMPLETE, _DONE), (TrialState.PRUNED, _PRUNED)):
         chosen = [(trial.number, trial.value) for trial in trials if trial.state == state and trial.value is not None]
-        axes.plot(*zip(*chosen, strict=True) if chosen else ((), ()), **form)
+        axes.plot(*np.reshape(np.array(chosen, float), (-1, 2)).T, **form)
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    more = study.direction == optuna.study.StudyDirection.MAXIMIZE
     alt = "no trial has finished"
     if done:
-        values = np.array([trial.value for trial in done], float)
-        best = np.maximum.accumulate(values) if more else np.minimum.accumulate(values)
+        better = np.minimum if study.direction == StudyDirection.MINIMIZE else np.maximum
+        best = better.accumulate(np.array([trial.value for trial in done], float))
         numbers = [trial.number for trial in done]
         axes.step([*numbers, trials[-1].number], [*best, best[-1]], where="post", **_BEST)
         alt = f"the best {_TITLES[score]} goes from {_shown(score, best[0])} to {_shown(score, best[-1])}"
@@ -208,8 +205,7 @@ def history(study: optuna.Study) -> Figure:
         in_percent(axes.yaxis)
     draw_key(drawing, [*_keys(), Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
-    alt = f"Over {len(trials)} trials {alt}."
-    return finished("history", "Scores by trial", drawing, alt, note, marks_of(study))
+    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note, marks_of(study))
 
 
 def _keys() -> list[Line2D]:
@@ -237,9 +233,7 @@ def importance(study: optuna.Study) -> pd.DataFrame | None:
     size = math.ceil(_SHARE_DRAWN * len(done))
     draws = [[done[n] for n in random.choice(len(done), size, replace=False)] for _ in range(_NUM_DRAWS)]
     shares = pd.DataFrame([_shares(study, trials, varied) for trials in (done, *draws)])
-    frame = pd.DataFrame(
-        {"setting": varied, "share": shares.iloc[0], "low": shares.min(), "high": shares.max()}
-    ).reset_index(drop=True)
+    frame = pd.DataFrame({"setting": varied, "share": shares.iloc[0], "low": shares.min(), "high": shares.max()})
     return frame.sort_values("share", ascending=False, ignore_index=True)
 
 
@@ -253,26 +247,20 @@ def _shares(study: optuna.Study, trials: Sequence[FrozenTrial], keys: Sequence[s
     return {key: float(found.get(key, 0.0)) for key in keys}
 
 
-def importance_section(study: optuna.Study) -> Section:
+def _importance_section(study: optuna.Study) -> Section:
     """Show importance as figure and table, and scores by each setting; a sentence if there are too few trials."""
     frame = importance(study)
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    text = (
-        "The share of variance that a forest, fitted to finished trials, explains by each setting alone (fANOVA), in "
-        "these ranges. A setting of small importance may still matter together with another, or outside its range. "
-        "Pruned trials are left out, so the worst settings count less."
-    )
-    if frame is None:
-        text = (
-            f"Importance needs {_FEWEST_FOR_IMPORTANCE} finished trials with different scores; {len(done)} have "
-            "finished."
-        )
     exhibits: list[Exhibit] = []
-    if frame is not None:
+    if frame is None:
+        needed = f"{_FEWEST_FOR_IMPORTANCE} finished trials with different scores"
+        text = f"Importance needs {needed}; {len(done)} have finished."
+        order = sorted(done[0].params) if done else []
+    else:
+        text, order = _IMPORTANCE, list(frame["setting"])
         exhibits = [_importance_figure(study, frame), _importance_table(study, frame)]
     if done:
-        order = list(frame["setting"]) if frame is not None else sorted(done[0].params)
-        exhibits.append(settings_figure(study, order))
+        exhibits.append(_settings_figure(study, order))
     return Section("importance", "Which settings matter", text, tuple(exhibits))
 
 
@@ -295,12 +283,12 @@ def _importance_figure(study: optuna.Study, frame: pd.DataFrame) -> Figure:
     in_percent(axes.xaxis)
     shares = ", ".join(f"{row.setting} {100 * row.share:.0f} %" for row in frame.itertuples())
     note = "Bars: all finished trials. Lines: the range over ten draws of four fifths of them."
-    alt = f"Importance: {shares}."
-    return finished("importance", "Importance of settings", drawing, alt, note, marks_of(study))
+    title, alt = "Importance of settings", f"Importance: {shares}."
+    return finished("importance", title, drawing, alt, note, marks_of(study))
 
 
 @styled
-def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
+def _settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
     """Draw scores by the value of each setting, a panel per setting."""
     score = _score(study)
     drawing, grid = panels(order, "", _axis_title(score), top=26, below=38, most=3)  # room for names of choices
@@ -319,15 +307,13 @@ def settings_figure(study: optuna.Study, order: Sequence[str]) -> Figure:
 
 
 def _place(distribution: BaseDistribution, value: Any) -> float:
-    if isinstance(distribution, CategoricalDistribution):
-        return float(distribution.choices.index(value))
-    return float(value)
+    return distribution.choices.index(value) if isinstance(distribution, CategoricalDistribution) else float(value)
 
 
 def _scale(axes: Axes, distribution: BaseDistribution) -> None:
     """Set the ticks of an axis: names for choices, powers of ten for a logarithmic range."""
     if isinstance(distribution, CategoricalDistribution):
-        names = [to_overrides({"": choice})[0].removeprefix("=") for choice in distribution.choices]
+        names = [written(choice) for choice in distribution.choices]
         on_two_lines = max(map(len, names)) > 4
         lines = ["\n" * (number % 2 if on_two_lines else 0) + name for number, name in enumerate(names)]
         axes.set_xticks(range(len(names)), lines)

@@ -1,16 +1,11 @@
 """The searched settings: read ranges from YAML and the command line as Optuna's distributions; write overrides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from genregrid.errors import UserError
 
@@ -32,10 +27,8 @@ def is_searchable(key: str) -> bool:
 def read_range(key: str, given: Any) -> BaseDistribution:
     """Read the distribution of one key of the YAML.
 
-    Args:
-        key: for messages.
-        given: a list of values to choose from, or ``{low, high}`` with both ends included, and ``log: true`` or
-            ``step``; whole numbers if both ends are.
+    It is a list of values to choose from, or ``{low, high}`` with both ends included, and ``log: true`` or ``step``;
+    whole numbers if both ends are.
 
     Raises:
         UserError: it is neither, or the range is impossible.
@@ -96,23 +89,24 @@ def build_space(
     """
     ranges = {key: given for name in names for key, given in sections.get(name, {}).items()}
     ranges = {key: given for key, given in ranges.items() if given is not None}  # removed
-    missing = [key for key in ranges if OmegaConf.select(cfg, key, default=_NOTHING) is _NOTHING]
+    missing = keys_not_in(cfg, ranges)
+    swept = {override.get_key_element(): override for override in overrides if override.is_sweep_override()}
     fixed = {override.get_key_element() for override in overrides if not override.is_sweep_override()}
     space = {key: read_range(key, given) for key, given in ranges.items() if key not in {*missing, *fixed}}
-    for override in overrides:
-        if override.is_sweep_override():
-            space[override.get_key_element()] = parse_sweep(override)
+    space |= {key: parse_sweep(override) for key, override in swept.items()}
     for key in space:
         if not is_searchable(key):
             raise UserError(f"a search varies {SEARCHABLE}", key=key, hint="give it one value")
     if not space:
-        raise UserError(
-            "there is nothing to search: it has no key with a range, or all are fixed",
-            key="model",
-            value=names[-1],
-            hint="give a range, such as model.dropout=interval(0,0.6)",
-        )
+        problem = "there is nothing to search: it has no key with a range, or all are fixed"
+        hint = "give a range, such as model.dropout=interval(0,0.6)"
+        raise UserError(problem, key="model", value=names[-1], hint=hint)
     return space, missing
+
+
+def keys_not_in(cfg: DictConfig, keys: Iterable[str]) -> list[str]:
+    """Return those keys that a configuration does not have."""
+    return [key for key in keys if OmegaConf.select(cfg, key, default=_NOTHING) is _NOTHING]
 
 
 def to_overrides(params: Mapping[str, Any]) -> list[str]:
@@ -121,10 +115,11 @@ def to_overrides(params: Mapping[str, Any]) -> list[str]:
     >>> to_overrides({"model.dropout": 0.5, "model.relu": True, "model.whitening": None, "model.gamma": 0.123456789})
     ['model.dropout=0.5', 'model.relu=true', 'model.whitening=null', 'model.gamma=0.1235']
     """
-    return [f"{key}={_written(value)}" for key, value in params.items()]
+    return [f"{key}={written(value)}" for key, value in params.items()]
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Write a value as in an override."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     is_drawn = isinstance(value, float) and len(repr(value)) > 10  # too long to be typed by hand
@@ -151,7 +146,7 @@ def described(distribution: BaseDistribution) -> str:
     ('0.0001 to 0.01, logarithmic', '8, 16')
     """
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(_written, distribution.choices))
+        return ", ".join(map(written, distribution.choices))
     if isinstance(distribution, IntDistribution | FloatDistribution):
         step = f", in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
         log = ", logarithmic" if distribution.log else ""

@@ -15,9 +15,10 @@ from optuna.distributions import distribution_to_json
 from optuna.pruners import BasePruner
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from genregrid.config import SEARCH_SCORES
+from genregrid.config import SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.search.score import mean_scores
@@ -42,18 +43,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def load_study(folder: Path) -> optuna.Study:
-    """Load a study that exists.
-
-    Args:
-        folder: of the study, or its file.
-
-    Raises:
-        UserError: there is no study.
-    """
+    """Load a study that exists, from its folder or file; raise a `UserError` if there is none."""
     path = folder / STUDY_FILE if folder.is_dir() else folder
     if not path.is_file():
-        hint = f"give a folder with a {STUDY_FILE}, which sweep=optuna writes"
-        raise UserError("it holds no study", key=folder, hint=hint)
+        raise UserError("it holds no study", key=folder, hint=f"give a folder with the {STUDY_FILE} of a search")
     try:
         # a sampler that reads no other trial: this study is asked for none
         return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
@@ -91,7 +84,7 @@ class StepMedian(BasePruner):
         if len(others) < _FEWEST_OTHERS:
             return False
         gap = trial.intermediate_values[step] - median(others)
-        return gap > 0 if study.direction == optuna.study.StudyDirection.MINIMIZE else gap < 0
+        return gap > 0 if study.direction == StudyDirection.MINIMIZE else gap < 0
 
 
 def _value_at(trial: FrozenTrial, step: int) -> float | None:
@@ -100,52 +93,39 @@ def _value_at(trial: FrozenTrial, step: int) -> float | None:
     return trial.intermediate_values[max(steps)] if steps else None
 
 
-class StudyTrial:
-    """A trial of a study, in the process that runs its job.
+def run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep], Folds]) -> Folds | None:
+    """Score a trial in the process of its job, and report it to its study.
 
     Args:
         folder: of the study.
         number: of the trial.
         score: what is reported, one of `genregrid.config.SEARCH_SCORES`.
+        validate: called with a function that reports each step; returns the scores of each inner fold.
+
+    Returns:
+        The scores of each inner fold, or ``None`` if the trial was pruned.
     """
+    study = load_study(folder)
+    # Optuna 5 has no public way from a number to a `Trial` other than through the storage.
+    storage = _storage(folder / STUDY_FILE)
+    study_id = storage.get_study_id_from_name(_NAME)
+    trial = Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
+    about = study.user_attrs
+    study.pruner = StepMedian(int(about["warmup_steps"])) if about["prune"] else optuna.pruners.NopPruner()
 
-    def __init__(self, folder: Path, number: int, score: str) -> None:
-        self._study = load_study(folder)
-        self._score = score
-        self._number = number
-        # Optuna 5 has no public way from a number to a `Trial` other than through the storage.
-        storage = _storage(folder / STUDY_FILE)
-        study_id = storage.get_study_id_from_name(_NAME)
-        self._trial = Trial(self._study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
-        about = self._study.user_attrs
-        self._last_step = int(about["num_steps"])
-        if about["prune"]:
-            self._study.pruner = StepMedian(int(about["warmup_steps"]))
-        else:
-            self._study.pruner = optuna.pruners.NopPruner()
-
-    def run(self, validate: Callable[[OnStep], Folds]) -> Folds | None:
-        """Score the trial and report it to the study.
-
-        Args:
-            validate: called with a function that reports each step; returns the scores of each inner fold.
-
-        Returns:
-            Its result, or ``None`` if the trial was pruned.
-        """
-        try:
-            folds = validate(self._report)
-        except optuna.TrialPruned:
-            self._study.tell(self._number, state=TrialState.PRUNED)
-            return None
-        self._trial.set_user_attr("folds", folds)
-        self._study.tell(self._number, mean_scores(folds)[self._score])
-        return folds
-
-    def _report(self, step: int, mean: dict[str, float]) -> None:
-        self._trial.report(mean[self._score], step)
-        if step < self._last_step and self._trial.should_prune():  # pruning at the last step would save nothing
+    def on_step(step: int, mean: dict[str, float]) -> None:
+        trial.report(mean[score], step)
+        if step < about["num_steps"] and trial.should_prune():  # pruning at the last step would save nothing
             raise optuna.TrialPruned
+
+    try:
+        folds = validate(on_step)
+    except optuna.TrialPruned:
+        study.tell(number, state=TrialState.PRUNED)
+        return None
+    trial.set_user_attr("folds", folds)
+    study.tell(number, mean_scores(folds)[score])
+    return folds
 
 
 @dataclass
@@ -154,40 +134,31 @@ class Search:
 
     Attributes:
         folder: of the study; made if missing.
+        settings: number of trials, score, pruning and seed.
         space: ranges of the searched keys.
         fixed: overrides of every trial.
         fingerprint: what must be the same when a study is resumed, as plain values by name.
         marks: warnings about the data and the split, which the report shows.
         first: values of the first trial, for some or all of the searched keys.
-        score: one of `genregrid.config.SEARCH_SCORES`.
         num_steps: of a trial that is not pruned: inner folds times epochs.
         warmup_steps: first steps, at which no trial is pruned.
-        prune: whether trials are pruned at all.
-        seed: of the sampler.
     """
 
     folder: Path
+    settings: SearchConfig
     space: Space
     fixed: list[str]
     fingerprint: dict[str, Any]
     marks: tuple[Mark, ...]
     first: dict[str, Any]
-    score: str
     num_steps: int
     warmup_steps: int
-    prune: bool = True
-    seed: int = 0
 
-    def run(self, num_trials: int, num_jobs: int, launch: Launch) -> None:
-        """Run trials until the study has enough finished and pruned ones.
+    def run(self, launch: Launch) -> None:
+        """Run trials until `num_trials` of the study are finished or pruned, including those of earlier commands.
 
         A trial that fails does not count. A trial that was running when its process was killed runs again at the next
         start, under another number. Several processes may work on one study.
-
-        Args:
-            num_trials: of the study, including those of earlier commands.
-            num_jobs: trials that the launcher gets at once.
-            launch: runs jobs and returns the results of Hydra's launchers.
 
         Raises:
             UserError: the study has other settings, or several trials in a row failed.
@@ -197,9 +168,12 @@ class Search:
             with _locked(locks):
                 study = self._opened()
                 self._fail_dead(study, locks)
-            self._announce(study, num_trials)
+            counted = len(study.get_trials(deepcopy=False, states=COUNTED))
+            print(f"search: {self.folder}, {counted} of {self.settings.num_trials} trials are done")
+            for key, range_ in self.space.items():
+                print(f"  {key}: {described(range_)}", flush=True)
             failures = 0
-            while batch := self._asked(study, num_trials, num_jobs, locks):
+            while batch := self._asked(study, locks):
                 numbers = [trial.number for trial in batch]
                 is_stopped = True
                 try:
@@ -215,29 +189,23 @@ class Search:
 
     def _opened(self) -> optuna.Study:
         path = self.folder / STUDY_FILE
-        study = optuna.create_study(
-            study_name=_NAME,
-            storage=_storage(path),
-            load_if_exists=True,
-            direction="maximize" if SEARCH_SCORES[self.score] else "minimize",
-        )
-        own = self.fingerprint | {
-            f"range of {key}": json.loads(distribution_to_json(range_)) for key, range_ in self.space.items()
-        }
-        own = json.loads(json.dumps(own))  # the form in which the study returns it
+        direction = StudyDirection.MAXIMIZE if SEARCH_SCORES[self.settings.score] else StudyDirection.MINIMIZE
+        study = optuna.create_study(study_name=_NAME, storage=_storage(path), load_if_exists=True, direction=direction)
+        ranges = {f"range of {key}": json.loads(distribution_to_json(given)) for key, given in self.space.items()}
+        own = json.loads(json.dumps(self.fingerprint | ranges))  # the form in which the study returns it
         known = study.user_attrs.get("fingerprint")
         if known is None:
-            for name in ("fixed", "num_steps", "warmup_steps", "prune", "score"):
+            for name in ("fixed", "num_steps", "warmup_steps"):
                 study.set_user_attr(name, getattr(self, name))
+            study.set_user_attr("prune", self.settings.prune)
+            study.set_user_attr("score", self.settings.score)
             study.set_user_attr("fingerprint", own)  # last: a study that has it is complete
             study.enqueue_trial(self.first)
         elif known != own:
             name = next(name for name in {**known, **own} if known.get(name, ...) != own.get(name, ...))
-            raise UserError(
-                f"the study has another {name} ({_short(known, name)}, now {_short(own, name)})",
-                key=path,
-                hint="give the same value again, or hydra.sweep.dir=FOLDER for a new study",
-            )
+            problem = f"the study has another {name} ({_short(known, name)}, now {_short(own, name)})"
+            hint = "give the same value again, or hydra.sweep.dir=FOLDER for a new study"
+            raise UserError(problem, key=path, hint=hint)
         study.set_user_attr("marks", self.marks)
         return study
 
@@ -246,8 +214,7 @@ class Search:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _lock(locks, trial.number):
                 self._stop(study, trial)
-                _unlock(locks, trial.number)
-                self._tidy(trial.number)
+                self._clear(trial.number, locks)
                 print(f"trial {trial.number} was stopped before its end and runs again")
 
     def _stop(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -256,26 +223,21 @@ class Search:
         study.set_user_attr("stopped", [*study.user_attrs.get("stopped", []), trial.number])
         study.enqueue_trial(trial.params)
 
-    def _tidy(self, number: int) -> None:
-        """Remove the folder that Hydra made for a trial, unless a logger wrote to it."""
+    def _clear(self, number: int, locks: BinaryIO) -> None:
+        """Unlock a trial, and remove the folder that Hydra made for it, unless a logger wrote to it."""
+        _unlock(locks, number)
         with suppress(OSError):
             (self.folder / f"trial{number}").rmdir()
 
-    def _announce(self, study: optuna.Study, num_trials: int) -> None:
-        counted = len(study.get_trials(deepcopy=False, states=COUNTED))
-        print(f"search: {self.folder}, {counted} of {num_trials} trials are done")
-        for key, range_ in self.space.items():
-            print(f"  {key}: {described(range_)}", flush=True)
-
-    def _asked(self, study: optuna.Study, num_trials: int, num_jobs: int, locks: BinaryIO) -> list[Trial]:
+    def _asked(self, study: optuna.Study, locks: BinaryIO) -> list[Trial]:
         """Ask for the next trials and lock them: no more than the study still needs."""
         batch: list[Trial] = []
         with _locked(locks):
             trials = study.get_trials(deepcopy=False, states=(*COUNTED, TrialState.RUNNING))
-            for _ in range(min(num_jobs, num_trials - len(trials))):
+            for _ in range(min(self.settings.num_jobs, self.settings.num_trials - len(trials))):
                 # another seed for each trial, so that a resumed study does not draw the same values again
                 number = len(study.get_trials(deepcopy=False)) - len(study.user_attrs.get("stopped", []))
-                seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+                seed = int(np.random.SeedSequence([self.settings.seed, number]).generate_state(1)[0])
                 study.sampler = TPESampler(seed=seed)
                 batch.append(study.ask(self.space))
                 _lock(locks, batch[-1].number)
@@ -296,8 +258,7 @@ class Search:
             else:
                 study.tell(number, state=TrialState.FAIL)
             trial = study.get_trials(deepcopy=False)[number]
-        _unlock(locks, number)
-        self._tidy(number)
+        self._clear(number, locks)
         print(f"trial {number}: {result or _result(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
         return trial
 
@@ -324,10 +285,10 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 # --- locks: a byte of a file for each running trial; the system unlocks it when the process ends
 
 
-def _lock(locks: BinaryIO, byte: int) -> bool:
+def _lock(locks: BinaryIO, byte: int, wait: bool = False) -> bool:
     if sys.platform != "win32":
         try:
-            fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            fcntl.lockf(locks, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
         except OSError:
             return False
     return True
@@ -341,8 +302,7 @@ def _unlock(locks: BinaryIO, byte: int) -> None:
 @contextmanager
 def _locked(locks: BinaryIO) -> Iterator[None]:
     """Keep other processes from asking for trials at the same time."""
-    if sys.platform != "win32":
-        fcntl.lockf(locks, fcntl.LOCK_EX, 1, _MUTEX)
+    _lock(locks, _MUTEX, wait=True)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genregrid.config import SearchConfig
 from genregrid.errors import UserError
@@ -19,7 +19,7 @@ from genregrid.grid.job import without_hydra
 from genregrid.models.network import Network
 from genregrid.record.facts import RunFacts
 from genregrid.search.report import write_study_report
-from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, nearest
+from genregrid.search.space import SEARCHABLE, Space, build_space, is_searchable, keys_not_in, nearest
 from genregrid.search.study import Launch, Search
 from genregrid.search.trial import inner_fold, num_inner_folds
 from genregrid.training.corpus_reader import CorpusReader
@@ -64,8 +64,7 @@ def sweep(
     def compose(more: list[str]) -> DictConfig:
         return loader.load_configuration(config_name, [*hydra_overrides, *fixed, *more], RunMode.RUN)
 
-    search, cfg = _prepared(compose, overrides, fixed, folder, sections, loader, corpora or CorpusReader())
-    search.run(cfg.search.num_trials, cfg.search.num_jobs, launch)
+    _prepared(compose, overrides, fixed, folder, sections, loader, corpora or CorpusReader()).run(launch)
     print(write_study_report(folder))
 
 
@@ -77,10 +76,11 @@ def _prepared(
     sections: Mapping[str, Mapping[str, Any]],
     loader: ConfigLoader,
     corpora: CorpusReader,
-) -> tuple[Search, DictConfig]:
+) -> Search:
     cfg = compose([])
     model = str(cfg.hydra.runtime.choices["model"])
-    compose(_first_values(overrides))  # raises Hydra's error for a key that the model does not have
+    swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+    compose([f"{key}=1" for key in swept])  # raises Hydra's error for a key that the model does not have
     family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
     space, missing = build_space(sections, (family, model), cfg, overrides)
     every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
@@ -94,26 +94,17 @@ def _prepared(
     if num_folds < settings.num_folds:
         print(f"split={cfg.split.protocol} has one validation part, so a trial is one fit")
     num_epochs = int(cfg.trainer.max_epochs)
-    search = Search(
+    return Search(
         folder=folder,
+        settings=settings,
         space=space,
         fixed=fixed,
         fingerprint=_fingerprint(ready.facts, cfg, space, num_folds),
         marks=ready.facts.marks,
         first=nearest(cfg, space),
-        score=settings.score,
         num_steps=num_folds * num_epochs,
         warmup_steps=num_epochs // 2,  # of the first fold: a small learning rate may improve late
-        prune=settings.prune,
-        seed=settings.seed,
     )
-    return search, cfg
-
-
-def _first_values(overrides: Sequence[Override]) -> list[str]:
-    """Return a plain override for each sweep, which shows whether its key exists."""
-    swept = [override for override in overrides if override.is_sweep_override()]
-    return [f"{override.get_key_element()}=1" for override in swept]
 
 
 def _check_sections(
@@ -125,11 +116,10 @@ def _check_sections(
         problem = f"ranges belong under {', '.join(_FAMILIES)} or the name of a model"
         raise UserError(problem, key=f"hydra.sweeper.space.{unknown[0]}")
     wrong = [key for key in missing if key in sections.get(model, {})]
-    left, nothing = list(missing), object()
+    left = missing
     for name in models:
         if left and not wrong:  # composing takes a tenth of a second
-            cfg = compose([f"model={name}"])
-            left = [key for key in left if OmegaConf.select(cfg, key, default=nothing) is nothing]
+            left = keys_not_in(compose([f"model={name}"]), left)
     wrong += left
     if wrong:
         hint = "correct the key or remove its range from hydra.sweeper.space"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -24,25 +25,15 @@ def num_inner_folds(cfg: DictConfig) -> int:
     """
     if cfg.split.protocol == "filtered":
         return 1
-    if cfg.search.num_folds > cfg.split.val_folds:
-        raise UserError(
-            f"split.val_folds={cfg.split.val_folds} is the largest number",
-            key="search.num_folds",
-            value=cfg.search.num_folds,
-            hint="lower it, or raise split.val_folds",
-        )
-    return int(cfg.search.num_folds)
+    num_folds = int(cfg.search.num_folds)
+    if num_folds > cfg.split.val_folds:
+        problem = f"split.val_folds={cfg.split.val_folds} is the largest number"
+        raise UserError(problem, key="search.num_folds", value=num_folds, hint="lower it, or raise split.val_folds")
+    return num_folds
 
 
 def inner_fold(cfg: DictConfig, model_name: str, number: int, corpora: CorpusReader) -> Prepared:
-    """Prepare the fit on one inner fold.
-
-    Args:
-        cfg: a composed `TrainConfig`.
-        model_name: what outputs call the model.
-        number: of the validation fold, from 0.
-        corpora: reads the corpus.
-    """
+    """Prepare the fit on the inner fold with this number, from 0."""
     cfg = deepcopy(cfg)
     if cfg.split.protocol != "filtered":
         cfg.split.val_fold = number
@@ -54,7 +45,7 @@ def cross_validate(
     folder: Path,
     model_name: str,
     on_step: Callable[[int, dict[str, float]], None],
-    corpora: CorpusReader | None = None,
+    corpora: CorpusReader,
 ) -> list[dict[str, float]]:
     """Train on each inner fold; log and report the running mean of the scores after each epoch.
 
@@ -65,7 +56,7 @@ def cross_validate(
         on_step: called with the step (inner fold times epochs plus epoch) and the mean of the scores (``loss``,
             ``accuracy``, ``f1_macro``) of the best epochs of the finished folds and, so far, of this one. An exception
             from it ends the trial.
-        corpora: reads the corpus; ``None``: read it for this trial only.
+        corpora: reads the corpus.
 
     Returns:
         Scores of the best epoch of each inner fold.
@@ -75,7 +66,6 @@ def cross_validate(
     """
     num_epochs = int(cfg.trainer.max_epochs)
     done: list[dict[str, float]] = []
-    corpora = corpora or CorpusReader()
     ready = inner_fold(cfg, model_name, 0, corpora)
     facts = replace(ready.facts, search=dict(cfg.search))
     with run_logger(cfg.logger, facts, folder) as logger:
@@ -112,13 +102,13 @@ def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusR
         UserError: a mistake in the configuration or in the data it names, or no epoch had a finite loss.
     """
     settings = SearchConfig(**cfg.search)
+    fit = partial(cross_validate, cfg, folder, model_name, corpora=corpora or CorpusReader())
     if settings.study is not None and settings.trial is not None:
-        from genregrid.search.study import StudyTrial  # needs Optuna, which a trial of W&B does not
+        from genregrid.search.study import run_trial  # needs Optuna, which a trial of W&B does not
 
-        trial = StudyTrial(Path(settings.study), settings.trial, settings.score)
-        found = trial.run(lambda on_step: cross_validate(cfg, folder, model_name, on_step, corpora))
+        found = run_trial(Path(settings.study), settings.trial, settings.score, fit)
     else:
-        found = cross_validate(cfg, folder, model_name, lambda step, mean: None, corpora)
+        found = fit(lambda step, mean: None)
         means = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
         print(f"validation, mean over {len(found)} inner folds: {means}")
     if folder.is_dir() and not any(folder.iterdir()):
