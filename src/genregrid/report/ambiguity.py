@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from genregrid.exhibit.figure import Caption, genre_tree, timeline
 from genregrid.exhibit.mark import Mark, union
-from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
+from genregrid.exhibit.table import Exhibit, Figure, Section, Table, columns
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
 from genregrid.report.doubt import doubts_of
@@ -23,13 +23,7 @@ _MOST_TRACKS = 10
 
 
 def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Reference | None) -> Section:
-    """Show confusions, the genre tree, certain mistakes, tracks that no model gets right, and timelines.
-
-    Args:
-        cells: of the grid.
-        audio: URLs of recordings.
-        reference: published values, which may name tracks.
-    """
+    """Show confusions, the genre tree, certain mistakes, tracks that no model gets right, and timelines."""
     best = best_cells(cells)
     shown = [*best, *(cell for cell in cells if cell not in best)][:_MOST_CELLS]
     honest = honest_cells(cells)
@@ -46,9 +40,9 @@ def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Refer
     if reference is not None and (named := named_table(cells, reference)) is not None:
         exhibits.append(named)
     text = (
-        "A confusion matrix shows which genres are predicted for the tracks of each true genre. The tree joins genres "
-        "that are often confused. A track that every model, fold and seed without a leak predicts wrongly may have a "
-        "wrong label, be difficult, or not sound like its genre. Listen to it."
+        "A confusion matrix shows which genres are predicted for each true genre; the tree joins genres that are often "
+        "confused. Listen to a track that every model, fold and seed without a leak predicts wrongly: its label may be "
+        "wrong, or it may not sound like its genre."
     )
     return Section("ambiguity", "Which genres and tracks are confused", text, tuple(exhibits))
 
@@ -83,20 +77,19 @@ def counts_table(
     values: dict[str, object] = {**where, "genre": list(genres), "num": num}
     for column, genre in enumerate(genres):
         values |= {f"as {genre}": share[:, column], f"as {genre}_num": counts[:, column]}
-    columns = [Column("genre", "true genre"), Column("num", "n", "count")]
-    columns += [Column(f"as {genre}", genre, "share") for genre in genres]
+    shown = [*columns(genre="true genre"), *columns("count", num="n")]
+    shown += columns("share", **{f"as {genre}": genre for genre in genres})
     note = (
         "A row is a true genre, a column a predicted genre. A cell is the share of the row's tracks with that "
-        "prediction, in per cent, and their number in brackets; a row adds up to 100 %. Right predictions are on the "
-        "diagonal. n counts a track once per run that tested it."
+        "prediction, in per cent, and their number in brackets. n counts a track once per run that tested it."
     )
-    return Table(name, title, pd.DataFrame(values), tuple(columns), note, [marks] * len(genres))
+    return Table(name, title, pd.DataFrame(values), tuple(shown), note, [marks] * len(genres))
 
 
 def extremes_table(cells: Sequence[Cell], audio: Recordings) -> Table:
     """List the most certain wrong and the least certain right predictions of every cell, with three genres each."""
     names = {"track": "track", "genre": "true genre", "predicted": "predicted", "second": "second", "third": "third"}
-    keep = [name for name in names if any(name in cell.predictions for cell in cells)]
+    keep = {name: title for name, title in names.items() if any(name in cell.predictions for cell in cells)}
     rows = []
     for cell in cells:
         frame = cell.predictions
@@ -107,15 +100,13 @@ def extremes_table(cells: Sequence[Cell], audio: Recordings) -> Table:
         for kind, part in chosen.items():
             records = part.reindex(columns=[*keep, "certainty", "fold", "seed"]).to_dict(orient="records")
             rows += [(cell, {"kind": kind, **{str(name): value for name, value in row.items()}}) for row in records]
-    columns = [Column(name, names[name]) for name in keep]
-    columns += [Column("certainty", "certainty, decades", "decimal")]
-    columns += [Column("fold", "fold", "count"), Column("seed", "seed", "count")]
+    shown = columns(**keep) + columns("decimal", certainty="certainty, decades")
+    shown += columns("count", fold="fold", seed="seed")
     note = (
         f"Of each cell, up to {_MOST_TRACKS} wrong predictions with the largest certainty and right ones with the "
-        "smallest, one per track and run. Certainty is log10 of the ratio of the two largest probabilities, in "
-        "decades. Second and third are the next most probable genres."
+        "smallest, one per track and run. Certainty is log10 of the ratio of the two largest probabilities."
     )
-    table = cell_table("extremes", "Sure mistakes and unsure hits", rows, columns, note, first=[Column("kind", "kind")])
+    table = cell_table("extremes", "Sure mistakes and unsure hits", rows, shown, note, first=columns(kind="kind"))
     return _with_audio(table, table.frame["dataset"], audio)
 
 
@@ -124,16 +115,15 @@ def _with_audio(table: Table, datasets: Iterable[str], audio: Recordings) -> Tab
     urls = [audio.get(dataset, {}).get(track) for dataset, track in zip(datasets, table.frame["track"], strict=True)]
     if not any(urls):
         return table
-    columns = (*table.columns, Column("audio", "listen", "audio"))
-    return replace(table, frame=table.frame.assign(audio=urls), columns=columns)
+    return replace(
+        table, frame=table.frame.assign(audio=urls), columns=(*table.columns, *columns("audio", audio="listen"))
+    )
 
 
 def agreement(cells: Sequence[Cell]) -> pd.DataFrame:
     """Count how cells of one corpus agree on each track over models, folds and seeds, least often right first.
 
-    Returns:
-        Columns track, genre, num (predictions), right (share of right ones), said (the most frequent prediction),
-        said_share.
+    Columns are track, genre, num (predictions), right (their share), said (the most frequent prediction), said_share.
     """
     every = pd.concat([cell.predictions[["track", "genre", "predicted"]] for cell in cells], ignore_index=True)
     counts = every.value_counts(["track", "genre", "predicted"]).rename("count").reset_index()
@@ -153,26 +143,20 @@ def agreement_table(cells: Sequence[Cell], name: str, audio: Recordings) -> Tabl
     known = [doubts.get(track, []) for track in frame["track"]]
     frame["doubt"] = ["; ".join(doubt.text for doubt in own) for own in known]
     never = frame["right"] == 0
-    columns = [
-        Column("track", "track"),
-        Column("genre", "label"),
-        Column("num", "predictions", "count"),
-        Column("right", "right %", "percent"),
-        Column("said", "most frequent prediction"),
-        Column("said_share", "its share %", "percent"),
-    ]
+    shown = columns(track="track", genre="label") + columns("count", num="predictions")
+    shown += columns("percent", right="right %") + columns(said="most frequent prediction")
+    shown += columns("percent", said_share="its share %")
     by = "one cell" if len(cells) == 1 else f"{len(cells)} cells"
     note = f"{int(never.sum())} of {len(frame)} tracks are never predicted as their label, by {by}."
     if doubts:
-        columns.append(Column("doubt", "known problem"))
-        for kind in sorted({doubt.kind for own in known for doubt in own}):
-            has_kind = np.array([kind in {doubt.kind for doubt in own} for own in known])
+        shown += columns(doubt="known problem")
+        kinds = [{doubt.kind for doubt in own} or {"no known problem"} for own in known]
+        for kind in [*sorted({doubt.kind for own in known for doubt in own}), "no known problem"]:
+            has_kind = np.array([kind in own for own in kinds])
             note += f" {kind.capitalize()}: {int(never[has_kind].sum())} of {int(has_kind.sum())} tracks never are."
-        others = np.array([not own for own in known])
-        note += f" No known problem: {int(never[others].sum())} of {int(others.sum())} tracks never are."
     title = f"Tracks by how often their label is predicted: {cells[0].dataset_title}"
     marks = union(cell.marks for cell in cells)
-    table = Table(name, title, frame, tuple(columns), note, [marks] * len(frame))
+    table = Table(name, title, frame, tuple(shown), note, [marks] * len(frame))
     return _with_audio(table, [cells[0].dataset] * len(frame), audio)
 
 
@@ -191,16 +175,10 @@ def named_table(cells: Sequence[Cell], reference: Reference) -> Table | None:
     if not rows:
         return None
     rows.sort(key=lambda row: str(row[1]["track"]))
-    columns = (
-        Column("track", "track"),
-        Column("printed", f"the {reference.name}: predicted as"),
-        Column("ours", "ours: mean probabilities"),
-        Column("num", "runs", "count"),
-        Column("right", "right %", "percent"),
-    )
-    title = f"Tracks that the {reference.name} discusses"
+    shown = columns(track="track", printed=f"the {reference.name}: predicted as", ours="ours: mean probabilities")
+    shown += columns("count", num="runs") + columns("percent", right="right %")
     note = "Ours are the three largest probabilities, averaged over the runs that tested the track."
-    return cell_table("named", title, rows, columns, note)
+    return cell_table("named", f"Tracks that the {reference.name} discusses", rows, shown, note)
 
 
 def _named_tracks(cell: Cell, reference: Reference) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """Compare protocols: how much the score of each model depends on how tracks are divided."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
 from genregrid.exhibit.figure import Caption, accuracies, protocols
 from genregrid.exhibit.mark import union
-from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
+from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table, columns
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
@@ -28,9 +28,9 @@ def audit_section(cells: Sequence[Cell], reference: Reference | None) -> Section
             exhibits.append(_protocols_figure(own, numbered("protocols", number)))
     if reference is not None:
         lines = pd.DataFrame(reference.lines)
-        columns = (Column("label", "line"), Column("value", "accuracy %", "percent"), Column("caveat", "limitation"))
-        note = "Published accuracies, in per cent, and the reason why each does not compare directly with this grid."
-        exhibits.append(Table("reference_lines", "What the dashed lines mean", lines, columns, note))
+        shown = (*columns(label="line"), *columns("percent", value="accuracy %"), *columns(caveat="limitation"))
+        note = "Published accuracies, and the reason why each does not compare directly with this grid."
+        exhibits.append(Table("reference_lines", "What the dashed lines mean", lines, shown, note))
     text = (
         "The same models under every protocol that was run. A protocol is the way in which tracks are divided into "
         "training and test. Under a protocol marked LEAKS, slices of a test track, or the track itself, were in the "
@@ -57,17 +57,17 @@ def audit_table(cells: Sequence[Cell], name: str) -> Table:
         rows.append(row)
         marks.append(union(cell.marks for cell in own.values()))
     frame = pd.DataFrame(rows)
-    columns = [Column("model", "model")]
+    shown = columns(model="model")
     for split in splits:
-        columns.append(Column(split, f"{split} %", "percent"))
+        shown.append(Column(split, f"{split} %", "percent"))
         if f"{split}_change" in frame:
-            columns.append(Column(f"{split}_change", "minus track", "points"))
+            shown.append(Column(f"{split}_change", "minus track", "points"))
     note = (
-        "Accuracy by track in per cent, with 95 % intervals. 'Minus track' is the change from the protocol track, in "
-        "percentage points, on tracks that were tested under both with the same seeds. A large positive change is the "
-        "effect of a leak. The CSV has the number of predictions n as <protocol>_num."
+        "Accuracy by track, with 95 % intervals. 'Minus track' is the change from the protocol track, in percentage "
+        "points, on tracks that were tested under both with the same seeds. A large positive change is the effect of a "
+        "leak. The CSV has the number of predictions n as <protocol>_num."
     )
-    return Table(name, f"Models by protocols: {cells[0].dataset_title}", frame, tuple(columns), note, marks)
+    return Table(name, f"Models by protocols: {cells[0].dataset_title}", frame, tuple(shown), note, marks)
 
 
 def _change(cell: Cell, base: Cell) -> Estimate:
@@ -102,5 +102,4 @@ def _accuracies_figure(cells: Sequence[Cell], reference: Reference | None) -> Fi
 
 
 def _accuracy(cell: Cell) -> dict[str, object]:
-    estimate = cell.bootstrap.mean(cell.correct)
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "leaks": cell.leaks}
+    return {**asdict(cell.bootstrap.mean(cell.correct)), "leaks": cell.leaks}

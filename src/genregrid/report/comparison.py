@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.exhibit.table import Column, Section, Table, written
+from genregrid.exhibit.table import Section, Table, columns, written
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.report.cell import Cell
@@ -20,11 +20,11 @@ _RUN = ["fold", "seed", "split_seed"]
 
 def comparison_section(cells: Sequence[Cell]) -> Section:
     """Compare all pairs of cells, as matrices and as one table."""
-    text = "Every two models of a corpus and protocol, compared on the same test tracks."
     pairs = comparison(cells)
-    if pairs is None:
-        return Section("comparison", "Which differences are real", f"{text} There is no such pair here.")
-    return Section("comparison", "Which differences are real", text, (*comparison_matrices(cells, pairs), pairs))
+    text = "Every two models of a corpus and protocol, compared on the same test tracks."
+    text += "" if pairs else " There is no such pair here."
+    exhibits = (*comparison_matrices(cells, pairs), pairs) if pairs else ()
+    return Section("comparison", "Which differences are real", text, exhibits)
 
 
 def comparison(cells: Sequence[Cell]) -> Table | None:
@@ -40,31 +40,24 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
             marks += [members[0].marks] * len(pairs)
     if not frames:
         return None
-    columns = (
-        Column("dataset", "dataset"),
-        Column("split", "protocol"),
-        Column("first", "first"),
-        Column("second", "second"),
-        Column("difference", "difference, points", "points"),
-        Column("only_first", "only first right", "count"),
-        Column("only_second", "only second right", "count"),
-        Column("p", "p (McNemar)", "p"),
-        Column("p_holm", "p (Holm)", "p"),
-        Column("t_difference", "by folds, points", "points"),
-        Column("t_p", "p (corrected t)", "p"),
-        Column("tracks", "tracks", "count"),
-    )
+    shown = [
+        *columns(dataset="dataset", split="protocol", first="first", second="second"),
+        *columns("points", difference="difference, points"),
+        *columns("count", only_first="only first right", only_second="only second right"),
+        *columns("p", p="p (McNemar)", p_holm="p (Holm)"),
+        *columns("points", t_difference="by folds, points"),
+        *columns("p", t_p="p (corrected t)"),
+        *columns("count", tracks="tracks"),
+    ]
     note = (
-        "The difference is the accuracy of the first model minus that of the second, in percentage points, on the "
-        "same tracks and seeds, with 95 % bootstrap intervals in brackets. A p-value is the probability of a "
-        "difference at least as large if the models were equally good; a small one means that chance alone hardly "
-        "explains it. McNemar's test compares the trained models as they are. It is exact if tracks are independent; "
-        "otherwise it is adjusted for tracks that the protocol keeps together and for tracks with several seeds. "
-        "Holm's correction is for the number of pairs of a corpus and protocol. The corrected resampled t-test "
-        "(Nadeau and Bengio), for two folds or more, asks whether other training tracks would give the same "
-        "difference."
+        "Accuracy of the first model minus that of the second, in percentage points, on the same tracks and seeds, "
+        "with 95 % bootstrap intervals. A p-value is the probability of a difference at least as large if the models "
+        "were equally good. McNemar's test compares the trained models; it is adjusted for tracks that the protocol "
+        "keeps together and for tracks with several seeds. Holm's correction is for the number of pairs of a corpus "
+        "and protocol. The corrected resampled t-test (Nadeau and Bengio), for two folds or more, asks whether other "
+        "training tracks would give the same difference."
     )
-    return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), columns, note, marks)
+    return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), tuple(shown), note, marks)
 
 
 def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
@@ -86,11 +79,9 @@ def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
 
 
 def paired(first: Cell, second: Cell) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Match the predictions of two cells by track and seeds.
+    """Match the predictions of two cells: columns first and second, the share of right ones, by track and seeds.
 
-    Returns:
-        Columns first and second, the share of right predictions, indexed by track and seeds; and (row,) int64, the
-        groups to resample: those of the cell that keeps more tracks together, such as artists.
+    The second result, (row,) int64, are the groups to resample, of the cell that keeps more tracks together.
     """
     hits = pd.concat([_hits(first).rename("first"), _hits(second).rename("second")], axis=1, join="inner")
     tracks = hits.index.get_level_values("track")
@@ -139,9 +130,9 @@ def comparison_matrices(cells: Sequence[Cell], pairs: Table) -> list[Table]:
             frame.loc[pair.second, pair.first] = written(-pair.difference, "points") + star
         frame.insert(0, "dataset", dataset)
         frame.insert(1, "split", split)
-        columns = (Column("model", ""), *(Column(name, name) for name in names))
+        shown = tuple(columns(model="", **{name: name for name in names}))
         title = f"Row minus column, in points: {members[0].dataset_title}, {split}"
         frame = frame.rename_axis("model").reset_index()
         name = numbered("comparison_matrix", len(matrices))
-        matrices.append(Table(name, title, frame, columns, note, [members[0].marks] * len(names)))
+        matrices.append(Table(name, title, frame, shown, note, [members[0].marks] * len(names)))
     return matrices

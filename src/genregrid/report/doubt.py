@@ -52,9 +52,8 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     """Yield tracks that the corpus's published lists leave out; none if the lists are not available."""
     dataset = cell.config.get("dataset", {})
     try:
-        listed = read_lists(
-            {part: Path(dataset["root"]) / name for part, name in (dataset.get("filtered") or {}).items()}
-        )
+        lists = {part: Path(dataset["root"]) / name for part, name in (dataset.get("filtered") or {}).items()}
+        listed = read_lists(lists)
     except (UserError, KeyError):
         return
     if listed:

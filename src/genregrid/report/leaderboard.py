@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.exhibit.table import Column, Table
+from genregrid.exhibit.table import Column, Table, columns
 from genregrid.metrics.interval import Estimate
 from genregrid.report.cell import Cell, in_top_three
 from genregrid.report.rows import CELL_COLUMNS, one_hot
@@ -15,35 +15,29 @@ from genregrid.report.rows import CELL_COLUMNS, one_hot
 def leaderboard(cells: Sequence[Cell]) -> Table:
     """Make one row per cell, in the order given, with the scores of all folds and seeds together."""
     frame = pd.DataFrame([_row(cell) for cell in cells])
-    columns = [
+    shown = [
         *CELL_COLUMNS,
-        Column("slice_seconds", "slice", "seconds"),
+        *columns("seconds", slice_seconds="slice"),
         *(Column(name, name.replace("_", " ")) for name in ("settings", "trained_on") if (frame[name] != "").any()),
-        Column("accuracy", "accuracy %", "percent"),
-        Column("top3", "top-3 %", "percent"),
-        Column("f1_macro", "macro F1 %", "percent"),
-        Column("runs", "runs", "count"),
-        Column("tracks", "tracks", "count"),
+        *columns("percent", accuracy="accuracy %", top3="top-3 %", f1_macro="macro F1 %"),
+        *columns("count", runs="runs", tracks="tracks"),
     ]
     note = (
-        "Accuracy is the share of test tracks with the right genre, in per cent. Top-3 is the share with the right "
-        "genre among the three most probable. Macro F1 is the mean F1 of all genres. Test tracks of all folds and "
-        "seeds are pooled. Brackets hold 95 % intervals from a bootstrap that draws groups of tracks which the "
-        "protocol keeps together; a track with three seeds counts as one draw. Under track a group is one track, as "
-        "if no artist occurred twice. Compare rows of one dataset and protocol only."
+        "Accuracy is the share of test tracks with the right genre, top-3 the share with the right genre among the "
+        "three most probable, macro F1 the mean F1 of all genres. Test tracks of all folds and seeds are pooled. "
+        "Brackets hold 95 % intervals from a bootstrap that draws groups of tracks which the protocol keeps together, "
+        "with all their seeds; under track a group is one track. Compare rows of one dataset and protocol only."
     )
-    return Table("leaderboard", "Leaderboard", frame, tuple(columns), note, [cell.marks for cell in cells])
+    return Table("leaderboard", "Leaderboard", frame, tuple(shown), note, [cell.marks for cell in cells])
 
 
 def _row(cell: Cell) -> dict[str, object]:
     frame = cell.predictions
     return {
-        "dataset": cell.dataset,
-        "split": cell.split,
-        "model": cell.model,
-        "slice_seconds": cell.slice_seconds,
-        "trained_on": cell.trained_on,
-        "settings": cell.settings,
+        **{
+            name: getattr(cell, name)
+            for name in ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+        },
         "runs": len(cell.runs),
         "tracks": frame["track"].nunique(),
         **f1_macro(cell).columns("f1_macro"),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genregrid.errors import UserError
-from genregrid.exhibit.table import Column, Section, Table
+from genregrid.exhibit.table import Section, Table, columns
 from genregrid.metrics.comparison import mcnemar
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.report.ambiguity import counts_table
@@ -26,14 +26,7 @@ def listening_items(cells: Sequence[Cell], audio: Recordings) -> list[dict[str, 
     """Choose slices to play, one per track, from up to ten tracks per genre; none if no recording is known.
 
     The model has no leak. It takes single slices, as a person does, if there is such a model. Otherwise it takes
-    sequences, and only the first slice is played.
-
-    Args:
-        cells: of the grid.
-        audio: URLs of recordings.
-
-    Returns:
-        Dicts with track, start_seconds, stop_seconds, audio, genre, model, predicted and certainty (decades).
+    sequences, and only the first slice is played. Keys are those of `listening` of `render_page`.
     """
     cell = _compared_cell(cells, audio)
     if cell is None:
@@ -56,13 +49,9 @@ def listening_genres(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]]) 
 
 
 def _compared_cell(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
-    known = [
-        cell
-        for cell in cells
-        if not cell.marks and cell.tracks & audio.get(cell.dataset, {}).keys() and len(cell.timeline)
-    ]
-    order = [(not cell.takes_single_slices, abs(cell.slice_seconds - _EXCERPT_SECONDS)) for cell in known]
-    return known[order.index(min(order))] if known else None
+    unmarked = [cell for cell in cells if not cell.marks and len(cell.timeline)]
+    known = [cell for cell in unmarked if cell.tracks & audio.get(cell.dataset, {}).keys()]
+    return min(known, key=lambda c: (not c.takes_single_slices, abs(c.slice_seconds - _EXCERPT_SECONDS)), default=None)
 
 
 def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
@@ -72,7 +61,7 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
         Columns person, track, start_seconds, genre, guess, model, predicted; and notes.
 
     Raises:
-        UserError: the file is no CSV of answers, or has a track, genre, slice or model that the runs do not have.
+        UserError: the file is no CSV of answers, or does not fit the runs.
     """
     try:
         answers = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -112,8 +101,8 @@ def _with_truth(answers: pd.DataFrame, path: Path, cells: Mapping[str, Cell]) ->
             row = found[found["genre"].isna()].iloc[0]
             raise _wrong(path, f"the runs of '{title}' have no slice of {row['track']} at {row['start_seconds']:g} s")
         frames.append(found)
-    columns = ["person", "track", "start_seconds", "genre", "guess", "model", "predicted"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    kept = ["person", "track", "start_seconds", "genre", "guess", "model", "predicted"]
+    return pd.concat(frames, ignore_index=True)[kept]
 
 
 def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
@@ -126,9 +115,8 @@ def listener_section(answers: pd.DataFrame, cells: Sequence[Cell]) -> Section:
             name, title = f"listener_{len(exhibits)}", f"Confusion: {who}"
             exhibits.append(counts_table(counts.to_numpy(np.int64), genres, name, title, {"who": who}))
     text = (
-        "Answers of people who listened to single slices, and the model's predictions for the same slices. With few "
-        "slices, intervals are wide. People who know the corpus, or learn from the answers that the test shows, are "
-        "better than other listeners."
+        "Answers of people who listened to single slices, and the model's predictions for the same slices. People who "
+        "know the corpus, or learn from the answers that the test shows, are better than other listeners."
     )
     return Section("people", "People on the same slices", text, tuple(exhibits))
 
@@ -141,29 +129,15 @@ def people_table(answers: pd.DataFrame) -> Table:
         model_right = (own["predicted"] == own["genre"]).to_numpy(np.float64)
         cluster = pd.factorize(own["track"])[0]
         bootstrap = ClusterBootstrap(cluster)
-        rows.append(
-            {
-                "person": person,
-                "model": model,
-                "num": len(own),
-                **bootstrap.mean(person_right).columns("accuracy"),
-                **bootstrap.mean(model_right).columns("model_accuracy"),
-                **bootstrap.mean(person_right - model_right).columns("difference"),
-                "p": mcnemar(person_right, model_right, cluster).p_value,
-            }
-        )
-    columns = (
-        Column("person", "person"),
-        Column("model", "model"),
-        Column("num", "slices", "count"),
-        Column("accuracy", "person %", "percent"),
-        Column("model_accuracy", "model %", "percent"),
-        Column("difference", "person minus model, points", "points"),
-        Column("p", "p (McNemar)", "p"),
-    )
+        row = {"person": person, "model": model, "num": len(own)}
+        row |= bootstrap.mean(person_right).columns("accuracy") | bootstrap.mean(model_right).columns("model_accuracy")
+        row |= bootstrap.mean(person_right - model_right).columns("difference")
+        rows.append(row | {"p": mcnemar(person_right, model_right, cluster).p_value})
+    shown = columns(person="person", model="model") + columns("count", num="slices")
+    shown += columns("percent", accuracy="person %", model_accuracy="model %")
+    shown += columns("points", difference="person minus model, points") + columns("p", p="p (McNemar)")
     note = (
-        "The share of slices with the right genre, in per cent, and the difference in percentage points. Brackets hold "
-        "95 % intervals, which resample tracks. p is the probability of a difference at least as large if person and "
-        "model were equally good."
+        "The share of slices with the right genre, and the difference in percentage points, with 95 % intervals that "
+        "resample tracks. p is the probability of a difference at least as large if both were equally good."
     )
-    return Table("people", "People and the model", pd.DataFrame(rows), columns, note)
+    return Table("people", "People and the model", pd.DataFrame(rows), tuple(shown), note)

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from genregrid.exhibit.figure import Caption, certainty_against_recall, learning_curves
 from genregrid.exhibit.mark import union
-from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table
+from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table, columns
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell, in_top_three
@@ -45,10 +45,8 @@ def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section
     exhibits += [top_table(cells, reference), certainty_table(cells, reference), correlation_table(cells, reference)]
     exhibits += [_certainty_figure(cell, reference, number) for number, cell in enumerate(honest_cells(cells))]
     text = (
-        "The paper's Table 1 for this grid: accuracy, and precision, recall and F1 of each genre. The learning curves "
-        "of its Figure 1, with one standard deviation over runs. How often the true genre is the most probable, or "
-        "among the three most probable. The certainty of predictions, log10 of the ratio of the two largest "
-        "probabilities, averaged by true genre and compared with recall."
+        "The paper's Table 1 for this grid, the learning curves of its Figure 1, how often the true genre is among the "
+        "most probable ones, and the certainty of predictions by true genre, compared with recall."
     )
     return Section("paper", "The paper's tables and figures", text, tuple(exhibits))
 
@@ -78,16 +76,8 @@ def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:
 def genre_scores(
     frame: pd.DataFrame, genres: list[str], bootstrap: ClusterBootstrap
 ) -> dict[tuple[str, str], Estimate]:
-    """Compute ("accuracy", "all"), and precision, recall and F1 of each genre, of pooled tracks or slices.
-
-    A score with a denominator of zero is NaN.
-
-    Args:
-        frame: columns genre and predicted.
-        genres: names.
-        bootstrap: of the frame's rows.
-    """
-    true, predicted = one_hot(frame["genre"], genres), one_hot(frame["predicted"], genres)
+    """Compute ("accuracy", "all"), and precision, recall and F1 of each genre; NaN if a denominator is zero."""
+    true, predicted = (one_hot(frame[name], genres) for name in ("genre", "predicted"))
     hit = true * predicted
     numerator = np.concatenate([hit, hit, 2 * hit], axis=1)
     denominator = np.concatenate([predicted, true, predicted + true], axis=1)
@@ -107,32 +97,30 @@ def _levels(cell: Cell) -> Iterator[tuple[str, pd.DataFrame, ClusterBootstrap]]:
 def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where: str) -> Table:
     """Show cells of one corpus and protocol side by side, with the paper's values if a reference has them.
 
-    Columns of the frame are dataset, split, metric, genre, and for each cell its label, with ``_low``, ``_high``, and
-    with a reference ``_paper`` and ``_less_paper``. If the paper counted slices, ours are by slice too.
+    If the paper counted slices, ours are by slice too.
     """
     genres = list(dict.fromkeys(genre for cell in cells for genre in cell.genres))
     rows = [("accuracy", "all"), *((score, genre) for score in _SCORES for genre in genres)]
     frame = pd.DataFrame(rows, columns=["metric", "genre"])
     frame.insert(0, "dataset", cells[0].dataset)
     frame.insert(1, "split", cells[0].split)
-    columns = [Column("metric", "score"), Column("genre", "genre")]
+    shown = columns(metric="score", genre="genre")
     for label, scores, printed in (column for cell in cells for column in _table1_columns(cell, reference)):
         known = [scores.get(row, _UNKNOWN) for row in rows]
         frame[[label, f"{label}_low", f"{label}_high"]] = [(one.value, one.low, one.high) for one in known]
-        columns.append(Column(label, label, "percent"))
+        shown.append(Column(label, label, "percent"))
         if printed and reference is not None:
             frame[f"{label}_paper"] = [printed.get(row, np.nan) for row in rows]
             frame[f"{label}_less_paper"] = frame[label] - frame[f"{label}_paper"]
-            columns.append(Column(f"{label}_paper", reference.name, "percent"))
-            columns.append(Column(f"{label}_less_paper", f"minus {reference.name}", "points"))
+            shown.append(Column(f"{label}_paper", reference.name, "percent"))
+            shown.append(Column(f"{label}_less_paper", f"minus {reference.name}", "points"))
     note = (
-        "In per cent, by track; test tracks of all folds and seeds are pooled. Precision is the share of right "
-        "predictions among all predictions of the genre, recall the share of the genre's tracks that are recognised, "
-        "F1 their harmonic mean. Brackets hold 95 % intervals."
-    )
-    note = " ".join([note, caveat(cells, reference)]).strip()
+        "By track; test tracks of all folds and seeds are pooled. Precision is the share of right predictions among "
+        "all predictions of the genre, recall the share of the genre's tracks that are recognised, F1 their harmonic "
+        f"mean. Brackets hold 95 % intervals. {caveat(cells, reference)}"
+    ).strip()
     marks = [cells[0].marks] * len(rows)
-    return Table(name, f"The paper's Table 1 for {where}", frame, tuple(columns), note, marks)
+    return Table(name, f"The paper's Table 1 for {where}", frame, tuple(shown), note, marks)
 
 
 def _table1_columns(
@@ -155,18 +143,17 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
             row |= bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy()).columns("top1")
             row |= bootstrap.mean(in_top_three(frame)).columns("top3")
             rows.append((cell, row | _printed_top(cell, level, reference)))
-    columns = [Column("level", "by"), Column("num", "n", "count")]
-    columns += [Column("top1", "first %", "percent"), Column("top3", "in first three %", "percent")]
+    shown = columns(level="by") + columns("count", num="n")
+    shown += columns("percent", top1="first %", top3="in first three %")
     note = (
-        "The share of tracks (or slices) whose true genre is the most probable one, or one of the three most probable, "
-        "in per cent. n counts a track or slice once per run that tested it. Brackets hold 95 % intervals, which "
-        "resample tracks or artists."
+        "The share of tracks (or slices) whose true genre is the most probable one, or one of the three most probable. "
+        "n counts a track or slice once per run that tested it. Brackets hold 95 % intervals."
     )
     if reference is not None and any(row["top1_paper"] == row["top1_paper"] for _, row in rows):
-        columns.append(Column("top1_paper", f"{reference.name}: first %", "percent"))
-        columns.append(Column("top3_paper", f"{reference.name}: three %", "percent"))
+        name = reference.name
+        shown += columns("percent", top1_paper=f"{name}: first %", top3_paper=f"{name}: three %")
         note = f"{note} {caveat(cells, reference)}"
-    return cell_table("top", "First and in the first three", rows, columns, note)
+    return cell_table("top", "First and in the first three", rows, shown, note)
 
 
 def _printed_top(cell: Cell, level: str, reference: Reference | None) -> dict[str, float]:
@@ -181,13 +168,12 @@ def _printed_top(cell: Cell, level: str, reference: Reference | None) -> dict[st
 def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
     """Show mean certainty and recall of each true genre of every cell, beside those of section 6.2."""
     rows = [(cell, row) for cell in cells for row in _certainty(cell)]
-    columns = [Column("genre", "genre"), Column("num", "n", "count")]
-    columns += [Column("certainty", "certainty, decades", "decimal"), Column("recall", "recall %", "percent")]
+    shown = columns(genre="genre") + columns("count", num="n")
+    shown += columns("decimal", certainty="certainty, decades") + columns("percent", recall="recall %")
     note = (
-        "Certainty is log10(p1 / p2) of the two largest probabilities, in decades, averaged over the tracks of each "
-        "true genre: 1 decade means that the first genre is ten times as probable as the second. Recall is the share "
-        "of the genre's tracks that are recognised. n counts a track once per run that tested it. Brackets hold 95 % "
-        "intervals."
+        "Certainty is log10(p1 / p2) of the two largest probabilities, averaged over the tracks of each true genre: 1 "
+        "decade means that the first genre is ten times as probable as the second. Recall is the share of the genre's "
+        "tracks that are recognised. n counts a track once per run that tested it. Brackets hold 95 % intervals."
     )
     if reference is not None:
         printed = reference.certainty.set_index(["model", "slice_seconds", "genre"])
@@ -196,10 +182,10 @@ def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table
             found = printed.loc[key] if key in printed.index else {}
             row |= {f"{name}_paper": found.get(name, np.nan) for name in ("certainty", "recall")}
         if any(row["certainty_paper"] == row["certainty_paper"] for _, row in rows):
-            columns.append(Column("certainty_paper", f"{reference.name}: certainty", "decimal"))
-            columns.append(Column("recall_paper", f"{reference.name}: recall %", "percent"))
+            shown += columns("decimal", certainty_paper=f"{reference.name}: certainty")
+            shown += columns("percent", recall_paper=f"{reference.name}: recall %")
             note = f"{note} {caveat(cells, reference)}"
-    return cell_table("certainty", "Certainty and recall by genre", rows, columns, note)
+    return cell_table("certainty", "Certainty and recall by genre", rows, shown, note)
 
 
 def _certainty(cell: Cell) -> list[dict[str, object]]:
@@ -220,27 +206,24 @@ def correlation_table(cells: Sequence[Cell], reference: Reference | None) -> Tab
     ]
     marks = [cell.marks for cell in cells]
     if reference is not None:
-        printed: dict[str, object] = {
-            "dataset": reference.corpus,
-            "split": "not described",
-            "model": f"the {reference.name}'s",
-        }
-        rows.append(printed | {"genres": len(reference.certainty)} | _correlation(reference.certainty).columns("rho"))
+        about = {"dataset": reference.corpus, "split": "not described", "model": f"the {reference.name}'s"}
+        rho = _correlation(reference.certainty).columns("rho")
+        rows.append({**about, "genres": len(reference.certainty), **rho})
         marks.append(())
-    columns = (*CELL_COLUMNS, Column("genres", "genres", "count"), Column("rho", "Spearman's rho", "decimal"))
+    shown = (*CELL_COLUMNS, *columns("count", genres="genres"), *columns("decimal", rho="Spearman's rho"))
     note = (
         "Rank correlation over genres between mean certainty and recall: 1 if the genres have the same order by both, "
-        "0 if the orders are unrelated. The 95 % interval (Bonett and Wright 2000) treats genres as the sample. Ten "
-        "genres are few, and beyond 0.95 the interval is only approximate."
+        "0 if the orders are unrelated. The 95 % interval (Bonett and Wright 2000) treats genres as the sample; beyond "
+        "0.95 it is only approximate."
     )
-    return Table("certainty_rho", "Does certainty grow with recall?", pd.DataFrame(rows), columns, note, marks)
+    return Table("certainty_rho", "Does certainty grow with recall?", pd.DataFrame(rows), shown, note, marks)
 
 
 def _correlation(frame: pd.DataFrame) -> Estimate:
     """Compute Spearman's rho of the columns `certainty` and `recall`, one row per genre; NaN if it is undefined.
 
     The interval treats genres as the sample. A bootstrap over tracks would add noise to their ranks and draw rho
-    towards zero: with ten genres of 19 tracks each it gave 0.30 to 0.90 for a rho of 0.91.
+    towards zero.
 
     Source: Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations",
     Psychometrika 65, 2000.

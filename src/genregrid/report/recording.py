@@ -14,16 +14,10 @@ Recordings = Mapping[str, Mapping[str, str]]
 
 
 def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path) -> Recordings:
-    """Find recordings, and return their URLs, relative to the page if possible.
+    """Find recordings of tracks of the grid, and return their URLs, relative to the page if possible.
 
-    Args:
-        cells: of the grid.
-        folder: a folder with a folder of recordings per genre, which is searched for tracks of every corpus by name;
-            ``None`` searches the folder `audio` beside the feature CSVs of each corpus.
-        page_folder: the folder of the page.
-
-    Returns:
-        Recordings of tracks of the grid. A synthetic corpus has none, whatever the names of its tracks.
+    `folder` has a folder of recordings per genre, which is searched for tracks of every corpus; ``None`` searches
+    the folder `audio` beside the feature CSVs of each corpus. A synthetic corpus has no recordings.
 
     Raises:
         UserError: `folder` has no recording of a track of the grid, or a package for reading folders is missing.

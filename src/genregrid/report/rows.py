@@ -29,15 +29,9 @@ def cell_table(
     *,
     first: Sequence[Column] = (),
 ) -> Table:
-    """Make a table of rows that describe cells, with the marks of each cell.
+    """Make a table from cells and the other columns of their rows, with the marks of each cell.
 
-    Args:
-        name: of the table.
-        title: one line.
-        rows: a cell and the other columns of its row.
-        columns: shown after `CELL_COLUMNS`.
-        note: what a reader must know.
-        first: shown before `CELL_COLUMNS`.
+    `first` are shown before `CELL_COLUMNS`, and `columns` after them.
     """
     rows, shown = list(rows), (*first, *CELL_COLUMNS, *columns)
     records = [{column.name: row[column.name] for column in first} | cell_row(cell) | dict(row) for cell, row in rows]
@@ -61,8 +55,7 @@ def datasets(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 def groups(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
     """Group cells by corpus and protocol, in the order given."""
-    for _, members in groupby(cells, lambda cell: (cell.dataset, cell.split)):
-        yield list(members)
+    yield from (list(members) for _, members in groupby(cells, lambda cell: (cell.dataset, cell.split)))
 
 
 def best_cells(cells: Sequence[Cell]) -> list[Cell]:
@@ -85,7 +78,4 @@ def caveat(cells: Sequence[Cell], reference: Reference | None) -> str:
     """Return a warning for published values beside cells of another corpus or cells that leak; empty for others."""
     if reference is None or all(cell.corpus == reference.corpus and not cell.leaks for cell in cells):
         return ""
-    return (
-        f"The {reference.name}'s values are for {reference.corpus}, also where they are beside another corpus or "
-        f"protocol. The {reference.name} does not describe how its tracks were divided."
-    )
+    return f"The {reference.name}'s values are for {reference.corpus}; how its tracks were divided is not described."

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from genregrid.exhibit import figure
 from genregrid.exhibit.mark import union
-from genregrid.exhibit.table import Column, Exhibit, Section, Table
+from genregrid.exhibit.table import Exhibit, Section, Table, columns
 from genregrid.metrics.calibration import (
     brier,
     calibrated_ece,
@@ -36,9 +36,7 @@ def trust_section(cells: Sequence[Cell]) -> Section:
     best = {cell.title: cell for cell in best_cells(cells)[:_MOST_PANELS]}
     marks = union(cell.marks for cell in best.values())
     bins = {name: reliability(np.exp(cell.log_probs.max(axis=1)), cell.correct) for name, cell in best.items()}
-    curves = {
-        name: risk_coverage(cell.predictions["certainty"].to_numpy(), cell.correct)[:2] for name, cell in best.items()
-    }
+    curves = {name: risk_coverage(cell.predictions["certainty"], cell.correct)[:2] for name, cell in best.items()}
     exhibits: list[Exhibit] = [
         calibration_table(cells),
         figure.reliability(figure.Caption("reliability", "Reliability", marks), bins),
@@ -48,12 +46,11 @@ def trust_section(cells: Sequence[Cell]) -> Section:
     ]
     text = (
         "A model is calibrated if, of the predictions with a probability of 70 %, 70 % are right. Its certainty is "
-        "useful if it is larger for right predictions than for wrong ones, so that doubtful tracks can be left to a "
-        "listener. A conformal set contains as many genres as are needed to include the true one with a probability "
-        f"of {100 * _LEVEL:.0f} %. This holds only if test and validation tracks are drawn in the same way, one by "
-        "one; under artist they are not, because the tracks of an artist stay together. Temperatures and thresholds "
-        "are fitted on the validation tracks of each run. The same tracks chose the epoch, and the weights of an "
-        "ensemble. For a model that is refitted on all training tracks, they come from the fit before."
+        "useful if it is larger for right predictions than for wrong ones. A conformal set contains as many genres as "
+        f"are needed to include the true one with a probability of {100 * _LEVEL:.0f} %. This holds only if test and "
+        "validation tracks are drawn in the same way, one by one, and not under artist, which keeps the tracks of an "
+        "artist together. Temperatures and thresholds are fitted on the validation tracks of each run, which also "
+        "chose the epoch and the weights of an ensemble. A model that is refitted keeps those of the fit before."
     )
     return Section("trust", "How far to trust it", text, tuple(exhibits))
 
@@ -61,9 +58,7 @@ def trust_section(cells: Sequence[Cell]) -> Section:
 def tempered(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rescale a cell's predictions by temperatures fitted on validation.
 
-    Returns:
-        Temperatures (run,), NaN for a run without validation predictions; and log-probabilities (prediction, genre),
-        unchanged for such a run.
+    Returns temperatures (run,), NaN for a run without validation, and log-probabilities (prediction, genre).
     """
     temperatures = np.full(len(cell.runs), np.nan)
     log_probs = cell.log_probs.copy()
@@ -92,25 +87,18 @@ def calibration_table(cells: Sequence[Cell]) -> Table:
             row |= cell.bootstrap.mean(brier(log_probs, cell.genre)).columns("brier")
             row |= cell.bootstrap.distance(calibration_gaps(confidence, cell.correct)).columns("ece")
             rows.append((cell, row | {"ece_calibrated": calibrated_ece(confidence)}))
-    columns = (
-        Column("probabilities", "probabilities"),
-        Column("num", "n", "count"),
-        Column("temperature", "temperature", "decimal"),
-        Column("nll", "NLL, nats", "fine"),
-        Column("brier", "Brier", "fine"),
-        Column("ece", "ECE %", "percent"),
-        Column("ece_calibrated", "if calibrated", "percent"),
-    )
+    shown = columns(probabilities="probabilities") + columns("count", num="n")
+    shown += columns("decimal", temperature="temperature") + columns("fine", nll="NLL, nats", brier="Brier")
+    shown += columns("percent", ece="ECE %", ece_calibrated="if calibrated")
     note = (
-        "n is the number of predictions for test tracks. NLL is the mean negative log-likelihood of the true genre, in "
-        "nats. The Brier score is the squared error summed over genres, from 0 to 2. ECE, the expected calibration "
-        "error, is the mean difference between the largest probability and accuracy in 15 bins of equal size, in "
-        "percentage points. All three are better when smaller. ECE is never 0: 'if calibrated' is the ECE that a "
-        "calibrated model would show with as many independent tracks. Rescaled probabilities are divided, as "
-        "logarithms, by a temperature fitted on the validation tracks of each run; the table shows its median. Above "
-        "1, the model was too confident. Brackets hold 95 % intervals."
+        "n is the number of predictions for test tracks. NLL is the mean negative log-likelihood of the true genre. "
+        "The Brier score is the squared error summed over genres, from 0 to 2. ECE, the expected calibration error, is "
+        "the mean difference between the largest probability and accuracy in 15 bins of equal size; 'if calibrated' is "
+        "the ECE of a calibrated model with as many independent tracks. All are better when smaller. Rescaled "
+        "logarithms of probabilities are divided by the temperature (its median is shown; above 1, the model was too "
+        "confident). Brackets hold 95 % intervals."
     )
-    return cell_table("calibration", "Calibration", rows, columns, note)
+    return cell_table("calibration", "Calibration", rows, shown, note)
 
 
 def certainty_order_table(cells: Sequence[Cell]) -> Table:
@@ -128,42 +116,32 @@ def certainty_order_table(cells: Sequence[Cell]) -> Table:
             row |= estimate.columns(name)
         rows.append((cell, row))
     names = {"certainty": "certainty", "max_probability": "largest p", "margin": "margin", "entropy": "entropy"}
-    columns = [Column("num", "n", "count")]
-    columns += [Column(f"auroc_{name}", f"AUROC: {title}", "fine") for name, title in names.items()]
-    columns += [Column("augrc", "AUGRC", "fine")]
-    columns += [
-        Column(f"accuracy_{100 * share:.0f}", f"accuracy % of the most certain {100 * share:.0f} %", "percent")
-        for share in _COVERAGES
-    ]
+    kept = [f"{100 * share:.0f}" for share in _COVERAGES]
+    shown = columns("count", num="n")
+    shown += columns("fine", **{f"auroc_{name}": f"AUROC: {title}" for name, title in names.items()}, augrc="AUGRC")
+    shown += columns("percent", **{f"accuracy_{share}": f"accuracy % of the most certain {share} %" for share in kept})
     note = (
         "n is the number of predictions for test tracks. AUROC is the probability that a right prediction has a "
-        "larger confidence than a wrong one: 1 is perfect, 0.5 is chance. The four confidences are certainty, the "
-        "largest probability, the margin of the two largest ones, and negative entropy. AUGRC is the area under the "
-        "generalised risk-coverage curve, from 0 to 0.5; smaller is better (Traub et al. 2024). The last columns are "
-        "the accuracy, in per cent, of the tracks with the largest certainty. Brackets hold 95 % intervals."
+        "larger confidence than a wrong one: 1 is perfect, 0.5 is chance. Margin is that of the two largest "
+        "probabilities, and entropy is negative. AUGRC is the area under the generalised risk-coverage curve, from 0 "
+        "to 0.5; smaller is better (Traub et al. 2024). Brackets hold 95 % intervals."
     )
-    return cell_table("sorting", "Is the model more certain when it is right?", rows, columns, note)
+    return cell_table("sorting", "Is the model more certain when it is right?", rows, shown, note)
 
 
 def conformal_table(cells: Sequence[Cell]) -> Table:
     """Show coverage and size of the conformal sets of every cell, over all genres and by genre."""
     rows = [(cell, row) for cell in cells for method in ("lac", "aps") for row in _conformal_rows(cell, method)]
-    columns = (
-        Column("method", "method"),
-        Column("genre", "genre"),
-        Column("num", "n", "count"),
-        Column("coverage", "coverage %", "percent"),
-        Column("size", "genres in a set", "decimal"),
-    )
+    shown = columns(method="method", genre="genre") + columns("count", num="n")
+    shown += columns("percent", coverage="coverage %") + columns("decimal", size="genres in a set")
     note = (
-        f"Coverage is the share of test tracks whose set contains the true genre, in per cent; {100 * _LEVEL:.0f} % is "
-        "intended for all genres together, and nothing is guaranteed for a single genre. A good method has this "
-        "coverage with few genres in a set. LAC includes every genre with a probability above one threshold and has "
-        "the smallest sets (Sadinle, Lei and Wasserman 2019). APS includes genres in the order of their probability up "
-        "to a sum, and treats genres more equally (Romano, Sesia and Candès 2020). n is the number of predictions. "
-        "Brackets hold 95 % intervals."
+        f"Coverage is the share of test tracks whose set contains the true genre; {100 * _LEVEL:.0f} % is intended for "
+        "all genres together, not for a single genre. A good method has this coverage with few genres in a set. LAC "
+        "includes every genre with a probability above one threshold (Sadinle, Lei and Wasserman 2019). APS includes "
+        "genres in the order of their probability up to a sum, and treats genres more equally (Romano, Sesia and "
+        "Candès 2020). n is the number of predictions. Brackets hold 95 % intervals."
     )
-    return cell_table("conformal", "Sets with the true genre", rows, columns, note)
+    return cell_table("conformal", "Sets with the true genre", rows, shown, note)
 
 
 def _conformal_rows(cell: Cell, method: str) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.page import render_page
-from genregrid.exhibit.table import Column, Section, Table
+from genregrid.exhibit.table import Section, Table, columns
 from genregrid.published.reference import read_reference
 from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
@@ -24,28 +24,16 @@ from genregrid.report.trust import trust_section
 
 @dataclass(frozen=True)
 class Report:
-    """A written report.
-
-    Attributes:
-        folder: of its files: report.html, and each table and figure by name.
-        sections: its content.
-        cells: of the grid.
-        text: the leaderboard and notes, to print.
-    """
+    """A written report: report.html, and each table and figure by name, in a folder."""
 
     folder: Path
     sections: tuple[Section, ...]
     cells: tuple[Cell, ...]
-    text: str
+    text: str  # the leaderboard and notes, to print
 
 
 def write_report(
-    runs: Path,
-    folder: Path,
-    *,
-    reference: str | None = None,
-    audio: Path | None = None,
-    human: Path | None = None,
+    runs: Path, folder: Path, *, reference: str | None = None, audio: Path | None = None, human: Path | None = None
 ) -> Report:
     """Read the runs below a folder and write their report.
 
@@ -81,7 +69,9 @@ def write_report(
     )
     items = listening_items(cells, urls)
     marks = union(cell.marks for cell in cells)
-    page = render_page("genregrid report", _subtitle(cells), marks, sections, items, listening_genres(cells, items))
+    titles = ", ".join(dict.fromkeys(cell.dataset_title for cell in cells))
+    subtitle = f"{sum(len(cell.runs) for cell in cells)} runs in {len(cells)} cells on {titles}"
+    page = render_page("genregrid report", subtitle, marks, sections, items, listening_genres(cells, items))
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
         for exhibit in section.exhibits:
@@ -89,11 +79,6 @@ def write_report(
     (folder / "report.html").write_text(page, encoding="utf-8")
     lines = [*text, *notes, f"report: {folder / 'report.html'}"]
     return Report(folder, sections, tuple(cells), "\n".join(lines))
-
-
-def _subtitle(cells: Sequence[Cell]) -> str:
-    num_runs = sum(len(cell.runs) for cell in cells)
-    return f"{num_runs} runs in {len(cells)} cells on {', '.join(dict.fromkeys(cell.dataset_title for cell in cells))}"
 
 
 def _overview(cells: Sequence[Cell], board: Table) -> Section:
@@ -111,29 +96,20 @@ def _overview(cells: Sequence[Cell], board: Table) -> Section:
 
 def _provenance(cells: Sequence[Cell], notes: Sequence[str]) -> Section:
     """List the run folders that the numbers come from."""
-    frame = pd.concat(
-        [cell.runs.assign(**cell_row(cell)) for cell in cells],
-        ignore_index=True,
-    )
+    frame = pd.concat([cell.runs.assign(**cell_row(cell)) for cell in cells], ignore_index=True)
     frame["folder"] = frame["folder"].astype(str)
     frame["commit"] = frame["commit"].fillna("").str[:12]
-    columns = (
+    shown = (
         *CELL_COLUMNS,
-        Column("fold", "fold", "count"),
-        Column("seed", "seed", "count"),
-        Column("num_train", "training tracks", "count"),
-        Column("num_test", "test tracks", "count"),
-        Column("accuracy", "accuracy %", "percent"),
-        Column("commit", "commit"),
-        Column("folder", "folder"),
+        *columns("count", fold="fold", seed="seed", num_train="training tracks", num_test="test tracks"),
+        *columns("percent", accuracy="accuracy %"),
+        *columns(commit="commit", folder="folder"),
     )
     versions = ", ".join(f"{name} {version}" for name, version in cells[0].facts.versions.items())
     text = (
-        "Every number of this report is computed from predictions.csv, predictions_val.csv, timeline.csv and "
-        "curves.csv of these run folders. Every table is also a CSV in the folder of this page. Versions of the first "
-        f"run: {versions}."
+        "Every number is computed from predictions.csv, predictions_val.csv, timeline.csv and curves.csv of these run "
+        f"folders. Every table is also a CSV in the folder of this page. Versions of the first run: {versions}."
     )
-    note = "One row per run. Accuracy is that of its test tracks, in per cent."
     marks = [cell.marks for cell in cells for _ in range(len(cell.runs))]
-    table = Table("runs", "Runs", frame, columns, note, marks)
+    table = Table("runs", "Runs", frame, shown, "One row per run. Accuracy is that of its test tracks.", marks)
     return Section("runs", "Where the numbers come from", "\n\n".join([text, *notes]), (table,))
