@@ -42,12 +42,9 @@ def read_artists(path: Path) -> dict[str, str]:
 
 
 def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Read the part of each track, by track name, from one list of file names per part.
+    """Read the part of each track, by track name, from the list of each part.
 
-    Lines are ``blues/blues.00029.wav`` or ``blues.00029``.
-
-    Args:
-        paths: the list file of each part; keys are part names such as "train".
+    Lines are ``blues/blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
 
     Raises:
         UserError: a list is missing, a line names no track, or a track is in two lists.
@@ -87,8 +84,7 @@ def _artists_from_csv(path: Path) -> dict[str, str]:
         raise UserError(f"{problem}`FILE ::: ARTIST ::: TITLE`", key=path) from None
     known = frame.apply(lambda column: column.str.strip())
     known = known[known["artist"] != ""].drop_duplicates()
-    twice = known["track"].duplicated()
-    if twice.any():
-        problem = f"{known['track'][twice].iloc[0]} has two artists"
-        raise UserError(problem, key=path, hint="keep one line of each track")
+    twice = known["track"][known["track"].duplicated()]
+    if len(twice):
+        raise UserError(f"{twice.iloc[0]} has two artists", key=path, hint="keep one line of each track")
     return dict(zip(known["track"], known["artist"], strict=True))

@@ -26,8 +26,8 @@ class Corpus:
         table: slices of the wanted length.
         source: the table that they were pooled from, in which repeated recordings are found.
         recipe: name of the recipe of its descriptors, or "unknown".
-        artists: reads the artist by track name; returns ``None`` if the corpus has no artist index.
-        lists: reads the published part by track name; returns ``None`` if there are no lists.
+        artists: reads the artist by track name; ``None`` if the corpus has no artist index.
+        lists: reads the published part by track name; ``None`` if there are no lists.
     """
 
     table: FeatureTable
@@ -42,11 +42,8 @@ def load_corpus(
 ) -> Corpus:
     """Read or draw a corpus, and pool its slices to one slice length.
 
-    Args:
-        dataset: where the tables are and how to read them.
-        slice_seconds: wanted slice length in seconds, more than 0.
-        columns_of: gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for a recipe that it
-            does not know. Such a table has the columns of Kaggle's GTZAN.
+    `columns_of` gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for an unknown recipe,
+    such as that of Kaggle's GTZAN, whose columns are then read.
 
     Raises:
         UserError: a file is missing or breaks the contract, no table makes the wanted slices, or the note beside a
@@ -89,15 +86,12 @@ def _read(
     key = files_key(chosen) | {"arguments": arguments}
     table = stored(dataset.cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
     _check_notes(notes, table)
-    artists, lists = dataset.artists, dataset.filtered or {}
-    corpus = Corpus(
-        table=table,
-        source=table,
-        recipe=recipe,
-        artists=lambda: read_artists(_file(dataset, artists)) if artists else None,
-        lists=lambda: read_lists({part: _file(dataset, path) for part, path in lists.items()}) if lists else None,
-    )
-    return corpus, key
+    index, listed = dataset.artists, dataset.filtered or {}
+
+    def lists() -> Mapping[str, str] | None:
+        return read_lists({part: _file(dataset, path) for part, path in listed.items()}) if listed else None
+
+    return Corpus(table, table, recipe, lambda: read_artists(_file(dataset, index)) if index else None, lists), key
 
 
 def _file(dataset: DatasetConfig, name: str) -> Path:
@@ -127,21 +121,16 @@ def _slice_seconds(dataset: DatasetConfig, name: str) -> float:
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
     """Return the recipe that the dataset and the notes beside its tables name; raise if they differ."""
     unnoted = [path for path, note in notes.items() if note is None]
-    if recipe == UNKNOWN_RECIPE and unnoted and len(unnoted) < len(notes):
-        raise UserError(
-            "it has no note of its recipe, and other tables have", key=unnoted[0], hint="set dataset.recipe"
-        )
+    if recipe == UNKNOWN_RECIPE and 0 < len(unnoted) < len(notes):
+        problem = "it has no note of its recipe, and other tables have"
+        raise UserError(problem, key=unnoted[0], hint="set dataset.recipe")
     for path, note in notes.items():
-        if note is None:
-            continue
-        if recipe == UNKNOWN_RECIPE:
+        if note and recipe == UNKNOWN_RECIPE:
             recipe = note.recipe
-        elif recipe != note.recipe:
-            raise UserError(
-                f"by {note_path(path).name} it was extracted by the recipe '{note.recipe}', not by '{recipe}'",
-                key=path,
-                hint="set dataset.recipe to it, and read tables of one recipe at a time",
-            )
+        elif note and recipe != note.recipe:
+            problem = f"by {note_path(path).name} it was extracted by the recipe '{note.recipe}', not by '{recipe}'"
+            hint = "set dataset.recipe to it, and read tables of one recipe at a time"
+            raise UserError(problem, key=path, hint=hint)
     return recipe
 
 
@@ -149,11 +138,9 @@ def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -
     """Raise if a note belongs to another file of the same name, since its recipe would be wrong."""
     for path, note in notes.items():
         if note is not None and note.sha256 not in table.hashes.values():
-            raise UserError(
-                f"it is not the file that {note_path(path).name} was written for",
-                key=path,
-                hint="delete the note and set dataset.recipe, or extract the features again",
-            )
+            problem = f"it is not the file that {note_path(path).name} was written for"
+            hint = "delete the note and set dataset.recipe, or extract the features again"
+            raise UserError(problem, key=path, hint=hint)
 
 
 def _choose_tables(dataset: DatasetConfig, slice_seconds: float) -> list[Path]:
@@ -162,13 +149,10 @@ def _choose_tables(dataset: DatasetConfig, slice_seconds: float) -> list[Path]:
     if not tables:
         raise UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
     seconds = {name: _slice_seconds(dataset, name) for name in tables}
-    fitting = [
-        s
-        for s in set(seconds.values())
-        if abs(slice_seconds / s - round(slice_seconds / s)) < 1e-3 <= slice_seconds / s
-    ]
+    counts = {s: slice_seconds / s for s in seconds.values()}
+    fitting = [s for s, count in counts.items() if abs(count - round(count)) < 1e-3 <= count]
     if not fitting:
-        lengths = ", ".join(f"{s:g}" for s in sorted(set(seconds.values())))
+        lengths = ", ".join(f"{s:g}" for s in sorted(counts))
         problem = f"the tables have slices of {lengths} seconds and can make {_makeable(dataset, seconds)} seconds"
         raise UserError(problem, key="slice", value=slice_seconds)
     return [_file(dataset, name) for name, s in seconds.items() if s == max(fitting)]

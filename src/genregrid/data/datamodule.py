@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genregrid.data.split import PARTS, TEST, TRAIN, VAL, Split
 from genregrid.data.table import FeatureTable
-from genregrid.data.window import growing_windows, window_bounds, window_rows
+from genregrid.data.window import Bounds, growing_windows, window_bounds, window_rows
 
 #: Windows to score at once; 4096 ten-slice windows of 57 features take 9 MB.
 EVALUATION_BATCH_SIZE = 4096
@@ -19,19 +19,12 @@ EVALUATION_BATCH_SIZE = 4096
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one part.
+    """Windows of one part; all int64."""
 
-    Attributes:
-        rows: (window, slice) int64, table row of each slice; -1 is padding.
-        length: (window,) int64, slices without padding, at least 1.
-        genre: (window,) int64.
-        track: (window,) int64, the track of the window's first slice.
-    """
-
-    rows: Tensor
-    length: Tensor
-    genre: Tensor
-    track: Tensor
+    rows: Tensor  # (window, slice), table row of each slice; -1 is padding
+    length: Tensor  # (window,), slices without padding, at least 1
+    genre: Tensor  # (window,)
+    track: Tensor  # (window,), of the window's first slice
 
 
 class WindowBatches:
@@ -60,7 +53,6 @@ class WindowBatches:
         windows: Windows,
         batch_size: int,
         generator: torch.Generator | None = None,
-        *,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
@@ -86,10 +78,8 @@ class WindowBatches:
 
     def shuffled(self) -> Tensor:
         """Draw the order of the next epoch, (window,) int64."""
-        num_windows = len(self._windows.genre)
-        if self._generator is None:
-            return torch.arange(num_windows)
-        return torch.randperm(num_windows, generator=self._generator)
+        num = len(self._windows.genre)
+        return torch.arange(num) if self._generator is None else torch.randperm(num, generator=self._generator)
 
     def in_order(self) -> Iterator[dict[str, Tensor]]:
         """Return all windows in the order of the table, in large batches."""
@@ -108,12 +98,8 @@ class WindowBatches:
             track = self._windows.track[chosen]
             if self._num_ranks > 1:
                 track[position[start : start + batch_size] >= len(order)] = -1
-            yield {
-                "features": features,
-                "length": self._windows.length[chosen],
-                "genre": self._windows.genre[chosen],
-                "track": track,
-            }
+            length, genre = self._windows.length[chosen], self._windows.genre[chosen]
+            yield {"features": features, "length": length, "genre": genre, "track": track}
 
 
 class GenreDataModule(pl.LightningDataModule):
@@ -206,10 +192,8 @@ class GenreDataModule(pl.LightningDataModule):
         """Return test windows that grow slice by slice from each track's start; in the order of `timeline_rows`."""
         longest = max(int(windows.length.max()) for windows in self.windows if len(windows.length))
         rows, num_slices = self._sequences_of(TEST)
-        sequence, start, stop = growing_windows(num_slices, longest)
-        return WindowBatches(
-            self.table.features, self._windows_between(rows, num_slices, sequence, start, stop), EVALUATION_BATCH_SIZE
-        )
+        windows = self._windows_between(rows, num_slices, growing_windows(num_slices, longest))
+        return WindowBatches(self.table.features, windows, EVALUATION_BATCH_SIZE)
 
     @property
     def timeline_rows(self) -> NDArray[np.int64]:
@@ -217,13 +201,12 @@ class GenreDataModule(pl.LightningDataModule):
         return self._sequences_of(TEST)[0]
 
     def _batches(self, part: int, batch_size: int, generator: torch.Generator | None = None) -> WindowBatches:
-        return WindowBatches(
-            self.table.features, self.windows[part], batch_size, generator, rank=self._rank, num_ranks=self._num_ranks
-        )
+        ranks = (self._rank, self._num_ranks)
+        return WindowBatches(self.table.features, self.windows[part], batch_size, generator, *ranks)
 
     def _windows_of(self, part: int, window: int | None, hop_slices: int | None) -> Windows:
         rows, num_slices = self._sequences_of(part)
-        return self._windows_between(rows, num_slices, *window_bounds(num_slices, window, hop_slices))
+        return self._windows_between(rows, num_slices, window_bounds(num_slices, window, hop_slices))
 
     def _sequences_of(self, part: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows of a part, (row,), sequence by sequence, and the number of slices per sequence, (sequence,)."""
@@ -231,20 +214,9 @@ class GenreDataModule(pl.LightningDataModule):
         rows = rows[np.argsort(self.split.sequence[rows], kind="stable")]
         return rows, np.unique(self.split.sequence[rows], return_counts=True)[1]
 
-    def _windows_between(
-        self,
-        rows: NDArray[np.int64],
-        num_slices: NDArray[np.int64],
-        sequence: NDArray[np.int64],
-        start: NDArray[np.int64],
-        stop: NDArray[np.int64],
-    ) -> Windows:
+    def _windows_between(self, rows: NDArray[np.int64], num_slices: NDArray[np.int64], bounds: Bounds) -> Windows:
+        sequence, start, stop = bounds
         offset = (np.cumsum(num_slices) - num_slices)[sequence]
         index = window_rows(rows, offset + start, offset + stop)
         track = self.table.track[index[:, 0]] if len(index) else np.empty(0, np.int64)
-        return Windows(
-            rows=torch.from_numpy(index),
-            length=torch.from_numpy(stop - start),
-            genre=torch.from_numpy(self.table.genre[track]),
-            track=torch.from_numpy(track),
-        )
+        return Windows(*map(torch.from_numpy, (index, stop - start, self.table.genre[track], track)))

@@ -20,19 +20,12 @@ NUM_ATTEMPTS = 3  # transfers from one address, if they break off
 def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint: str = "") -> Path:
     """Return ``target``; download it first if it is missing.
 
-    An existing file is returned without network or hashing. Otherwise the addresses are tried in order. The file
-    appears at ``target`` only whole and with an accepted hash.
-
-    Args:
-        target: where the file belongs; missing folders are made.
-        urls: http or https addresses of the file, best first.
-        hashes: accepted hashes, each ``sha256:HEX`` or ``gitblob:HEX`` (see `hashes_of`). One match is enough, since a
-            file may exist with LF and with CRLF line ends.
-        hint: what the file is, for the error message; may be empty.
+    The addresses are tried in order, best first. The file appears only whole and with one of the accepted hashes of
+    `hashes_of`; there may be several, since a file may exist with LF and with CRLF line ends. `hint` is what the file
+    is, for the error.
 
     Raises:
-        UserError: no address gave an accepted file (no network, an HTTP error, a transfer that breaks off each time,
-            another hash), the disk is full, or the folder cannot be written.
+        UserError: no address gave an accepted file, or the file cannot be written.
     """
     if target.exists():
         return target
@@ -65,9 +58,7 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
 def hashes_of(content: bytes) -> set[str]:
     """Return the two hashes by which a file can be known, as ``sha256:HEX`` and ``gitblob:HEX``.
 
-    The second is git's own: SHA-1 of ``blob <size in bytes>``, a zero byte and the content, as
-    ``git hash-object --no-filters`` prints it. It is listed in a repository's tree, so it is known for files that are
-    too large to be downloaded with the tree.
+    The second is git's own, which a repository's tree lists even for files that are too large to be in a clone.
 
     Source: Chacon & Straub, Pro Git, section 10.2 "Git Objects".
     """

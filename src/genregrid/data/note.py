@@ -15,28 +15,16 @@ UNKNOWN_RECIPE = "unknown"
 
 @dataclass(frozen=True)
 class RecipeNote:
-    """How a CSV was made.
-
-    Attributes:
-        recipe: the recipe's name.
-        slice_seconds: slice length in seconds.
-        sha256: of the CSV, so that the note is not used for another file of the same name.
-    """
+    """How a CSV was made."""
 
     recipe: str
     slice_seconds: float
-    sha256: str
+    sha256: str  # of the CSV, so that the note is not used for another file of the same name
 
     def to_json(self) -> str:
         """Return the note as text."""
-        content = {
-            "recipe": self.recipe,
-            "slice_seconds": self.slice_seconds,
-            "sha256": self.sha256,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "made_by": f"genregrid {genregrid.__version__}",
-        }
-        return json.dumps(content, indent=2) + "\n"
+        origin = {"sample_rate_hz": SAMPLE_RATE_HZ, "made_by": f"genregrid {genregrid.__version__}"}
+        return json.dumps(vars(self) | origin, indent=2) + "\n"
 
 
 def note_path(csv_path: Path) -> Path:
@@ -49,11 +37,7 @@ def note_path(csv_path: Path) -> Path:
 
 
 def read_note(csv_path: Path) -> RecipeNote | None:
-    """Read the note beside a CSV; return ``None`` if there is none.
-
-    Raises:
-        UserError: the note cannot be read.
-    """
+    """Read the note beside a CSV; return ``None`` if there is none."""
     path = note_path(csv_path)
     if not path.is_file():
         return None

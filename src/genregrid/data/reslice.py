@@ -23,11 +23,6 @@ def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_m
     `tempo` is the median of the pooled slices, which equals the tempo of the whole clip for more than half of GTZAN's
     clips. An average does not, because librosa's tempi are on a grid and are often wrong by a factor of two.
 
-    Args:
-        table: slices of the length `table.slice_seconds`.
-        slice_seconds: the wanted length in seconds, a multiple of the table's.
-        allocate: makes the array for features.
-
     Raises:
         UserError: the table cannot make slices of that length.
     """
@@ -97,12 +92,9 @@ def _no_pooling(column: str, problem: str) -> UserError:
 
 def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_tracks_left: int) -> list[str]:
     notes = []
-    num_dropped = int((~kept).sum())
-    if num_dropped:
-        notes.append(
-            f"pooling {pooled} slices of {table.slice_seconds:g} s left over {num_dropped} of {len(kept)} slices"
-        )
-    num_short = len(table.tracks) - num_tracks_left
-    if num_short:
+    if num_dropped := int((~kept).sum()):
+        left_over = f"left over {num_dropped} of {len(kept)} slices"
+        notes.append(f"pooling {pooled} slices of {table.slice_seconds:g} s {left_over}")
+    if num_short := len(table.tracks) - num_tracks_left:
         notes.append(f"{num_short} tracks are too short for one slice of that length and were left out")
     return notes

@@ -37,10 +37,7 @@ def files_key(paths: Sequence[Path]) -> dict[str, Any]:
 def stored(folder: str | None, key: Mapping[str, Any], make: Callable[[Allocate], FeatureTable]) -> FeatureTable:
     """Return the table of a key with features mapped from a file; make and write it first if it is missing.
 
-    Args:
-        folder: of stored tables, made if missing; ``None`` makes the table in memory.
-        key: everything that the table depends on, as plain values.
-        make: makes the table; it gets a function that allocates large arrays.
+    The key is everything that the table depends on, as plain values. Without a folder the table is made in memory.
 
     Raises:
         UserError: the folder cannot be written, or a table in it cannot be read.
@@ -53,8 +50,7 @@ def stored(folder: str | None, key: Mapping[str, Any], make: Callable[[Allocate]
         try:
             _write(entry, make)
         except OSError as error:
-            problem = f"the folder cannot be written ({error.strerror})"
-            hint = "name another folder, or leave it out"
+            problem, hint = f"the folder cannot be written ({error.strerror})", "name another folder, or leave it out"
             raise UserError(problem, key="dataset.cache", value=folder, hint=hint) from None
     try:
         return _read(entry)

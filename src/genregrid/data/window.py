@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+#: `sequence`, `start`, `stop`, each (window,) int64: a window is slices `start` to `stop - 1` of its sequence.
+Bounds = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
-def window_bounds(
-    num_slices: NDArray[np.int64], window: int | None, hop_slices: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+
+def window_bounds(num_slices: NDArray[np.int64], window: int | None, hop_slices: int | None = None) -> Bounds:
     """Compute where the windows of each sequence start and stop.
 
     Windows start at slice 0, `hop_slices`, `2 * hop_slices`, ... as long as they fit. A sequence shorter than the
@@ -17,9 +18,6 @@ def window_bounds(
         window: window length in slices, at least 1; ``None`` takes each sequence whole.
         hop_slices: step between windows in slices, at least 1; ``None`` takes windows without overlap. It has no effect
             without `window`.
-
-    Returns:
-        `sequence`, `start`, `stop`, each (window,) int64: the window is slices `start` to `stop - 1` of `sequence`.
 
     >>> sequence, start, stop = window_bounds(np.array([5, 2]), window=3, hop_slices=1)
     >>> sequence.tolist(), start.tolist(), stop.tolist()
@@ -37,17 +35,8 @@ def window_bounds(
     return sequence, start, np.minimum(start + length[sequence], num_slices[sequence])
 
 
-def growing_windows(
-    num_slices: NDArray[np.int64], longest: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Compute one window for every slice of each sequence: the slices up to and including it.
-
-    Args:
-        num_slices: (sequence,) int64, slices of each sequence, all at least 1.
-        longest: slices of the longest window, at least 1; earlier slices are left out.
-
-    Returns:
-        `sequence`, `start`, `stop`, each (window,) int64, in the order of the slices.
+def growing_windows(num_slices: NDArray[np.int64], longest: int) -> Bounds:
+    """Compute one window for every slice of each sequence: the `longest` slices that end with it, or all before it.
 
     >>> sequence, start, stop = growing_windows(np.array([3, 1]), longest=2)
     >>> sequence.tolist(), start.tolist(), stop.tolist()
@@ -62,10 +51,7 @@ def growing_windows(
 def window_rows(rows: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the table row of every slice of every window, (window, slice) int64; -1 is padding of a short window.
 
-    Args:
-        rows: (position,) int64, table rows; `start` and `stop` are positions in it.
-        start: (window,) int64, first position.
-        stop: (window,) int64, one after the last position.
+    Windows are the positions `start` to `stop - 1`, both (window,), in the table rows `rows`, (position,).
 
     >>> window_rows(np.array([7, 8, 9]), np.array([0, 2]), np.array([2, 3])).tolist()
     [[7, 8], [9, -1]]

@@ -26,25 +26,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class LostTask:
-    """The result of a task that ended its process at every attempt.
+    """The result of a task that ended its process at every attempt."""
 
-    Attributes:
-        reason: Ray's message about the last attempt, one line.
-    """
-
-    reason: str
+    reason: str  # Ray's message about the last attempt, one line
 
 
 @contextmanager
 def connected(address: str, key: str) -> Iterator[None]:
     """Connect to a Ray cluster that this machine belongs to, and disconnect at the end.
 
-    Args:
-        address: ``auto`` for the cluster that runs on this machine, or ``HOST:PORT`` of its head node.
-        key: the option that the address was given with, for errors: ``--ray``.
-
-    Raises:
-        UserError: Ray is not installed, there is no cluster at that address, or it does not accept this machine.
+    The address is ``auto`` for the cluster that runs on this machine, or ``HOST:PORT`` of its head node; `key` is the
+    option that it was given with, for errors.
     """
     try:
         import ray
@@ -52,21 +44,18 @@ def connected(address: str, key: str) -> Iterator[None]:
         raise UserError("Ray is not installed", key=key, value=address, hint='`pip install -e ".[ray]"`') from None
     head = re.fullmatch(r"(.+):(\d{1,5})", address)
     if head is None and address != "auto":
-        raise UserError(
-            "not the address of a Ray cluster", key=key, value=address, hint="give auto, or HOST:PORT of its head node"
-        )
+        hint = "give auto, or HOST:PORT of its head node"
+        raise UserError("not the address of a Ray cluster", key=key, value=address, hint=hint)
     try:
         if head is not None:  # Ray itself tries for minutes, and then ends the process
             socket.create_connection((head[1], int(head[2])), timeout=10).close()
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
-        raise UserError(
-            f"no Ray cluster that this machine belongs to ({reason})",
-            key=key,
-            value=address,
-            hint="docs/clusters.md explains how to start one",
-        ) from None
+        problem = (
+            f"no Ray cluster that this machine belongs to ({' '.join(str(error).split()).split('. ')[0].rstrip('.')})"
+        )
+        hint = "docs/clusters.md explains how to start one"
+        raise UserError(problem, key=key, value=address, hint=hint) from None
     try:
         yield
     finally:
@@ -116,30 +105,20 @@ def each_done(
             submitted[call.remote(surroundings, function, entry[0], *shared)] = entry
         if not submitted:
             return
-        for ref in _finished(submitted):
+        ray.wait(list(submitted))  # for one result; take all that are there by then
+        for ref in ray.wait(list(submitted), num_returns=len(submitted), timeout=0)[0]:
             item, attempt = submitted.pop(ref)
             try:
                 yield item, ray.get(ref)
             except ray.exceptions.RayTaskError as error:
-                raise UserError(
-                    f"a task failed on the cluster ({_last_line(error)})",
-                    hint=f"every machine needs the same environment, and the folder {surroundings[0]}",
-                ) from error
+                last_line = str(error).strip().splitlines()[-1].strip().rstrip(".")
+                hint = f"every machine needs the same environment, and the folder {surroundings[0]}"
+                raise UserError(f"a task failed on the cluster ({last_line})", hint=hint) from error
             except ray.exceptions.RayError as error:
                 if attempt < _MAX_ATTEMPTS:
                     again.append((item, attempt + 1))
                 else:
                     yield item, LostTask(str(error).splitlines()[0])
-
-
-def _finished(submitted: dict[Any, Any]) -> list[Any]:
-    """Wait for one result, and return all that are done by then."""
-    import ray
-
-    refs = list(submitted)
-    ray.wait(refs)
-    done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
-    return list(done)
 
 
 def _call_in_worker(
@@ -150,7 +129,3 @@ def _call_in_worker(
     os.chdir(folder)
     os.environ.update(variables)
     return function(item, *shared)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip().rstrip(".")

@@ -33,17 +33,11 @@ _Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Twin:
-    """A drawn corpus.
+    """A drawn corpus."""
 
-    Attributes:
-        frame: One row per 3-second slice with Kaggle's columns: filename, length in samples, 57 descriptors, label.
-        artists: Artist by track name; a track without a known artist is missing.
-        filtered: Part, ``train``, ``val`` or ``test``, by track name: no artist in two parts, no exact duplicate.
-    """
-
-    frame: pd.DataFrame
-    artists: dict[str, str]
-    filtered: dict[str, str]
+    frame: pd.DataFrame  # one row per 3-second slice with the columns of Kaggle's GTZAN
+    artists: dict[str, str]  # artist by track name, where known
+    filtered: dict[str, str]  # part by track name: no artist in two parts, no exact duplicate
 
 
 @dataclass(frozen=True)
@@ -70,17 +64,11 @@ class _Figures:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Artists of tracks, ``(genre, track)``, and which tracks are short or repeated.
+    """Artists of tracks, ``(genre, track)``, and which tracks are short or repeated."""
 
-    Attributes:
-        artist: Artist number, -1 where unknown.
-        short: Whether the track has nine slices.
-        pairs: Rows (genre, track, genre, track): the second track repeats the first.
-    """
-
-    artist: _Ints
-    short: NDArray[np.bool_]
-    pairs: _Ints
+    artist: _Ints  # -1 where unknown
+    short: NDArray[np.bool_]  # nine slices
+    pairs: _Ints  # rows (genre, track, genre, track): the second track repeats the first
 
 
 def _unpack(triangles: list[list[int]], size: int) -> _Floats:
@@ -216,13 +204,8 @@ def to_deviates(
 ) -> NDArray[np.float64]:
     """Map columns to standard normal deviates through their quantiles, linearly between them and beyond.
 
-    Args:
-        linked: Columns, the logarithm taken where the column is logarithmic, ``(row, feature)``.
-        quantiles: Rising values at `deviates`, ``(feature, deviate)``.
-        deviates: Evenly spaced, ``(deviate,)``.
-
-    Returns:
-        Deviates, cut at plus and minus 3.5, ``(row, feature)``.
+    `linked` are values or their logarithms, ``(row, feature)``; `quantiles`, ``(feature, deviate)``, rise with the
+    evenly spaced `deviates`. Results, ``(row, feature)``, are cut at plus and minus 3.5.
     """
     mapped = np.empty_like(linked)
     step = deviates[1] - deviates[0]
@@ -309,16 +292,11 @@ def _largest_first(group: _Ints) -> Iterable[_Ints]:
 
 
 def draw_twin(seed: int = 0, num_tracks: int = 1000) -> Twin:
-    """Draw a synthetic corpus that behaves under evaluation as GTZAN does.
+    """Draw a synthetic corpus that behaves under evaluation as GTZAN does; documentation and tests use seed 0.
 
-    Args:
-        seed: Of the random numbers; documentation and tests use the corpus of seed 0.
-        num_tracks: Tracks, a multiple of 10 from 20 to 1 000 000 (checked by `genregrid.config.DatasetConfig`). Above
-            1000 the structure repeats with new artists; below, artists keep their proportions, and short tracks and
-            duplicates are only those among the tracks that are left.
-
-    Returns:
-        The corpus; the same arguments give the same numbers.
+    `num_tracks` is a multiple of 10 from 20 to 1 000 000 (checked by `genregrid.config.DatasetConfig`). Above 1000 the
+    structure repeats with new artists; below, artists keep their proportions, and short tracks and duplicates are only
+    those among the tracks that are left.
     """
     figures = _figures()
     per_genre = num_tracks // len(figures.genres)
@@ -330,9 +308,6 @@ def draw_twin(seed: int = 0, num_tracks: int = 1000) -> Twin:
     deviates[tuple(copy)] = deviates[tuple(source)]
     values = _to_values(figures, deviates.reshape(-1, len(figures.columns)))  # (genre, track, slice) to row
     names = _track_names(figures, per_genre)
-    artists = {
-        name: f"artist {number:03d}"
-        for name, number in zip(names, layout.artist.reshape(-1).tolist(), strict=True)
-        if number >= 0
-    }
+    numbers = zip(names, layout.artist.reshape(-1).tolist(), strict=True)
+    artists = {name: f"artist {number:03d}" for name, number in numbers if number >= 0}
     return Twin(_frame(figures, layout, values), artists, _filtered(layout, names))
