@@ -555,6 +555,22 @@ def test_a_damaged_journal_is_refused_in_a_sentence(
     assert sentence.endswith("; delete it to start again.")
 
 
+@pytest.mark.parametrize(
+    "damage", ["UPDATE slices SET rows = substr(rows, 1, 99)", "UPDATE described SET facts = CAST(x'ff' AS TEXT)"]
+)
+def test_a_damaged_value_costs_one_recording(
+    music: Path, damage: str, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]
+) -> None:
+    run(music, out="undisturbed.csv")
+    interrupted(monkeypatch, music, 3)
+    with contextlib.closing(sqlite3.connect("features.partial")) as database, database:
+        database.execute(f"{damage} WHERE track = 'pop.two'")
+    read_paths.clear()
+    assert run(music) == 0
+    assert read_paths == ["two.flac", find_tracks(music).tracks[-1].path.name]
+    assert Path("features.csv").read_bytes() == Path("undisturbed.csv").read_bytes()
+
+
 def test_a_recording_that_was_damaged_for_a_while_is_described_once_it_is_back(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

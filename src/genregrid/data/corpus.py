@@ -42,14 +42,20 @@ def load_corpus(
 ) -> Corpus:
     """Read or draw a corpus, and pool its slices to one slice length.
 
-    `columns_of` gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for an unknown recipe,
-    such as that of Kaggle's GTZAN, whose columns are then read.
+    `columns_of` gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for an unknown recipe. Its
+    tables have the columns of Kaggle's GTZAN.
 
     Raises:
         UserError: a file is missing or breaks the contract, no table makes the wanted slices, or the note beside a
             table names another recipe.
     """
-    corpus, key = _drawn(dataset) if dataset.synthetic else _read(dataset, slice_seconds, columns_of)
+    if dataset.synthetic:
+        twin = draw_twin(num_tracks=dataset.num_tracks)
+        table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
+        corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered)
+        key: dict[str, Any] = {}  # it is never cached
+    else:
+        corpus, key = _read(dataset, slice_seconds, columns_of)
     if dataset.cache is not None and corpus.table.slice_seconds == slice_seconds and not dataset.include_length:
         return corpus  # its table is in the cache already
 
@@ -59,13 +65,6 @@ def load_corpus(
 
     key = key | {"slice": slice_seconds, "length": dataset.include_length}
     return replace(corpus, table=stored(dataset.cache, key, shaped))
-
-
-def _drawn(dataset: DatasetConfig) -> tuple[Corpus, dict[str, Any]]:
-    """Draw the twin. It is never cached, so its cache key is empty."""
-    twin = draw_twin(num_tracks=dataset.num_tracks)
-    table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
-    return Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered), {}
 
 
 def _read(

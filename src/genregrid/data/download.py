@@ -11,8 +11,8 @@ from genregrid.errors import UserError
 
 # pooch and requests are imported inside the functions, because a corpus that is on disk needs neither.
 
-# To connect, and between two pieces of data. The first is short because every address of a host is tried for that
-# long; a little more than 3 s leaves TCP time to repeat a lost packet.
+# To connect, and between two pieces of data. Every address of a host is tried for the first time, so it is short; a
+# little more than 3 s leaves TCP time to repeat a lost packet.
 TIMEOUT_SECONDS = (3.05, 20.0)
 NUM_ATTEMPTS = 3  # transfers from one address, if they break off
 

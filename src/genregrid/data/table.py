@@ -140,32 +140,27 @@ def table_from_frame(
     return _assemble([rows], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
-def slice_seconds_of(length_samples: NDArray[np.floating], whole_clips: bool) -> float:
-    """Compute the slice length in seconds from a `length` column.
-
-    It is the median, rounded to 0.05 s for slices (Kaggle's 3-second slices have 66149 samples, others up to 66510) or
-    to a second for whole clips (660000 to 675808 samples for 30 s).
-
-    >>> slice_seconds_of(np.array([66149.0, 66149.0]), whole_clips=False)
-    3.0
-    >>> slice_seconds_of(np.array([661794.0, 660000.0, 675808.0]), whole_clips=True)
-    30.0
-    """
-    seconds = float(np.median(length_samples)) / SAMPLE_RATE_HZ
-    return float(round(seconds)) if whole_clips else round(round(seconds / 0.05) * 0.05, 2)
-
-
 def peek_slice_seconds(path: Path) -> float:
     """Read the slice length of a CSV in seconds from its first hundred rows."""
     rows = read_feature_csv(path, (), num_rows=100)
     whole_clips = all(slice_number(ending) is None for ending in rows.keys["ending"].cat.categories)
-    return _checked_slice_seconds(rows.length_samples.astype(np.float64), whole_clips, str(path))
+    return _slice_seconds(rows.length_samples.astype(np.float64), whole_clips, str(path))
 
 
-def _checked_slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, source: str) -> float:
-    seconds = slice_seconds_of(length_samples, whole_clips)
+def _slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, source: str) -> float:
+    """Compute the slice length in seconds from a `length` column, and check it.
+
+    It is the median, rounded to 0.05 s for slices (Kaggle's 3-second slices have 66149 samples, others up to 66510) or
+    to a second for whole clips (660000 to 675808 samples for 30 s).
+
+    >>> _slice_seconds(np.array([66149.0]), False, ""), _slice_seconds(np.array([661794.0, 675808.0]), True, "")
+    (3.0, 30.0)
+    """
+    median = float(np.median(length_samples))
+    seconds = median / SAMPLE_RATE_HZ
+    seconds = float(round(seconds)) if whole_clips else round(round(seconds / 0.05) * 0.05, 2)
     if seconds <= 0:
-        problem = f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {np.median(length_samples):g}"
+        problem = f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {median:g}"
         hint = "set dataset.table_slice_seconds to the slice length of this file"
         raise UserError(problem, key=f"{source}, column 'length'", hint=hint)
     return seconds
@@ -276,7 +271,7 @@ def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32
         own = (rows["source"] == source).to_numpy()
         if own.any():  # otherwise all its rows were in other files
             whole_clips = bool(rows["whole_clip"].to_numpy()[own].all())
-            known[source] = _checked_slice_seconds(length_samples[own].astype(np.float64), whole_clips, source)
+            known[source] = _slice_seconds(length_samples[own].astype(np.float64), whole_clips, source)
     first, seconds = next(iter(known.items()))
     for source, others in known.items():
         if others != seconds:

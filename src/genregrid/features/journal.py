@@ -66,7 +66,6 @@ _TABLES = (
     "CREATE TABLE described (track TEXT PRIMARY KEY, facts TEXT)",
     "CREATE TABLE slices (track TEXT, seconds TEXT, num INTEGER, rows TEXT, PRIMARY KEY (track, seconds))",
 )
-
 _NO_JOURNAL = (
     "is no journal of an extraction, or one of an earlier genregrid",
     "move or delete it, or choose another --out",
@@ -82,9 +81,7 @@ class Journal:
     """An SQLite file with the settings of an extraction and one transaction per described track.
 
     A transaction that has returned survives the end of the process. Values are JSON, because paths may hold characters
-    that SQLite's text cannot. No other process can open the file meanwhile.
-
-    The file is created if missing, else resumed.
+    that SQLite's text cannot. No other process can open the file meanwhile. It is created if missing, else resumed.
 
     Raises:
         UserError: the file cannot be created, is no journal, or belongs to other settings.
@@ -121,7 +118,8 @@ class Journal:
                 self._db.execute(statement)
             self._db.execute("INSERT INTO run VALUES (?, 0)", [json.dumps(settings)])
         elif self._one("PRAGMA application_id") != _APPLICATION_ID:
-            raise UserError(_NO_JOURNAL[0], key=self.path, hint=_NO_JOURNAL[1])
+            problem, hint = _NO_JOURNAL
+            raise UserError(problem, key=self.path, hint=hint)
         found = json.loads(self._one("SELECT settings FROM run"))
         if found != settings:
             raise UserError(
@@ -137,9 +135,11 @@ class Journal:
     def has(self, track: TrackFile) -> bool:
         """Return whether this same file was described, with the same label and artist.
 
-        Skipped recordings are described again: they may have been repaired.
+        Skipped recordings are described again, as they may have been repaired, and so are those with damaged values.
         """
-        if self._one("SELECT count(*) FROM described WHERE track = ?", track.track) == 0:
+        query = """SELECT count(*) FROM described WHERE track = ? AND json_valid(facts)
+                   AND NOT EXISTS (SELECT * FROM slices WHERE track = described.track AND NOT json_valid(rows))"""
+        if self._one(query, track.track) == 0:
             return False
         return replace(self.described(track), seconds=0.0, notes=()) == started(track)
 

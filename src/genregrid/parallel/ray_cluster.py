@@ -73,15 +73,8 @@ def each_done(
     """Call ``function(item, *shared)`` on the connected cluster, and yield each item with its result as it is done.
 
     Calls see the working directory of this process, and its variables that name data and W&B. Only a few calls per CPU
-    are submitted at a time, whatever the number of items.
-
-    Args:
-        function: must handle its own errors; an exception ends all calls.
-        items: the first argument of each call.
-        shared: the other arguments of every call.
-        cpus: cores that one call takes.
-        gpus: GPUs that one call takes; may be a fraction.
-        memory_gb: free memory in GB that a machine must have before a call starts there.
+    are submitted at a time, whatever the number of items. `cpus`, `gpus` (may be a fraction) and free `memory_gb` are
+    what one call needs.
 
     Raises:
         UserError: a call raised: a machine lacks what the call needs.
