@@ -51,7 +51,7 @@ def place(source: object, row: int, column: str | None = None) -> str:
 def read_feature_csv(
     path: Path, feature_names: Sequence[str], num_rows: int | None = None, allocate: Allocate = in_memory
 ) -> SliceRows:
-    """Read filename, length, label and the named features in blocks of rows, to need little more memory than they do.
+    """Read filename, length, label and the named features in blocks, so that memory holds little more than these.
 
     Without `num_rows` all rows are read, and commas and lines are counted to find faults. A few of the last rows of the
     allocated array may stay unused.

@@ -27,8 +27,8 @@ _FULL_SCALE = 32_767 / 32_768
 _CLIPPED_SHARE = 0.01  # loud masters reach full scale now and then; 1 % of the samples is distortion
 _SOME_FRAMES_SHORT = 0.01  # share of the length in the header; encoders pad and cut a little
 # bytes per sample of uncompressed files
-_BYTES_PER_SAMPLE = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
-_BYTES_PER_SAMPLE |= {"DOUBLE": 8}
+_BYTES_PER_SAMPLE = dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1)
+_BYTES_PER_SAMPLE |= {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 # by the first four bytes of a file: byte order, name of the chunk of samples, bytes before its first sample
 _CHUNKED = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe put a size from here on, because they do not know it
@@ -40,15 +40,10 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, mono at 22 050 Hz.
+    """A recording, mono at 22 050 Hz."""
 
-    Attributes:
-        samples: (sample,) float32, finite, nominally in [-1, 1].
-        notes: what was done to it or is unusual about it, a few words each.
-    """
-
-    samples: NDArray[np.float32]
-    notes: tuple[str, ...]
+    samples: NDArray[np.float32]  # (sample,), finite, nominally in [-1, 1]
+    notes: tuple[str, ...]  # what was done to it or is unusual about it, a few words each
 
     @property
     def seconds(self) -> float:

@@ -30,17 +30,12 @@ class Written:
 
 @dataclass(frozen=True)
 class Extracted:
-    """The result of an extraction.
+    """The result of an extraction."""
 
-    Attributes:
-        written: contents of the CSV of each slice length in seconds; a length without rows has no CSV.
-        tracks_path: the CSV that lists the result of each recording.
-    """
-
-    written: dict[float, Written]
-    num_tracks: int
+    written: dict[float, Written]  # the CSV of each slice length in seconds; a length without rows has none
+    num_tracks: int  # recordings described
     num_skipped: int
-    tracks_path: Path
+    tracks_path: Path  # the CSV that lists the result of each recording
 
 
 def extract(

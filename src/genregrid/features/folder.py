@@ -29,18 +29,12 @@ class TrackFile:
 
 @dataclass(frozen=True)
 class Found:
-    """The contents of a folder or a list.
-
-    Attributes:
-        tracks: sorted by track name; each name occurs once.
-        skipped: (file, reason) of recordings that cannot be named or read.
-        ignored: number of files that are not audio, by suffix.
-    """
+    """The contents of a folder or a list."""
 
     source: Path
-    tracks: list[TrackFile]
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-    ignored: Counter[str] = field(default_factory=Counter)
+    tracks: list[TrackFile]  # sorted by track name; each name occurs once
+    skipped: list[tuple[Path, str]] = field(default_factory=list)  # with the reason
+    ignored: Counter[str] = field(default_factory=Counter)  # number of files that are not audio, by suffix
 
 
 def find_tracks(source: Path) -> Found:

@@ -17,26 +17,18 @@ from genregrid.features.recipe import Recipe
 
 @dataclass(frozen=True)
 class Described:
-    """The result of one recording: its rows, or the reason why it has none.
-
-    Attributes:
-        modified_ns: when the file was changed; with the size it shows whether the file is still the same.
-        artist: empty if unknown.
-        seconds: length of the recording; 0 if it could not be read.
-        skipped: why it is in no CSV; empty if it is in one.
-        notes: what is unusual about it.
-        rows: for each slice length in seconds (`seconds_key`), the number of samples and the descriptors of each slice.
-    """
+    """The result of one recording: its rows, or the reason why it has none."""
 
     path: str
     size_bytes: int
-    modified_ns: int
+    modified_ns: int  # with the size it shows whether the file is still the same
     track: str
     genre: str
-    artist: str = ""
-    seconds: float = 0.0
-    skipped: str = ""
-    notes: tuple[str, ...] = ()
+    artist: str = ""  # empty if unknown
+    seconds: float = 0.0  # length of the recording; 0 if it could not be read
+    skipped: str = ""  # why it is in no CSV
+    notes: tuple[str, ...] = ()  # what is unusual about it
+    #: For each slice length in seconds (`seconds_key`), the number of samples and the descriptors of each slice.
     rows: dict[str, list[list[float]]] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from dataclasses import KW_ONLY, dataclass
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
@@ -26,6 +27,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass(frozen=True)
 class Pool(Generic[Task, Result]):
     """Worker processes with one thread each, which import what they need once.
 
@@ -34,29 +36,14 @@ class Pool(Generic[Task, Result]):
     breaks as a whole, and all tasks in work are lost. pebble's pool (5.2) looks for ended processes every 0.1 s
     without reading their last messages first: with tasks that end their process at once, it failed as a whole or
     blamed another task in 8 of 17 trials.
-
-    Args:
-        work: handles one task; a function of a module, because the processes import it by its name.
-        num_workers: number of processes, at least 1.
-        ahead: tasks submitted to each process at a time; with 2 it never waits for its next task.
-        initializer: called in each process before its first task.
-        hint: what a user can do if no process can be started.
     """
 
-    def __init__(
-        self,
-        work: Callable[[Task], Result],
-        num_workers: int,
-        *,
-        ahead: int = 2,
-        initializer: Callable[[], None] | None = None,
-        hint: str,
-    ) -> None:
-        self._work = work
-        self._num_workers = min(num_workers, _MAX_WORKERS)
-        self._ahead = ahead
-        self._initializer = initializer
-        self._hint = hint
+    work: Callable[[Task], Result]  # handles one task; a function of a module, as processes import it by its name
+    num_workers: int
+    _: KW_ONLY
+    ahead: int = 2  # tasks submitted to each process at a time; with 2 it never waits for its next task
+    initializer: Callable[[], None] | None = None  # called in each process before its first task
+    hint: str  # what a user can do if no process can be started
 
     def run(self, tasks: Sequence[Task]) -> Generator[tuple[Task, Result | None]]:
         """Yield each task with its result as soon as it is done; ``None`` if it ended its process twice.
@@ -67,7 +54,7 @@ class Pool(Generic[Task, Result]):
             UserError: no process can be started.
         """
         lost = []
-        with closing(self._run_once(tasks, self._num_workers)) as finished:
+        with closing(self._run_once(tasks, min(self.num_workers, _MAX_WORKERS))) as finished:
             for task, result in finished:
                 if result is None:
                     lost.append(task)
@@ -81,10 +68,10 @@ class Pool(Generic[Task, Result]):
         workers: list[_Worker[Task, Result]] = []
         try:
             for _ in range(min(num_workers, len(tasks))):
-                workers.append(_Worker(self._work, self._initializer))
+                workers.append(_Worker(self.work, self.initializer))
             while True:
                 for worker in workers:
-                    while waiting and len(worker.submitted) < self._ahead:
+                    while waiting and len(worker.submitted) < self.ahead:
                         worker.submit(waiting.popleft())
                 first = {worker.submitted[0][1]: worker for worker in workers if worker.submitted}
                 if not first:
@@ -96,7 +83,7 @@ class Pool(Generic[Task, Result]):
                         yield task, future.result()
                     except BrokenProcessPool:
                         if not worker.has_started():
-                            raise UserError("processes cannot be started", hint=self._hint) from None
+                            raise UserError("processes cannot be started", hint=self.hint) from None
                         waiting.extendleft(task for task, _ in reversed(worker.submitted))
                         worker.restart()
                         yield task, None
