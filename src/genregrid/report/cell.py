@@ -23,18 +23,13 @@ _GIVE_FOLDER = "give the folder of a multirun, or outputs"
 _REPAIR = "remove the run folder or run it again"
 #: Columns that distinguish cells.
 KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+_RUN_FACTS = ["folder", "fold", "seed", "split_seed", "val_fold"]
+_RUN_FACTS += ["num_train", "num_test", "accuracy", "started", "commit"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ only in fold, validation fold and seed, with their test predictions pooled.
-
-    Attributes:
-        runs: one row per run: run (from 0), folder, fold, seed, split_seed, val_fold, num_train, num_test, accuracy,
-            started, commit.
-        predictions: one row per run and test track: the columns of predictions.csv, and run, fold, seed and group;
-            tracks of one group are in one part of the split.
-    """
+    """Runs that differ only in fold, validation fold and seed, with their test predictions pooled."""
 
     dataset: str  # label of the corpus
     split: str  # label of the protocol
@@ -44,8 +39,8 @@ class Cell:
     settings: str  # that distinguish it from other cells of the model, such as ``model.hidden_size=32``
     facts: RunFacts  # of its first run
     config: dict[str, Any]  # config.yaml of its first run; empty if there is none
-    runs: pd.DataFrame
-    predictions: pd.DataFrame
+    runs: pd.DataFrame  # one row per run: run, from 0, and `_RUN_FACTS`
+    predictions: pd.DataFrame  # of every run and test track: predictions.csv, and run, fold, seed and group
 
     @property
     def label(self) -> str:
@@ -86,7 +81,7 @@ class Cell:
     @property
     def genres(self) -> list[str]:
         """Genre names in the order of the logits."""
-        return [name[2:] for name in self.predictions if name.startswith("p_")]
+        return genres_of(self.predictions)
 
     @cached_property
     def group_of_track(self) -> "pd.Series[int]":
@@ -147,9 +142,14 @@ class Cell:
                     if name.startswith("predictions"):
                         _check_predictions(frames[-1], name)
                 except (ValueError, KeyError) as error:  # pandas raises both for damaged files
-                    reason = f"it is damaged ({str(error).splitlines()[0]})"
-                    raise UserError(reason, key=folder / name, hint=_REPAIR) from None
+                    damage = f"it is damaged ({str(error).splitlines()[0]})"
+                    raise UserError(damage, key=folder / name, hint=_REPAIR) from None
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def genres_of(frame: pd.DataFrame) -> list[str]:
+    """Return the genres with a column ``p_<genre>``, in order."""
+    return [name[2:] for name in frame if name.startswith("p_")]
 
 
 def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
@@ -159,7 +159,7 @@ def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
 
 def log_probs_of(frame: pd.DataFrame) -> NDArray[np.float64]:
     """Return logarithms of the columns ``p_<genre>``, (row, genre) float64; probabilities are at least 1e-300."""
-    probs = frame[[name for name in frame if name.startswith("p_")]].to_numpy(np.float64)
+    probs = frame[[f"p_{genre}" for genre in genres_of(frame)]].to_numpy(np.float64)
     return np.asarray(np.log(np.maximum(probs, 1e-300)))
 
 
@@ -185,23 +185,25 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError("it is not a folder", key="runs", value=folder, hint=_GIVE_FOLDER)
+
+    def found(name: str) -> Iterator[Path]:
+        return (path for folder in folders for path in folder.rglob(name))
+
     # resolved, as one folder may be inside another or be given twice
-    paths = sorted({path.resolve(): path for folder in folders for path in folder.rglob("run.json")}.values())
-    configs = {path for folder in folders for path in folder.rglob("config.yaml")}
-    configs |= {
-        path for folder in folders for path in folder.rglob(ERROR_FILE)
-    }  # some fail before they write config.yaml
-    started = {path.parent for path in configs if "wandb" not in path.parts}
-    unfinished = sorted(started - {p.parent for p in paths})
-    notes = [_why_skipped(path) for path in unfinished]
-    runs = [_read_run(path.parent) for path in paths]
+    finished = [path.parent for path in sorted({path.resolve(): path for path in found("run.json")}.values())]
+    files = [*found("config.yaml"), *found(ERROR_FILE)]  # some runs fail before they write config.yaml
+    started = {path.parent for path in files if "wandb" not in path.parts}
+    notes = []
+    for path in sorted(started.difference(finished)):
+        failed = f"failed and was skipped: {why_failed(path)}" if (path / ERROR_FILE).is_file() else ""
+        notes.append(f"{path} {failed or 'has no result yet and was skipped'}")
+    runs = [_read_run(path) for path in finished]
     again = [run["folder"] for run in runs if run["repeats"]]
     notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
     runs = [run for run in runs if not run["repeats"]]
     if not runs:
-        names = ", ".join(str(folder) for folder in folders)
         problem = "it has no finished run, which is a folder with run.json and metrics.json"
-        raise UserError(problem, key="runs", value=names, hint=_GIVE_FOLDER)
+        raise UserError(problem, key="runs", value=", ".join(map(str, folders)), hint=_GIVE_FOLDER)
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
     repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
@@ -210,12 +212,6 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
     cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
     return cells, [*notes, *_notes_on_comparing(cells)]
-
-
-def _why_skipped(folder: Path) -> str:
-    if (folder / ERROR_FILE).is_file():
-        return f"{folder} failed and was skipped: {why_failed(folder)}"
-    return f"{folder} has no result yet and was skipped"
 
 
 def _notes_on_comparing(cells: list[Cell]) -> Iterator[str]:
@@ -240,22 +236,23 @@ def _read_run(folder: Path) -> dict[str, Any]:
         if predictions["track"].duplicated().any() or group.isna().any():
             raise ValueError("predictions.csv has a track twice, or a track that is not in split.csv")
         return {
-            **{name: getattr(facts, name) for name in ("model", "fold", "seed", "split_seed", "val_fold")},
+            **{
+                name: getattr(facts, name)
+                for name in ("model", "fold", "seed", "split_seed", "val_fold", "started", "commit")
+            },
             "dataset": facts.dataset_label,
             "split": facts.split_label,
             "slice_seconds": float(facts.slice_seconds),
             "folder": folder,
             "repeats": facts.trained_on == facts.origin,
-            "started": facts.started,
             "trained_on": facts.trained_on or "",
             "scored": facts.checkpoint or "",
             "num_train": facts.num_tracks["train"],
             "num_test": facts.num_tracks["test"],
             "accuracy": metrics["test/accuracy"],
-            "commit": facts.commit,
             "knobs": facts.settings
             | {"folds": facts.folds, "val_folds": facts.val_folds}
-            | {"genres": ",".join(name[2:] for name in predictions if name.startswith("p_"))}
+            | {"genres": ",".join(genres_of(predictions))}
             | {"data": hashlib.sha256(json.dumps(facts.data_hashes, sort_keys=True).encode()).hexdigest()[:8]},
             "facts": facts,
             "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts.fold, seed=facts.seed),
@@ -275,16 +272,10 @@ def read_run_csv(path: Path) -> pd.DataFrame:
 
 def _check_predictions(frame: pd.DataFrame, name: str) -> None:
     """Raise a ValueError if a probability is missing, or a genre has no column."""
-    columns = [column for column in frame if column.startswith("p_")]
-    if not np.isfinite(frame[columns].to_numpy(np.float64)).all():
+    if not np.isfinite(log_probs_of(frame)).all():
         raise ValueError(f"{name} has a probability that is not a number")
-    if not frame["genre"].isin([column[2:] for column in columns]).all():
+    if not frame["genre"].isin(genres_of(frame)).all():
         raise ValueError(f"{name} has a genre without a column of probabilities")
-
-
-def _config(path: Path) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    return dict(content)
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
@@ -312,12 +303,12 @@ def _setting(value: Any) -> str:
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
     runs = runs.sort_values(["seed", "fold", "val_fold"], kind="stable").assign(run=range(len(runs)))
     predictions = [frame.assign(run=run) for run, frame in zip(runs["run"], runs["predictions"], strict=True)]
-    shown = ["run", "folder", "fold", "seed", "split_seed", "val_fold"]
-    shown += ["num_train", "num_test", "accuracy", "started", "commit"]
+    path = runs["folder"].iloc[0] / "config.yaml"
+    config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
     return Cell(
         **key,
         facts=runs["facts"].iloc[0],
-        config=_config(runs["folder"].iloc[0] / "config.yaml"),
-        runs=runs[shown].reset_index(drop=True),
+        config=config,
+        runs=runs[["run", *_RUN_FACTS]].reset_index(drop=True),
         predictions=pd.concat(predictions, ignore_index=True),
     )

@@ -1,9 +1,9 @@
 """Ensembles of finished runs: a weighted soft vote per test part, written as a run folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scipy.special import logsumexp
 
 from genregrid.errors import UserError
-from genregrid.exhibit.table import Column, Table
+from genregrid.exhibit.table import Table, columns
 from genregrid.metrics.calibration import fit_temperature, rescale
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.metrics.score import confusion_matrix, scores
@@ -33,11 +33,7 @@ def ensemble(runs: object, folder: Path) -> str:
     The members of a vote are the models (cells) of these folders with the same corpus, protocol, fold and split seed.
     Runs of one model that differ in seed or validation fold are averaged first. The probabilities of each member are
     rescaled by a temperature; temperatures and weights maximise the likelihood of the validation tracks. A test track
-    counts if every member tested it, so that no member was trained on it.
-
-    Args:
-        runs: a folder of runs by name, or a list of them.
-        folder: of the new run folders; made if missing.
+    counts if every member tested it, so that no member was trained on it. `runs` is a folder or a list of them.
 
     Returns:
         The text to print: accuracies of members and vote on the same tracks, and mean weights.
@@ -76,19 +72,12 @@ def _folders(runs: object) -> list[Path]:
     return [Path(str(name)) for name in names]
 
 
-@dataclass(frozen=True)
-class _Vote:
-    """The vote for one fold and split seed.
-
-    Attributes:
-        result: of the vote.
-        weights: (member,) of the members.
-        members_right: (member, track), whether each member is right.
-    """
+class _Vote(NamedTuple):
+    """The vote for one fold and split seed."""
 
     result: Result
-    weights: NDArray[np.float64]
-    members_right: NDArray[np.bool_]
+    weights: NDArray[np.float64]  # (member,)
+    members_right: NDArray[np.bool_]  # (member, track)
 
 
 def _make_folder(facts: RunFacts, config: dict[str, Any], folder: Path, number: int) -> Path:
@@ -112,10 +101,8 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 def _divisions(cells: Sequence[Cell]) -> list[tuple[int, int]]:
     """Return fold and split seed of every division of the tracks that a cell has."""
-    pairs = {
-        (seed, fold) for cell in cells for seed, fold in zip(cell.runs["split_seed"], cell.runs["fold"], strict=True)
-    }
-    return [(int(fold), int(seed)) for seed, fold in sorted(pairs)]
+    pairs = pd.concat([cell.runs[["split_seed", "fold"]] for cell in cells]).drop_duplicates()
+    return [(int(fold), int(seed)) for seed, fold in sorted(pairs.itertuples(index=False))]
 
 
 def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -> _Vote | None:
@@ -128,10 +115,11 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
     if sum(num_runs) < 2:
         return None
     members = [_Member(cell, own) for cell, own in zip(cells, runs, strict=True)]
-    tracks, known = (_common([getattr(member, part) for member in members]) for part in ("test", "validation"))
-    for part, names in (("test", tracks), ("validation", known)):
+    common = {part: _common([getattr(member, part) for member in members]) for part in ("test", "validation")}
+    for part, names in common.items():
         if not names:
             raise UserError(f"{where}: the members have no {part} track in common", key="ensemble")
+    tracks, known = common.values()
     num_more = max(member.test["track"].nunique() for member in members) - len(tracks)
     notes += [f"{where}: {num_more} tracks that not every member tested are left out"] if num_more else []
     every = pd.concat([frame[["track", "genre"]] for member in members for frame in (member.test, member.validation)])
@@ -139,7 +127,7 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
     temperatures = [member.temperature(known) for member in members]
     test, validation = (
         np.stack([m.log_probs(part, names, t) for m, t in zip(members, temperatures, strict=True)])
-        for part, names in (("test", tracks), ("validation", known))
+        for part, names in common.items()
     )
     genres = cells[0].genres
     weights = mixture_weights(np.exp(validation), genre_numbers(genre_of.loc[known], genres), _PRIOR_ROWS)
@@ -162,23 +150,15 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
 
 
 class _Member:
-    """The predictions of one model's runs for one division of the tracks.
-
-    Several runs differ in seed or validation fold. Validation tracks of a run are tracks that it was not trained on.
-
-    Raises:
-        UserError: the runs have no predictions_val.csv.
-    """
+    """The predictions of one model's runs for one division of the tracks; they differ in seed or validation fold."""
 
     def __init__(self, cell: Cell, runs: pd.DataFrame) -> None:
         if cell.validation.empty:
-            problem = "its runs have no predictions_val.csv, on which weights are fitted"
-            raise UserError(problem, key=cell.title, hint="run it again")
+            raise UserError("its runs have no predictions_val.csv for the weights", key=cell.title, hint="run it again")
         self._genres = cell.genres
         self.folder = Path(runs["folder"].iloc[0])
-        self.test, self.validation = (
-            frame[frame["run"].isin(runs["run"])] for frame in (cell.predictions, cell.validation)
-        )
+        frames = (cell.predictions, cell.validation)
+        self.test, self.validation = (frame[frame["run"].isin(runs["run"])] for frame in frames)
 
     def temperature(self, known: list[str]) -> float:
         """Fit one temperature for all runs on the validation tracks `known`."""
@@ -211,9 +191,7 @@ def _facts(
         val_fold=0,
         settings={"members": " + ".join(sorted(cell.label for cell in cells))},
         synthetic=any(cell.facts.synthetic for cell in cells),
-        data_hashes={
-            f"{cell.dataset}/{name}": digest for cell in cells for name, digest in cell.facts.data_hashes.items()
-        },
+        data_hashes={f"{c.dataset}/{name}": digest for c in cells for name, digest in c.facts.data_hashes.items()},
         members=[
             {"model": cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6), "runs": num}
             for cell, weight, temperature, num in zip(cells, weights, temperatures, num_runs, strict=True)
@@ -222,7 +200,7 @@ def _facts(
 
 
 def _predictions(part: str, genre_of: pd.DataFrame, genres: list[str], log_probs: NDArray[np.float64]) -> pd.DataFrame:
-    """Return the columns of predictions.csv, from log-probabilities (track, genre) of the tracks of `genre_of`."""
+    """Return the columns of predictions.csv for the tracks of `genre_of`; `log_probs` is (track, genre)."""
     frame = pd.DataFrame({"track": genre_of.index, "part": part, "genre": genre_of["genre"].to_numpy()})
     return frame.assign(**prediction_columns(log_probs.astype(np.float32), genres))
 
@@ -260,9 +238,5 @@ def _summary(cells: Sequence[Cell], votes: Sequence[_Vote]) -> str:
     ]
     facts, num_tracks = results[0].facts, len({track for one in results for track in one.predictions["track"]})
     title = f"{facts.dataset_title}, split {facts.split_label}: {len(votes)} votes on {num_tracks} tracks"
-    columns = (
-        Column("model", "model"),
-        Column("weight", "weight", "decimal"),
-        Column("accuracy", "accuracy %", "percent"),
-    )
-    return f"{title}\n{Table('ensemble', title, pd.DataFrame(rows), columns).text()}"
+    shown = columns(model="model") + columns("decimal", weight="weight") + columns("percent", accuracy="accuracy %")
+    return f"{title}\n{Table('ensemble', title, pd.DataFrame(rows), tuple(shown)).text()}"
