@@ -85,13 +85,6 @@ def score_recording(
     shorter near the beginning. The prediction for the whole recording is the vote of the windows that evaluation would
     use: one for a recording as long as those of training, otherwise all complete windows.
 
-    Args:
-        model: of the checkpoint.
-        trained: its provenance.
-        recipe: that of its training.
-        recording: to score.
-        file: name of the recording in outputs.
-
     Raises:
         AudioError: the recording is shorter than one slice.
     """
@@ -131,13 +124,9 @@ def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
     name = trained.facts.recipe or "unknown"
     recipe = recipe_named(name)
     if recipe is None:
-        raise UserError(
-            f"the model was trained on descriptors of the recipe '{name}', which cannot be computed from audio here",
-            key="checkpoint",
-            value=checkpoint,
-            hint="train on a CSV of `python -m genregrid.features`, or with dataset.recipe=kaggle-reflect if its CSV "
-            "was made as Kaggle's",
-        )
+        problem = f"the model was trained on the recipe '{name}', which cannot be computed from audio here"
+        hint = "train on a CSV of `python -m genregrid.features`, or dataset.recipe=kaggle-reflect if it is Kaggle's"
+        raise UserError(problem, key="checkpoint", value=checkpoint, hint=hint)
     return recipe
 
 

@@ -21,33 +21,19 @@ _MOST_SPANS = 12  # in a printed timeline
 
 @dataclass(frozen=True)
 class ScoredRecording:
-    """A model's predictions for one recording.
+    """A model's predictions for one recording."""
 
-    Attributes:
-        file: path of the recording.
-        genres: names in the order of the genre axis.
-        slice_seconds: slice length in seconds.
-        log_probs: (slice, genre) float32, log-probabilities of the window that ends with that slice.
-        total: (genre,) float32, log-probabilities of the whole recording.
-        seconds: length of the recording.
-        marks: warnings about the model's training.
-        notes: warnings about the recording.
-    """
-
-    file: str
-    genres: list[str]
-    slice_seconds: float
-    log_probs: NDArray[np.float32]
-    total: NDArray[np.float32]
-    seconds: float
-    marks: tuple[Mark, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    file: str  # path of the recording
+    genres: list[str]  # names in the order of the genre axis
+    slice_seconds: float  # slice length in seconds
+    log_probs: NDArray[np.float32]  # (slice, genre), log-probabilities of the window that ends with that slice
+    total: NDArray[np.float32]  # (genre,), log-probabilities of the whole recording
+    seconds: float  # length of the recording
+    marks: tuple[Mark, ...] = ()  # warnings about the model's training
+    notes: list[str] = field(default_factory=list)  # warnings about the recording
 
     def prediction(self) -> dict[str, Any]:
-        """Return one row for the whole recording.
-
-        Keys: genre, certainty, second and third genre, a probability per genre (``p_<genre>``), and marks if any.
-        """
+        """Return the row of the whole recording: the columns of `_columns`, its length, notes and marks."""
         row: dict[str, Any] = {"file": self.file, "seconds": round(self.seconds, 2)}
         row |= self._columns(self.total[None]).iloc[0].to_dict()
         row |= {"num_slices": len(self.log_probs), "notes": "; ".join(self.notes)}
@@ -57,12 +43,8 @@ class ScoredRecording:
         """Return one row per slice: its start and stop in seconds, and the columns of `prediction`."""
         number = np.arange(len(self.log_probs))
         start = self.slice_seconds * number
-        position = {
-            "file": self.file,
-            "slice": number,
-            "start_seconds": start,
-            "stop_seconds": start + self.slice_seconds,
-        }
+        stop = start + self.slice_seconds
+        position = {"file": self.file, "slice": number, "start_seconds": start, "stop_seconds": stop}
         return pd.concat([pd.DataFrame(position), self._columns(self.log_probs)], axis=1)
 
     def _columns(self, log_probs: NDArray[np.float32]) -> pd.DataFrame:
@@ -119,5 +101,4 @@ def _clock(seconds: float) -> str:
     >>> _clock(0.0), _clock(75.5)
     ('0:00', '1:15')
     """
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -99,20 +99,14 @@ class RunFacts:
         content: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name == "leaks":
-                content["split_label"] = self.split_label
-            if value or name not in _OPTIONAL:
+                content |= {"split_label": self.split_label, name: value, "marks": [str(mark) for mark in self.marks]}
+            elif value or name not in _OPTIONAL:
                 content[name] = value
-            if name == "leaks":
-                content["marks"] = [str(mark) for mark in self.marks]
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: object) -> Self:
-        """Read the content of a run.json; keys that are not facts are ignored.
-
-        Args:
-            content: what `to_json` returned, now or in an older version.
-            source: the file, for the error message.
+        """Read the content of a run.json; `source` is the file, for the error. Keys that are not facts are ignored.
 
         Raises:
             UserError: a key is missing or has a value of another type.
@@ -144,24 +138,14 @@ class Provenance:
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: object) -> Self:
         """Read what `to_json` returned; arguments and errors as in `RunFacts.from_json`."""
-        facts = RunFacts.from_json(content, source)
-        return cls(facts=facts, **_checked(cls, content, source))
+        return cls(facts=RunFacts.from_json(content, source), **_checked(cls, content, source))
 
 
 def training_facts(
     model_name: str, config: Any, dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule"
 ) -> RunFacts:
-    """Describe a training run.
-
-    Args:
-        model_name: name of the model in outputs.
-        config: the resolved `TrainConfig` as plain dicts.
-        dataset: the corpus, with the recipe that it has.
-        split: how it was divided.
-        datamodule: table and split.
-    """
-    flat = _flatten({key: value for key, value in _recorded(config).items() if key not in _NOT_SETTINGS})
-    settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT}
+    """Describe a training run; `config` is the resolved `TrainConfig` as plain dicts."""
+    settings = _settings(config, without=_NOT_SETTINGS | _NO_EFFECT)
     if settings["trainer.devices"] == 1:  # runs that are older than this setting have one device and lack the key
         del settings["trainer.devices"]
     return RunFacts(
@@ -181,20 +165,10 @@ def evaluation_facts(
     dataset: DatasetConfig,
     split: SplitConfig,
     datamodule: "GenreDataModule",
-    *,
     leaks: bool,
     checkpoint: str,
 ) -> RunFacts:
-    """Describe the evaluation of a checkpoint.
-
-    Args:
-        trained: facts of its training.
-        dataset: the corpus of the test, with the recipe that it has.
-        split: how it was divided.
-        datamodule: table and split.
-        leaks: whether test tracks were trained on, or training itself leaked.
-        checkpoint: path.
-    """
+    """Describe the evaluation of a checkpoint, from the facts of its training and the test data."""
     return replace(
         trained,
         **_data_facts(dataset, split, datamodule),
@@ -226,15 +200,8 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
 
 
 def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
-    """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities.
-
-    Args:
-        model_name: name of the model in outputs.
-        config: the resolved `TrainConfig` as plain dicts.
-        data_hashes: SHA-256 of every table.
-    """
-    flat = _flatten({key: value for key, value in _recorded(config).items() if key not in ("logger", "resume")})
-    settings = {key: value for key, value in flat.items() if key not in _NO_EFFECT | _LOCATIONS}
+    """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities."""
+    settings = _settings(config, without={"logger", "resume"} | _NO_EFFECT | _LOCATIONS)
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -297,9 +264,11 @@ def _has_type(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def _recorded(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the model in the words of older runs."""
-    return config | {"model": as_recorded(config["model"])}
+def _settings(config: dict[str, Any], without: set[str]) -> dict[str, Any]:
+    """Return a configuration by dotted keys, with the model as records name it."""
+    kept = {key: value for key, value in config.items() if key not in without}
+    flat = _flatten(kept | {"model": as_recorded(config["model"])})
+    return {key: value for key, value in flat.items() if key not in without}
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -29,13 +29,8 @@ def why_failed(run: Path) -> str:
 
 
 def finished_run(folder: Path, identity: str) -> Path | None:
-    """Return the finished run of an identity in a job's folder, or in one that differs only in the job's number.
-
-    Args:
-        folder: of the job, such as ``.../lstm-slice3-track-fold0-seed0-job12`` in a grid.
-        identity: the result of `genregrid.record.facts.identity`.
-    """
-    name = folder.name.rpartition("-job")[0]
+    """Return the finished run of an identity in a job's folder, or in one that differs only in the job's number."""
+    name = folder.name.rpartition("-job")[0]  # such as lstm-slice3-track-fold0-seed0-job12
     others = sorted(folder.parent.glob(f"{name}-job*")) if name else []
     for run in (folder, *others):
         path = run / "run.json"

@@ -148,13 +148,7 @@ class ResultLogger(Protocol):
 
 
 def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFacts, notes: list[str]) -> Result:
-    """Collect the result of a tested model.
-
-    Args:
-        model: with `scored` set, and with `curves` if it was trained.
-        datamodule: the table and split that it was tested on.
-        facts: what was run.
-        notes: one sentence for each thing that was left out, merged or ignored.
+    """Collect the result of a model that was tested on the windows of `datamodule`.
 
     Raises:
         RuntimeError: the model was not tested.
@@ -210,11 +204,7 @@ def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.D
 def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: Tensor) -> pd.DataFrame:
     """Return one row per track or slice: track, part, genre, and the columns of `prediction_columns`.
 
-    Args:
-        table: names tracks and genres.
-        part: name of the part that the tracks are in.
-        track: (row,) int64, index into the table's tracks.
-        log_probs: (row, genre) float32, normalised.
+    `track` (row,) int64 is an index into the table's tracks; `log_probs` is (row, genre) float32, normalised.
     """
     number = track.numpy()
     names = np.array(table.genres, dtype=object)
@@ -223,12 +213,7 @@ def prediction_table(table: FeatureTable, part: str, track: Tensor, log_probs: T
 
 
 def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dict[str, Any]:
-    """Return predictions as columns: predicted, certainty, ``p_<genre>``, second and third genre.
-
-    Args:
-        log_probs: (row, genre) float32, normalised.
-        genres: names in the order of the logits.
-    """
+    """Return columns predicted, certainty, ``p_<genre>``, second and third of (row, genre) float32, normalised."""
     ranked = np.argsort(-log_probs, axis=1, kind="stable")
     names = np.array(genres, dtype=object)
     row = np.arange(len(log_probs))

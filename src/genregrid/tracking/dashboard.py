@@ -21,20 +21,11 @@ if TYPE_CHECKING:
 
 
 def log_result(run: Any, result: "Result") -> None:
-    """Log tables, charts and summary values of a result.
-
-    Args:
-        run: the `wandb.Run`.
-        result: the run's result.
-    """
-    table = result.per_genre()
+    """Log tables, charts and summary values of a result to a `wandb.Run`."""
     genres = result.genres
     number = {genre: index for index, genre in enumerate(genres)}
-    per_genre = wandb.Table(dataframe=table)
-    charts: dict[str, Any] = {
-        "test/per_genre": per_genre,
-        "test/predictions": wandb.Table(dataframe=result.predictions),
-    }
+    per_genre, predictions = wandb.Table(dataframe=result.per_genre()), wandb.Table(dataframe=result.predictions)
+    charts: dict[str, Any] = {"test/per_genre": per_genre, "test/predictions": predictions}
     for name in ("precision", "recall", "f1", "certainty"):
         charts[f"test/{name}_by_genre"] = wandb.plot.bar(per_genre, "genre", name, title=f"{name}: {result.title}")
     charts["test/certainty_against_recall"] = wandb.plot.scatter(
@@ -55,19 +46,14 @@ def _trust(result: "Result") -> dict[str, Any]:
     """Return charts that relate certainty to correctness."""
     predictions = result.predictions
     correct = predictions["genre"] == predictions["predicted"]
-    bins = reliability(predictions[[f"p_{genre}" for genre in result.genres]].max(axis=1), correct)
+    confidence = predictions[[f"p_{genre}" for genre in result.genres]].max(axis=1)
+    bins = wandb.Table(dataframe=reliability(confidence, correct))
     coverage, risk, _ = risk_coverage(predictions["certainty"], correct)
-    curve = pd.DataFrame({"coverage": coverage, "risk": risk})
+    curve = wandb.Table(dataframe=pd.DataFrame({"coverage": coverage, "risk": risk}))
+    title = f"errors among the most certain tracks: {result.title}"
     return {
-        "test/reliability": wandb.plot.scatter(
-            wandb.Table(dataframe=bins), "confidence", "accuracy", title=f"reliability: {result.title}"
-        ),
-        "test/risk_coverage": wandb.plot.line(
-            wandb.Table(dataframe=curve),
-            "coverage",
-            "risk",
-            title=f"errors among the most certain tracks: {result.title}",
-        ),
+        "test/reliability": wandb.plot.scatter(bins, "confidence", "accuracy", title=f"reliability: {result.title}"),
+        "test/risk_coverage": wandb.plot.line(curve, "coverage", "risk", title=title),
     }
 
 
@@ -75,16 +61,7 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
     """Log a report as a separate W&B run, with files in the report's folder.
 
     Tables and figures are logged as ``report/<name>``, and their titles and notes as the table ``report/contents``. The
-    summary has the accuracy of every cell with its interval.
-
-    Args:
-        report: the written report.
-        project: W&B project; that of the runs, to see both in one dashboard.
-        mode: see `start_run`.
-        group: W&B group; ``None`` for none.
-
-    Raises:
-        UserError: an unknown mode.
+    summary has the accuracy of every cell with its interval. `mode` is that of `start_run`.
     """
     cells = [_cell_config(cell) for cell in report.cells]
     datasets, splits, models, slices = (
@@ -106,7 +83,8 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
             "marks": list(marks),
         },
     ) as run:
-        run.log({"report/contents": wandb.Table(dataframe=_contents(report.sections))} | _exhibits(report.sections))
+        exhibits = {f"report/{one.name}": _shown(one) for section in report.sections for one in section.exhibits}
+        run.log({"report/contents": wandb.Table(dataframe=_contents(report.sections))} | exhibits)
         for cell in report.cells:
             accuracy = cell.bootstrap.mean(cell.correct).columns("accuracy")
             run.summary.update({f"{_name(cell)}/{name}": value for name, value in accuracy.items()})
@@ -139,10 +117,6 @@ def _contents(sections: Sequence[Section]) -> pd.DataFrame:
     """Return title and note of each table and figure, which W&B does not show with a table."""
     rows = [(section.title, one.name, one.title, one.note) for section in sections for one in section.exhibits]
     return pd.DataFrame(rows, columns=["section", "name", "title", "note"])
-
-
-def _exhibits(sections: Sequence[Section]) -> dict[str, Any]:
-    return {f"report/{one.name}": _shown(one) for section in sections for one in section.exhibits}
 
 
 def _shown(exhibit: Table | Figure) -> wandb.Table | wandb.Html:

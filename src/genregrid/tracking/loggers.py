@@ -22,17 +22,10 @@ def csv_logger(*, folder: Path, **_: Any) -> "CSVLogger":
 def wandb_logger(
     *, facts: RunFacts, folder: Path, project: str = "genregrid", mode: str = "auto", group: str | None = None
 ) -> "ResultWandbLogger":
-    """Make a logger for one run, with files in the run folder, and name, group and tags from its facts.
-
-    Args:
-        facts: what was run; they become the config of the W&B run.
-        folder: the run folder.
-        project: W&B project.
-        mode: see `start_run`.
-        group: W&B group; ``None`` groups the folds and seeds of a cell.
+    """Make a logger for one run: its facts give name, tags and config, and the group if that is ``None``.
 
     Raises:
-        UserError: an unknown mode.
+        UserError: an unknown mode, see `start_run`.
     """
     from genregrid.tracking.result_logger import ResultWandbLogger
 

@@ -16,15 +16,12 @@ _INIT_TIMEOUT_SECONDS = 20
 
 
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
-    """Start a W&B run with separate files; offline if the server refuses or cannot be reached.
+    """Start a W&B run with files in ``wandb/`` below a folder; offline if the server refuses or cannot be reached.
 
     Args:
-        folder: its files are written to ``wandb/`` below this folder.
+        folder: of the files.
         mode: ``online``, ``offline``, ``disabled``, or ``auto``, see `resolved_mode`.
         settings: arguments of `wandb.init`.
-
-    Raises:
-        UserError: an unknown mode.
     """
     import wandb  # takes a second, so it is imported only for this logger
 

@@ -27,13 +27,7 @@ _WARNING = (
 
 
 def make_workspace(entity: str, project: str, genres: Sequence[str]) -> Any:
-    """Make a `wandb_workspaces` workspace of grouped runs: accuracy, curves, genres, mistakes and reports.
-
-    Args:
-        entity: W&B user or team.
-        project: W&B project of the runs.
-        genres: genres to show scores of.
-    """
+    """Make a `wandb_workspaces` workspace of grouped runs: accuracy, curves, scores of genres, mistakes and reports."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.expr import Config
 
@@ -52,7 +46,7 @@ def make_workspace(entity: str, project: str, genres: Sequence[str]) -> Any:
 
 
 def make_report(entity: str, project: str, genres: Sequence[str]) -> Any:
-    """Make a W&B report, which can be shared, of the same panels; arguments as in `make_workspace`."""
+    """Make a W&B report, which can be shared, of the same panels."""
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = [wr.P(_WARNING)]
@@ -81,6 +75,8 @@ def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
             chart_strings={"title": title},
         )
 
+    confusion = {name: name for name in ("Actual", "Predicted", "nPredictions")}
+    errors = "errors among the most certain tracks"
     by_axis = [bars(f"accuracy by {what}", ["test/accuracy"], groupby=wr.Config(key)) for key, what in AXES.items()]
     return {
         "Accuracy": [
@@ -94,16 +90,9 @@ def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
             chart("scatter/v0", "test/per_genre", "certainty against recall", x="certainty", y="recall"),
         ],
         "Mistakes and trust": [
-            chart(
-                "confusion_matrix/v1",
-                "test/confusion_table",
-                "tracks, true against predicted",
-                **{name: name for name in ("Actual", "Predicted", "nPredictions")},
-            ),
+            chart("confusion_matrix/v1", "test/confusion_table", "tracks, true against predicted", **confusion),
             chart("scatter/v0", "test/reliability_table", "reliability", x="confidence", y="accuracy"),
-            chart(
-                "line/v0", "test/risk_coverage_table", "errors among the most certain tracks", x="coverage", y="risk"
-            ),
+            chart("line/v0", "test/risk_coverage_table", errors, x="coverage", y="risk"),
         ],
         "Report": [
             *(wr.WeavePanelSummaryTable(table_name=f"report/{name}") for name in _TABLES),
@@ -115,9 +104,8 @@ def _panels(genres: Sequence[str]) -> dict[str, list[Any]]:
 def _save(entity: str | None, project: str, genres: Sequence[str]) -> list[str]:
     """Save both and return their addresses."""
     if resolved_mode("auto") != "online":
-        raise UserError(
-            "W&B has no key here, or WANDB_MODE is offline", key="--save", hint="run `wandb login`, or leave out --save"
-        )
+        problem = "W&B has no key here, or WANDB_MODE is offline"
+        raise UserError(problem, key="--save", hint="run `wandb login`, or leave out --save")
     import wandb
 
     try:
@@ -128,16 +116,11 @@ def _save(entity: str | None, project: str, genres: Sequence[str]) -> list[str]:
 
 
 def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
-    """Return the JSON that would be saved, in W&B's format.
-
-    The package has no public way to see it without saving: its public classes write it in `save` only.
-    """
+    """Return the JSON that would be saved. The package has no public way to see it without saving."""
     made = {"workspace": make_workspace, "report": make_report}
     models = {name: make(entity or "", project, genres)._to_model() for name, make in made.items()}
-    return json.dumps(
-        {name: model.model_dump(mode="json", by_alias=True, exclude_none=True) for name, model in models.items()},
-        indent=2,
-    )
+    dumps = {name: model.model_dump(mode="json", by_alias=True, exclude_none=True) for name, model in models.items()}
+    return json.dumps(dumps, indent=2)
 
 
 @command(extra="dashboard")

@@ -26,21 +26,13 @@ Settings = TypeVar("Settings", TrainConfig, EvaluateConfig)
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that a fit needs.
+    """Everything that a fit needs."""
 
-    Attributes:
-        settings: the configuration, typed.
-        config: the configuration, resolved, as plain values.
-        datamodule: the windows of all parts.
-        model: untrained; its transform is fitted on training slices, and its provenance is set.
-        facts: the content of run.json.
-    """
-
-    settings: TrainConfig
-    config: dict[str, Any]
-    datamodule: GenreDataModule
-    model: GenreClassifier
-    facts: RunFacts
+    settings: TrainConfig  # the configuration, typed
+    config: dict[str, Any]  # the configuration, resolved, as plain values
+    datamodule: GenreDataModule  # the windows of all parts
+    model: GenreClassifier  # untrained; its transform is fitted on training slices, and its provenance is set
+    facts: RunFacts  # the content of run.json
 
 
 def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared:
@@ -60,18 +52,18 @@ def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared
     pl.seed_everything(settings.seed, verbose=False)
     corpus = corpora.read(settings.dataset, settings.slice)
     config = plain_config(cfg, corpus)
-    split = split_of(corpus, settings.split)
-    datamodule = datamodule_of(corpus.table, split, config)
+    datamodule = datamodule_of(corpus.table, split_of(corpus, settings.split), config)
     model = _model(settings.model, settings.trainer, corpus.table)
     model.transform.fit(datamodule.table.features, datamodule.training_rows)
     dataset = replace(settings.dataset, recipe=corpus.recipe)
     facts = training_facts(model_name, config, dataset, settings.split, datamodule)
+    seen = np.unique(datamodule.table.track[np.isin(datamodule.split.part, (TRAIN, VAL))])
     unresolved: Any = OmegaConf.to_container(cfg.dataset)
     model.provenance = Provenance(
         facts=facts,
         config=config,
         tracks=datamodule.tracks,
-        seen=_seen_tracks(datamodule),
+        seen=track_fingerprints(datamodule.table)[seen].tolist(),
         root=unresolved["root"],  # not resolved: data may move, and GENREGRID_DATA with it
         source_slice_seconds=float(corpus.source.slice_seconds),
         window_slices=int(datamodule.windows[TRAIN].length.max()),
@@ -120,29 +112,19 @@ def datamodule_of(table: FeatureTable, split: Split, config: Any) -> GenreDataMo
 def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> GenreClassifier:
     """Build the model for the genres and features of a table; its arguments are plain values, for the checkpoint."""
     if "_target_" not in model_config:
-        raise UserError(
-            "it has no _target_: model=shared/... are settings of many models", key="model", hint="choose one by name"
-        )
-    facts = {
-        "genres": list(table.genres),
-        "feature_names": list(table.feature_names),
-        "slice_seconds": float(table.slice_seconds),
-    }
-    model = instantiate(model_config, **facts, _convert_="all")
+        problem = "it has no _target_: model=shared/... are settings of many models"
+        raise UserError(problem, key="model", hint="choose one by name")
+    model = instantiate(
+        model_config,
+        genres=list(table.genres),
+        feature_names=list(table.feature_names),
+        slice_seconds=float(table.slice_seconds),
+        _convert_="all",
+    )
     if not isinstance(model, GenreClassifier):
         problem = "a model is a subclass of GenreClassifier"
         raise UserError(problem, key="model._target_", value=model_config["_target_"])
     if settings.gradient_clip_val is not None and not model.automatic_optimization:
-        raise UserError(
-            "this model has no gradients",
-            key="trainer.gradient_clip_val",
-            value=settings.gradient_clip_val,
-            hint="set it to null",
-        )
+        key, value = "trainer.gradient_clip_val", settings.gradient_clip_val
+        raise UserError("this model has no gradients", key=key, value=value, hint="set it to null")
     return model
-
-
-def _seen_tracks(datamodule: GenreDataModule) -> list[int]:
-    """Return fingerprints of the training and validation tracks, which identify them under other names."""
-    seen = np.unique(datamodule.table.track[np.isin(datamodule.split.part, (TRAIN, VAL))])
-    return [int(number) for number in track_fingerprints(datamodule.table)[seen]]

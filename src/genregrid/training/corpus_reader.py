@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 class CorpusReader:
-    """Reads corpora and keeps the last one.
-
-    A script or a worker process makes one and passes it to each of its runs.
+    """Reads corpora and keeps the last one, for the runs of a script or a worker process.
 
     Args:
         folder: where processes share tables, which each maps into its memory; ``None``: nothing is shared.
@@ -27,15 +25,7 @@ class CorpusReader:
         self._corpus: Corpus | None = None
 
     def read(self, dataset: DatasetConfig, slice_seconds: float) -> "Corpus":
-        """Return a corpus; read its files only if they, or the settings, differ from the last time.
-
-        Args:
-            dataset: where the tables are and how to read them.
-            slice_seconds: wanted slice length in seconds, more than 0.
-
-        Raises:
-            UserError: as `genregrid.data.corpus.load_corpus`.
-        """
+        """Return what `load_corpus` returns; read files only if they, or the settings, differ from the last time."""
         from genregrid.data.corpus import load_corpus  # scripts need the class before they need pandas
         from genregrid.features.recipe import columns_of
 

@@ -21,11 +21,7 @@ def is_first_process() -> bool:
 
 
 def check_devices(settings: TrainerConfig) -> None:
-    """Refuse several devices if the command that starts their processes would not start this run alone.
-
-    Raises:
-        UserError: several devices in a multirun, or outside of train.py.
-    """
+    """Raise a UserError for several devices in a multirun or outside of train.py, which starts the processes."""
     if settings.devices == 1:
         return
     if not HydraConfig.initialized():
@@ -36,16 +32,7 @@ def check_devices(settings: TrainerConfig) -> None:
 
 
 def check_divisible(settings: TrainerConfig, num_windows: int, has_estimator: bool) -> None:
-    """Refuse a training that several devices cannot divide.
-
-    Args:
-        settings: with `devices`.
-        num_windows: training windows.
-        has_estimator: whether a part of the model is an estimator of scikit-learn.
-
-    Raises:
-        UserError: an estimator, which needs all windows at once, or fewer windows than devices.
-    """
+    """Raise a UserError for several devices with an estimator of scikit-learn, or with fewer training windows."""
     if settings.devices == 1:
         return
     if has_estimator:

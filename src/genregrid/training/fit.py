@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 
 from genregrid.config import TrainerConfig
@@ -22,11 +23,9 @@ from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier
 from genregrid.models.network import Network
 from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared
-from genregrid.training.last_checkpoint import LastCheckpoint
 from genregrid.training.stack import Fitted
 
-# A model much smaller than this gains nothing from a second thread on idle cores, and is slower beside other jobs. The
-# number itself is a guess between such models and models with matrices large enough for several cores.
+# A guess. A much smaller model gains nothing from a second thread on idle cores, and is slower beside other jobs.
 _MIN_WEIGHTS_FOR_THREADS = 1_000_000
 _CHECKPOINT = "checkpoint"
 #: The file from which an interrupted run resumes; a finished run has none.
@@ -40,14 +39,7 @@ def build_trainer(
     logger: Logger | None,
     callbacks: list[Callback],
 ) -> pl.Trainer:
-    """Build the trainer of one fit, and set the number of CPU threads.
-
-    Args:
-        model: what will be trained.
-        settings: how long and where.
-        folder: the run folder; ``None``: no checkpoint and no other file is written.
-        logger: of the run, if it has one.
-        callbacks: besides early stopping and the progress bar.
+    """Build the trainer of a fit or test, and set the number of CPU threads; without a folder, it writes no file.
 
     Raises:
         UserError: an accelerator or a precision that this machine does not have.
@@ -63,7 +55,13 @@ def build_trainer(
         callbacks.append(TQDMProgressBar(refresh_rate=25))  # drawing it at each step would cost more than a small model
     try:
         return pl.Trainer(
-            **trainer_basics(folder, logger) | {"enable_progress_bar": shows_bar},
+            default_root_dir=folder,
+            logger=logger or False,
+            enable_progress_bar=shows_bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,  # Lightning warns if an epoch is shorter than its default of 50
+            use_distributed_sampler=False,  # it needs a DataLoader, and batches do not come from one
             max_epochs=settings.max_epochs,
             accelerator=settings.accelerator,
             devices=settings.devices,
@@ -83,11 +81,6 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
     """Train, keep the epoch with the lowest validation loss as checkpoint.ckpt, and test it.
 
     With `resume`, an interrupted training resumes from its last checkpoint.
-
-    Args:
-        ready: from `genregrid.training.build.prepare`.
-        folder: the run folder.
-        logger: of the run, if it has one.
 
     Raises:
         UserError: no epoch had a finite validation loss.
@@ -111,12 +104,6 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
 def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger | None) -> None:
     """Test a model that was trained in a stack, and write its curves and checkpoint, as `fit_and_test` does.
 
-    Args:
-        ready: from `genregrid.training.build.prepare`.
-        fitted: the result of the stack for this run.
-        folder: the run folder.
-        logger: of the run, if it has one.
-
     Raises:
         UserError: no epoch had a finite validation loss.
     """
@@ -136,13 +123,28 @@ def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger |
         trainer.save_checkpoint(folder / f"{_CHECKPOINT}.ckpt")
 
 
-class _Counters(Callback):
-    """Gives a trainer that only tests the epochs and steps of the training, for the logger and the checkpoint.
+class LastCheckpoint(Checkpoint):
+    """Saves the state of the training at the end of an epoch, if the last checkpoint is `seconds` old.
 
-    Args:
-        fitted: the result of the training.
-        steps_per_epoch: training batches.
+    Saving after every epoch would cost a small model a fifth of its time. Lightning's `ModelCheckpoint` saves by time
+    only in the middle of an epoch, where the order of the batches cannot be resumed.
     """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._saved = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if it is time. Lightning calls this after the hooks of all other callbacks and of the model."""
+        is_time = time.monotonic() - self._saved >= self._seconds and trainer.global_step > 0
+        if trainer.strategy.broadcast(is_time):  # all processes save together, because they wait for each other
+            trainer.save_checkpoint(self._path)
+            self._saved = time.monotonic()
+
+
+class _Counters(Callback):
+    """Gives a trainer that only tests the epochs and steps of the training, for the logger and the checkpoint."""
 
     def __init__(self, fitted: Fitted, steps_per_epoch: int) -> None:
         self._num_epochs = len(fitted.curves)
@@ -169,7 +171,7 @@ def diverged() -> UserError:
 
 
 def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
-    """Return the checkpoint that the run resumes from, if it is of the same settings and data."""
+    """Return the checkpoint that the run resumes from, if it has the same settings and data."""
     path = folder / LAST_CHECKPOINT
     if not (ready.settings.resume and path.is_file()):
         return None
@@ -178,11 +180,7 @@ def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
 
 
 class BestScores(Callback):
-    """Keeps the validation scores of the epoch with the lowest validation loss, and reports them after each epoch.
-
-    Args:
-        on_epoch: called with the epoch, from 1, and the scores of the best epoch so far, once one has a finite loss.
-    """
+    """Keeps the scores of the epoch with the lowest validation loss; calls `on_epoch` with them after each epoch."""
 
     def __init__(self, on_epoch: Callable[[int, dict[str, float]], None]) -> None:
         self._on_epoch = on_epoch
@@ -196,19 +194,6 @@ class BestScores(Callback):
             self.best = scores
         if self.best:
             self._on_epoch(trainer.current_epoch + 1, self.best)
-
-
-def trainer_basics(folder: Path | None, logger: Logger | None) -> dict[str, Any]:
-    """Return the arguments of Lightning's trainer that training and testing have in common."""
-    return {
-        "default_root_dir": folder,
-        "logger": logger or False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,  # Lightning warns if an epoch is shorter than its default of 50
-        "use_distributed_sampler": False,  # it needs a DataLoader, and batches do not come from one
-    }
 
 
 def _num_threads(model: GenreClassifier, num_processes: int) -> int:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig
+from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
@@ -36,7 +35,6 @@ from genregrid.training.fit import (
     fit_and_test,
     lightning_run,
     score_fitted,
-    trainer_basics,
 )
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
@@ -57,7 +55,7 @@ def train(
         cfg: a composed `TrainConfig`.
         folder: the run folder; made if missing.
         model_name: name of the model in outputs: that of its YAML file.
-        corpora: reads the corpus; ``None``: read it for this run only.
+        corpora: reads the corpus.
         fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
 
     Raises:
@@ -65,12 +63,9 @@ def train(
     """
     ready = prepare(cfg, model_name, corpora or CorpusReader())
     if ready.settings.resume and (folder / "run.json").is_file():  # `finished_before` would have found the same run
-        raise UserError(
-            f"{folder} holds a finished run of other settings or data",
-            key="resume",
-            value=True,
-            hint="resume in another folder, or leave out resume=true to start again",
-        )
+        problem = f"{folder} holds a finished run of other settings or data"
+        hint = "resume in another folder, or leave out resume=true to start again"
+        raise UserError(problem, key="resume", value=True, hint=hint)
     notes = announce(ready.facts, ready.datamodule)
     has_estimator = any(isinstance(part, EstimatorHead) for part in ready.model.modules())
     check_divisible(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), has_estimator)
@@ -94,13 +89,9 @@ def train(
 
 
 def finished_before(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> Path | None:
-    """Return the folder in which the same run, of equal settings and data, is finished; ``None`` if there is none.
+    """Return the folder in which a run of equal settings and data is finished; arguments as in `train`.
 
-    Args:
-        cfg: a composed `TrainConfig`.
-        folder: the run folder; folders of the same grid that differ only in the job's number are searched too.
-        model_name: name of the model in outputs.
-        corpora: reads the corpus.
+    Folders of the same grid that differ only in the job's number are searched too.
     """
     settings = typed(cfg, TrainConfig)
     corpus = (corpora or CorpusReader()).read(settings.dataset, settings.slice)
@@ -170,7 +161,7 @@ def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None)
     Args:
         cfg: a composed `EvaluateConfig` with `checkpoint` set.
         folder: the run folder; made if missing.
-        corpora: reads the corpus; ``None``: read it for this evaluation only.
+        corpora: reads the corpus.
 
     Raises:
         UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on.
@@ -183,23 +174,22 @@ def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None)
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
     dataset = replace(dataset, recipe=corpus.recipe)
     _check_recipe(dataset, trained.facts.recipe)
-    split_config, split = _split_for(settings, trained, dataset, corpus)
+    same_names = dataset.corpus == trained.config["dataset"]["corpus"]  # track names mean the same recordings
+    split_config, split = _split_for(settings, trained, corpus, same_names)
     datamodule = datamodule_of(corpus.table, split, trained.config)
-    leaks = split.leaks or trained.facts.leaks or _tests_on_seen_tracks(datamodule, trained, dataset, split_config)
-    checkpoint = str(settings.checkpoint)
-    facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks=leaks, checkpoint=checkpoint)
+    leaks = split.leaks or trained.facts.leaks
+    leaks = leaks or _tests_on_seen_tracks(datamodule, trained, same_names, split_config.allow_leak)
+    facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks, str(settings.checkpoint))
     changed = dataset.name == trained.facts.dataset and facts.data_hashes != trained.facts.data_hashes
     notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
     with run_logger(settings.logger, facts, folder) as logger, lightning_run():
-        trainer = pl.Trainer(**trainer_basics(folder, logger), accelerator="cpu", enable_checkpointing=False)
+        on_cpu = TrainerConfig(accelerator="cpu", threads=1, progress_bar=False)
+        trainer = build_trainer(model, on_cpu, folder, logger, [])
         trainer.test(model, datamodule, verbose=False)
         result = result_of(model, datamodule, facts, notes)
         _write(result, folder, logger)
     return result
-
-
-# --- evaluating a checkpoint -----------------------------------------------------------------------------------------
 
 
 def _dataset_for(model: GenreClassifier, provenance: Provenance, chosen: DatasetConfig | None) -> DatasetConfig:
@@ -216,21 +206,13 @@ def _dataset_for(model: GenreClassifier, provenance: Provenance, chosen: Dataset
 def _check_recipe(dataset: DatasetConfig, trained: str | None) -> None:
     """Refuse descriptors of another recipe than those that the checkpoint was trained on."""
     if dataset.recipe != trained:
-        raise UserError(
-            f"its recipe is '{dataset.recipe}', and the checkpoint was trained on the recipe '{trained}'",
-            key="dataset",
-            value=dataset.name,
-            hint=f"extract one of them again, or set dataset.recipe={trained} if they are the same",
-        )
-
-
-def _is_same_corpus(dataset: DatasetConfig, trained: Provenance) -> bool:
-    """Whether track names mean the same recordings as in the training."""
-    return bool(dataset.corpus == trained.config["dataset"]["corpus"])
+        problem = f"its recipe is '{dataset.recipe}', and the checkpoint was trained on the recipe '{trained}'"
+        hint = f"extract one of them again, or set dataset.recipe={trained} if they are the same"
+        raise UserError(problem, key="dataset", value=dataset.name, hint=hint)
 
 
 def _split_for(
-    settings: EvaluateConfig, trained: Provenance, dataset: DatasetConfig, corpus: Corpus
+    settings: EvaluateConfig, trained: Provenance, corpus: Corpus, same_names: bool
 ) -> tuple[SplitConfig, Split]:
     """Return the split of the settings, or else the test part of the training by track name, or else all tracks.
 
@@ -244,46 +226,33 @@ def _split_for(
     elif settings.seed is not None or (trained.facts.leaks and corpus.table.hashes == trained.facts.data_hashes):
         chosen = replace(own, seed=own.seed if settings.seed is None else settings.seed)
     else:
-        same_corpus = _is_same_corpus(dataset, trained)
-        set_aside = set(trained.tracks["test"]) & set(corpus.table.tracks) if same_corpus else set()
+        set_aside = set(trained.tracks["test"]) & set(corpus.table.tracks) if same_names else set()
         if set_aside:
             return own, split_by_name(corpus.table, own.protocol, set_aside)
         chosen = SplitConfig(protocol=EVERY_TRACK)
     return chosen, split_of(corpus, chosen)
 
 
-def _tests_on_seen_tracks(
-    datamodule: GenreDataModule, trained: Provenance, dataset: DatasetConfig, split: SplitConfig
-) -> bool:
+def _tests_on_seen_tracks(datamodule: GenreDataModule, trained: Provenance, same_names: bool, allow_leak: bool) -> bool:
     """Whether test tracks were in the training or validation part; an error unless the split allows the leak.
 
     A track is recognised by its features, and within a corpus by its name.
     """
-    same_corpus = _is_same_corpus(dataset, trained)
     fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
     seen, test = set(trained.seen), datamodule.tracks["test"]
-    known = [track for track in test if fingerprint[track] in seen or (same_corpus and track in trained.known_tracks)]
-    if known and not split.allow_leak:
-        raise UserError(
-            f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in its training or validation part",
-            key="checkpoint",
-            hint="leave out dataset, split and seed to test on its own test part, set dataset.corpus=NAME if they are "
-            "other recordings, or add a split with split.allow_leak=true",
+    known = [track for track in test if fingerprint[track] in seen or (same_names and track in trained.known_tracks)]
+    if known and not allow_leak:
+        count = f"{len(known)} of {len(test)} test tracks, such as {known[0]},"
+        hint = (
+            "leave out dataset, split and seed to test on its own test part, set dataset.corpus=NAME if they are "
+            "other recordings, or add a split with split.allow_leak=true"
         )
+        raise UserError(f"{count} were in its training or validation part", key="checkpoint", hint=hint)
     return bool(known)
 
 
-# --- output -----------------------------------------------------------------------------------------------------------
-
-
 def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
-    """Print which data and split are about to be used, with notes; return the notes.
-
-    Args:
-        facts: about the run.
-        datamodule: has the notes on table and split.
-        more: notes that come first.
-    """
+    """Print which data and split are about to be used, with notes; return the notes, `more` first."""
     unused = datamodule.num_unused_slices
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
     notes += [f"{unused} slices are in no window"] if unused else []
