@@ -1,8 +1,7 @@
 """Schema of the configuration: keys, types, defaults and allowed values.
 
-Hydra refuses an unknown key or a wrong type when it composes a configuration. Values are checked in ``__post_init__``,
-which runs when ``OmegaConf.to_object`` makes these dataclasses. The module imports nothing heavy, so that ``--help``
-and mistakes in the configuration are answered at once.
+Hydra checks keys and types when it composes a configuration. ``__post_init__`` checks values and raises `UserError`; it
+runs when ``OmegaConf.to_object`` makes these dataclasses. Imports nothing heavy, so that ``--help`` answers at once.
 """
 
 import math
@@ -66,9 +65,6 @@ class DatasetConfig:
         downloads: ``urls`` and ``hashes`` by path below `root`, for files that are downloaded when missing; a table
             also has ``slice_seconds``.
         hint: what the files are, for the message about a missing one.
-
-    Raises:
-        UserError: a value outside its range, or keys that exclude each other.
     """
 
     name: str = MISSING
@@ -116,9 +112,6 @@ class SplitConfig:
         seed: of the shuffle before the folds are drawn, at least 0; ``None``, in an evaluation only, takes the seed of
             the checkpoint's split.
         allow_leak: whether a leaking protocol may run.
-
-    Raises:
-        UserError: a value outside its range, or a leaking protocol without `allow_leak`.
     """
 
     protocol: str = MISSING
@@ -154,11 +147,7 @@ class SplitConfig:
 
 @dataclass
 class TrainerConfig:
-    """How long and where to train.
-
-    Raises:
-        UserError: a value outside its range.
-    """
+    """How long and where to train (conf/train.yaml explains each key)."""
 
     max_epochs: int = 50
     patience: int | None = None
@@ -205,9 +194,6 @@ class SearchConfig:
         seed: of the sampler, 0 to 4294967295.
         study: folder of the study; the sweeper sets it.
         trial: number of the trial; the sweeper sets it.
-
-    Raises:
-        UserError: a value outside its range.
     """
 
     num_trials: int = 50
@@ -228,11 +214,7 @@ class SearchConfig:
 
 @dataclass
 class TrainConfig:
-    """The whole of conf/train.yaml.
-
-    Raises:
-        UserError: a value outside its range, or keys that exclude each other.
-    """
+    """The whole of conf/train.yaml."""
 
     dataset: DatasetConfig = MISSING
     split: SplitConfig = MISSING
@@ -266,13 +248,7 @@ class TrainConfig:
 class EvaluateConfig:
     """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint.
 
-    `genregrid.cli` declares which keys go together.
-
-    Attributes:
-        ensemble: a folder of runs, or a list of folders.
-
-    Raises:
-        UserError: an unknown protocol, or a seed below 0.
+    `ensemble` is a folder of runs, or a list of folders. `genregrid.cli` declares which keys go together.
     """
 
     checkpoint: str | None = None

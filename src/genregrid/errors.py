@@ -12,8 +12,6 @@ _P = ParamSpec("_P")
 class UserError(ValueError):
     """A user's mistake or a missing thing, as fields that make one sentence, ``key=value: problem; hint``.
 
-    ``train.py`` and ``evaluate.py`` print the sentence to standard error and exit with code 2.
-
     Args:
         problem: what is wrong, and what was expected; without a full stop at the end.
         key: what it is about: a setting (``split.fold``), an option (``--slice``), a file or a column.
@@ -35,16 +33,8 @@ class UserError(ValueError):
         self.hint = hint
         about = "" if key is None else f"{key}: " if value is _NOT_GIVEN else f"{key}={_written(value)}: "
         sentence = about + "; ".join(filter(None, (problem, hint)))
+        # Pickling makes a copy from the sentence alone, and then restores its attributes.
         super().__init__(sentence if sentence.endswith((".", "!", "?")) else f"{sentence}.")
-        self._given = (problem, key if key is None else str(key), value is not _NOT_GIVEN, self.value, hint)
-
-    def __reduce__(self) -> Any:
-        """Let it cross from one process to another."""
-        return _remade, self._given
-
-
-def _remade(problem: str, key: str | None, has_value: bool, value: object, hint: str | None) -> UserError:
-    return UserError(problem, key=key, value=value if has_value else _NOT_GIVEN, hint=hint)
 
 
 def _written(value: object) -> str:
@@ -70,7 +60,7 @@ def command(
 
     Args:
         extra: the extra of pyproject.toml that the command needs; ``None``: a missing package raises.
-        resume: how to resume after ctrl-C, printed after "interrupted"; without a full stop at the end.
+        resume: how to resume after ctrl-C.
 
     >>> @command()
     ... def main() -> None:

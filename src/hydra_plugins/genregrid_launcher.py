@@ -1,6 +1,8 @@
-"""Hydra's launcher for one machine, as ``launcher=local``: jobs in one process per core, which import torch once.
+"""Hydra's launchers for one machine (``launcher=local``) and for a Ray cluster (``launcher=ray``).
 
-Hydra looks for launchers only in the namespace `hydra_plugins`, so this module is here.
+Processes import torch once and run job after job. Hydra looks for launchers only in the namespace `hydra_plugins`.
+hydra-ray-launcher is not used: it downgrades cloudpickle from 3 to 2, installs boto3 and Ray's dashboard, and a process
+that dies ends its whole grid.
 """
 
 import shutil
@@ -22,22 +24,37 @@ from genregrid.errors import UserError
 from genregrid.grid.job import Grid, folder_of, without_hydra
 from genregrid.grid.progress import cell_of
 from genregrid.parallel.pool import Pool, num_cores
+from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 NumberedJob = tuple[int, list[str]]  # and its overrides
 
 
 @dataclass
-class ProcessLauncherConf:
-    """Settings of `ProcessLauncher`, as ``hydra/launcher: processes``."""
-
+class _ProcessLauncherConf:
     _target_: str = "hydra_plugins.genregrid_launcher.ProcessLauncher"
     workers: int | None = None
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="processes", node=ProcessLauncherConf, provider="genregrid")
+@dataclass
+class _RayLauncherConf:
+    _target_: str = "hydra_plugins.genregrid_launcher.RayLauncher"
+    address: str = "auto"
+    cpus: float = 1
+    gpus: float = 0
+    memory_gb: float | None = None
 
 
-class ProcessLauncher(Launcher):
+ConfigStore.instance().store(group="hydra/launcher", name="processes", node=_ProcessLauncherConf, provider="genregrid")
+ConfigStore.instance().store(group="hydra/launcher", name="ray", node=_RayLauncherConf, provider="genregrid")
+
+
+class _Launcher(Launcher):
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Receive what Hydra passes to launchers."""
+        self._grid = Grid(hydra_context, config, task_function)
+
+
+class ProcessLauncher(_Launcher):
     """Runs jobs side by side; the output of a job is in output.txt of its folder.
 
     Jobs that differ only in fold and seed are given to a process ``trainer.stack`` at a time, and trained as one
@@ -53,21 +70,13 @@ class ProcessLauncher(Launcher):
             raise UserError("1 process or more, or null for one per core", key="hydra.launcher.workers", value=workers)
         self._num_workers = workers or num_cores()
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Receive what Hydra passes to launchers."""
-        self._grid = Grid(hydra_context, config, task_function)
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run all jobs and return their results, in the order of the overrides."""
         setup_globals()
-        jobs = [(initial_job_idx + index, list(overrides)) for index, overrides in enumerate(job_overrides)]
+        jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
         worker = _Worker(self._grid, Singleton.get_state()["instances"])
-        pool = Pool(
-            worker,
-            self._num_workers,
-            ahead=1,  # a stack takes long, and an idle process may run what another one would keep waiting
-            hint="leave out launcher=local",
-        )
+        # ahead=1: a stack takes long, and an idle process may run what another one would keep waiting
+        pool = Pool(worker, self._num_workers, ahead=1, hint="leave out launcher=local")
         returned: dict[int, JobReturn] = {}
         try:
             with closing(pool.run(self._stacks(jobs))) as results:
@@ -78,7 +87,7 @@ class ProcessLauncher(Launcher):
                     returned |= {number: result for (number, _), result in zip(stack, of_stack, strict=True)}
         finally:
             shutil.rmtree(worker.corpus_folder, ignore_errors=True)
-        return [returned[index] for index, _ in jobs]
+        return [returned[number] for number, _ in jobs]
 
     def _stacks(self, jobs: list[NumberedJob]) -> list[list[NumberedJob]]:
         """Group jobs that one process runs together, the largest groups first: all cores then end at about one time."""
@@ -123,3 +132,46 @@ class _Worker:
         returned = [self.grid.run(config) for config in configs]
         (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
         return returned
+
+
+class RayLauncher(_Launcher):
+    """Runs each job as a task of a Ray cluster, in worker processes that import torch once.
+
+    The output of a job is in output.txt of its folder. If the machine of a job dies, the job runs again. If its process
+    ends at every attempt, error.txt has the reason.
+
+    Args:
+        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
+        cpus: cores of a job.
+        gpus: GPUs of a job, or a fraction of one.
+        memory_gb: free memory in GB that a machine must have before a job starts there; ``None``: not checked.
+    """
+
+    def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:
+        self._address = address
+        self._resources: dict[str, Any] = {"cpus": cpus, "gpus": gpus, "memory_gb": memory_gb}
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs, and return when all have ended, in the order of the overrides."""
+        setup_globals()
+        Path(str(self._grid.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
+        returned: dict[int, JobReturn] = {}
+        with connected(self._address, "hydra.launcher.address"):
+            shared = (self._grid, Singleton.get_state())
+            for job, done in each_done(_run_on_cluster, jobs, *shared, **self._resources):
+                if isinstance(done, LostTask):
+                    reason = f"out of memory, or a machine that fails ({done.reason})"
+                    done = self._grid.record_lost_job(*job, f"its process ended at every attempt: {reason}")
+                returned[job[0]] = done
+        return [returned[number] for number, _ in jobs]
+
+
+def _run_on_cluster(job: NumberedJob, grid: Grid, state: Any) -> JobReturn:
+    """Run a job in a worker process of the cluster."""
+    import ray
+
+    Singleton.set_state(state)
+    setup_globals()
+    place = f"{ray.util.get_node_ip_address()} (node {ray.get_runtime_context().get_node_id()[:8]})"
+    return grid.run(grid.compose(*job), place)

@@ -1,7 +1,4 @@
-"""Hydra's launcher for a SLURM cluster, as ``launcher=slurm``: submitit's, with one sentence for each mistake.
-
-Hydra looks for launchers only in the namespace `hydra_plugins`, so this module is here.
-"""
+"""Hydra's launcher for a SLURM cluster, as ``launcher=slurm``: submitit's, with one sentence for each mistake."""
 
 import shutil
 from collections.abc import Sequence
@@ -21,10 +18,7 @@ _TARGET = "hydra_plugins.genregrid_slurm.SlurmLauncher"
 
 
 class SlurmLauncher(Launcher):
-    """Submits the jobs of a grid as one array of SLURM jobs, and waits for all of them.
-
-    Args:
-        settings: those of ``hydra/launcher: submitit_slurm``.
+    """Submits the jobs of a grid as one array of SLURM jobs; has the settings of ``hydra/launcher: submitit_slurm``.
 
     Raises:
         UserError: submitit is not installed.
@@ -34,8 +28,7 @@ class SlurmLauncher(Launcher):
         try:
             from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
         except ModuleNotFoundError:
-            hint = 'run `pip install -e ".[slurm]"`'
-            raise UserError("it needs submitit", key="launcher", value="slurm", hint=hint) from None
+            raise _mistake("it needs submitit", 'run `pip install -e ".[slurm]"`') from None
         self._submitit = SubmititLauncher(**settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -52,25 +45,22 @@ class SlurmLauncher(Launcher):
         from submitit.core.utils import UncompletedJobError
 
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
-            raise UserError(
-                "this machine has no sbatch and srun",
-                key="launcher",
-                value="slurm",
-                hint="run it where jobs are submitted, or add hydra/launcher=submitit_local to run the same jobs in "
-                "processes of this machine",
-            )
+            hint = "run it where jobs are submitted, or add hydra/launcher=submitit_local to run jobs on this machine"
+            raise _mistake("this machine has no sbatch and srun", hint)
         try:
             returned: Sequence[JobReturn] = self._submitit.launch(job_overrides, initial_job_idx)
         except UncompletedJobError as error:
             sweep = self._config.hydra.sweep.dir
-            raise UserError(
-                f"SLURM refused or ended a job ({str(error).strip().splitlines()[0]})",
-                key="launcher",
-                value="slurm",
-                hint=f"see the jobs' logs in {sweep}/.submitit; running jobs continue, and `python evaluate.py "
-                f"runs={sweep}` reports on what they write",
-            ) from error
+            hint = (
+                f"see the jobs' logs in {sweep}/.submitit; running jobs continue, and "
+                f"`python evaluate.py runs={sweep}` reports on what they write"
+            )
+            raise _mistake(f"SLURM refused or ended a job ({str(error).strip().splitlines()[0]})", hint) from error
         return returned
+
+
+def _mistake(problem: str, hint: str) -> UserError:
+    return UserError(problem, key="launcher", value="slurm", hint=hint)
 
 
 if find_spec("hydra_plugins.hydra_submitit_launcher") is not None:
@@ -85,6 +75,5 @@ if find_spec("hydra_plugins.hydra_submitit_launcher") is not None:
     ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmLauncherConf, provider="genregrid")
 else:
     for _name in ("slurm", "submitit_local"):
-        ConfigStore.instance().store(
-            group="hydra/launcher", name=_name, node={"_target_": _TARGET}, provider="genregrid"
-        )
+        node = {"_target_": _TARGET}
+        ConfigStore.instance().store(group="hydra/launcher", name=_name, node=node, provider="genregrid")

@@ -1,19 +1,24 @@
-"""Hydra's sweeper for grids, as ``hydra/sweeper: grids``: unions of products of values, with progress and resuming.
+"""Hydra's sweepers for grids and for searches, as ``hydra/sweeper: grids`` and ``hydra/sweeper: study``.
 
-The paper's table has an MLP at 30 and 3 seconds and an LSTM at 3, 6 and 9: two grids, not one of two times four. Hydra
-looks for sweepers only in the namespace `hydra_plugins`, so this module is here.
+Hydra looks for sweepers only in the namespace `hydra_plugins`, and imports them at every start: this file imports
+nothing heavy. Hydra's own plugin for Optuna needs a release of 2021 and has neither pruning nor resumed studies
+(docs/sweeps.md).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -24,20 +29,43 @@ from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_fa
 
 
 @dataclass
-class GridSweeperConf:
-    """Settings of `GridSweeper`, as ``hydra/sweeper: grids``."""
-
+class _GridSweeperConf:
     _target_: str = "hydra_plugins.genregrid_sweeper.GridSweeper"
     max_batch_size: int | None = None
     params: dict[str, str] = field(default_factory=dict)  # swept in every grid; the command line replaces them
     grids: list[dict[str, str]] = field(default_factory=list)
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="genregrid")
+@dataclass
+class _StudySweeperConf:
+    _target_: str = "hydra_plugins.genregrid_sweeper.StudySweeper"
+    space: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)  # of an experiment; a search rejects both
+    grids: list[dict[str, str]] = field(default_factory=list)
 
 
-class GridSweeper(Sweeper):
+ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=_GridSweeperConf, provider="genregrid")
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=_StudySweeperConf, provider="genregrid")
+
+
+class _Sweeper(Sweeper):
+    hydra_context: HydraContext
+    config: DictConfig
+    launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Receive what Hydra passes to sweepers."""
+        HydraConfig.instance().set_config(config)  # the name of a study's folder has that of the chosen model
+        self.hydra_context, self.config, self._task = hydra_context, config, task_function
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+
+class GridSweeper(_Sweeper):
     """Runs every job of every grid, each job once.
+
+    The paper's table has an MLP at 30 and 3 seconds and an LSTM at 3, 6 and 9: two grids, not one of two times four.
 
     A value on the command line that is in a grid selects the cells of the grids that have it (``model=lstm``). One that
     is in no grid replaces the grids' own values (``slice=10``).
@@ -58,28 +86,19 @@ class GridSweeper(Sweeper):
         self._params = params or {}
         self._grids = grids
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Receive what Hydra passes to sweepers."""
-        self.hydra_context, self.config, self._task = hydra_context, config, task_function
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Run all jobs; with ``resume=true`` in the folder of the grid that the same overrides started.
 
         Raises:
             UserError: a wrong batch size, a value without an end, or no grid has what the command line selects.
         """
-        assert self.config is not None  # Hydra calls `setup` first
-        assert self.launcher is not None
         overrides = [*(f"{key}={values}" for key, values in self._params.items()), *arguments]
         jobs = self.jobs_of(self._parser().parse_overrides(overrides))
         size = len(jobs) if self._max_batch_size is None else self._max_batch_size
         if size < 1:
             raise UserError("1 job or more, or null for all", key="hydra.sweeper.max_batch_size", value=size)
         if self.config.get("resume"):
-            self._resume(self.config)
+            self._resume()
         folder = Path(str(self.config.hydra.sweep.dir))
         runs_here = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"  # Hydra's own, job after job
         with terminated_as_interrupted(), Progress(folder, len(jobs), watch=not runs_here) as progress:
@@ -96,8 +115,9 @@ class GridSweeper(Sweeper):
                     _ = job.return_value  # raises what the job raised
             return returned
 
-    def _resume(self, config: DictConfig) -> None:
+    def _resume(self) -> None:
         """Find the folder of the grid that the same overrides started, and let its failed jobs run again."""
+        config = self.config
         hydra_overrides = config.hydra.overrides.hydra
         if not any(override.startswith("hydra.sweep.dir=") for override in hydra_overrides):
             found = earlier_folder(Path(config.hydra.sweep.dir), [*hydra_overrides, *config.hydra.overrides.task])
@@ -111,7 +131,6 @@ class GridSweeper(Sweeper):
         forget_failures(Path(config.hydra.sweep.dir))
 
     def _parser(self) -> OverridesParser:
-        assert self.hydra_context is not None  # Hydra calls `setup` first
         return OverridesParser.create(config_loader=self.hydra_context.config_loader)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -147,6 +166,48 @@ class GridSweeper(Sweeper):
             cells = "; ".join(", ".join(f"{key}={values}" for key, values in grid.items()) for grid in self._grids)
             raise UserError("no grid of this experiment has what the command line selects", hint=f"it has {cells}")
         return [list(job) for job in jobs]
+
+
+class StudySweeper(_Sweeper):
+    """Searches the settings of one model: the jobs of a multirun are the trials of a study.
+
+    Args:
+        space: ranges by key, of each family of models and of single models (`genregrid.search.space.read_range`).
+        params: must be empty: these are the values of an experiment.
+        grids: must be empty: these are the grids of an experiment.
+
+    Raises:
+        UserError: an experiment is chosen.
+    """
+
+    def __init__(self, space: dict[str, Any], params: dict[str, str], grids: list[dict[str, str]]) -> None:
+        if params or grids:
+            problem = "it searches the settings of one model, and an experiment is a grid"
+            raise UserError(problem, key="sweep", value="optuna", hint="leave out one of them")
+        self._space: Any = OmegaConf.to_container(OmegaConf.create(space))  # Hydra may pass its own kinds
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the trials that the command line asks for, and write the study's report.
+
+        Raises:
+            UserError: Optuna is not installed, or a mistake in the command line, the ranges or the data.
+        """
+        if find_spec("optuna") is None:
+            raise UserError("it needs Optuna", key="sweep", value="optuna", hint='run `pip install -e ".[search]"`')
+        from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
+
+        folder = Path(str(self.config.hydra.sweep.dir))
+        forget_failures(folder)  # earlier commands have reported them
+        corpora = None
+        if isinstance(self._task, Job):  # reports failures at the end; the search itself prints a line for each trial
+            num_trials = int(self.config.search.num_trials)
+            self._task.progress = Progress(folder, num_trials, watch=True, how_to_resume="the same command resumes it")
+            corpora = self._task.corpora
+        own = list(self.config.hydra.overrides.hydra)
+        name = self.config.hydra.job.config_name
+        sweep(
+            self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch, corpora
+        )
 
 
 def _products(values: dict[str, list[str]]) -> list[list[str]]:

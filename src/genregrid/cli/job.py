@@ -51,8 +51,7 @@ class Job:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run one job and return its result, or ``None`` where it failed.
 
-        In a grid, every failure is written to error.txt in the run folder, and the other jobs run. Elsewhere, what is
-        no mistake of the user raises.
+        In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program raises.
         """
         folder = Path(HydraConfig.get().runtime.output_dir)
         in_grid = HydraConfig.get().mode == RunMode.MULTIRUN
@@ -77,17 +76,13 @@ class Job:
         finally:
             if is_first_process() and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()  # nothing was written
-            if self.progress is not None:
-                self.progress.job_ended()
+            if self.progress is not None and not self.progress.watch:
+                self.progress.print_status()
 
 
 @cache
 def worker_corpora(folder: Path | None = None) -> CorpusReader:
-    """Return the reader of this worker process. Pools and clusters keep no other object from one job to the next.
-
-    Args:
-        folder: where processes share tables; ``None``: nothing is shared.
-    """
+    """Return the reader of this worker process, kept from one job to the next; it shares tables in `folder`."""
     return CorpusReader(folder)
 
 

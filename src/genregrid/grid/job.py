@@ -1,8 +1,8 @@
 """The jobs of a grid, as launchers see them: configuration, run folder, output, and what is written for a lost job."""
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,12 @@ from omegaconf import DictConfig, open_dict
 
 from genregrid.record.folder import ERROR_FILE
 
-_OUTPUT_FILE = "output.txt"
-
 
 @dataclass(frozen=True)
 class Grid:
     """What Hydra passes to launchers. It goes to worker processes as a whole.
 
-    Attributes:
-        context: loads configurations.
-        config: of the grid.
-        task: the function that runs a job.
+    `config` is that of the grid; `task` runs a job.
     """
 
     context: HydraContext
@@ -38,15 +33,10 @@ class Grid:
         return job
 
     def run(self, job: DictConfig, place: str = "") -> JobReturn:
-        """Run a job in this process, and write what it prints to output.txt in its folder.
-
-        Args:
-            job: the configuration, from `compose`.
-            place: the machine, for output.txt; empty if it is the one that runs the grid.
-        """
+        """Run a composed job in this process; write its `place` and what it prints to output.txt in its folder."""
         folder = folder_of(job)
         folder.mkdir(parents=True, exist_ok=True)
-        output = folder / _OUTPUT_FILE
+        output = folder / "output.txt"
         with output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
             if place:
                 print(f"on {place}", flush=True)
@@ -72,8 +62,13 @@ class Grid:
 
 def folder_of(job: DictConfig) -> Path:
     """Return the run folder of a job; its name comes from the job's settings."""
-    with _as_current(job):
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(job)  # ${hydra:...} in the folder's name is about this job
+    try:
         return Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)
+    finally:
+        hydra.cfg = before
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -82,14 +77,3 @@ def without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(own):
         del own["hydra"]
     return own
-
-
-@contextmanager
-def _as_current(job: DictConfig) -> Iterator[None]:
-    """Resolve ``${hydra:...}`` for this job."""
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(job)
-    try:
-        yield
-    finally:
-        HydraConfig.instance().cfg = before

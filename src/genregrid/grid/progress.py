@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,19 +33,15 @@ _BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{pos
 
 @dataclass(frozen=True)
 class GridStatus:
-    """How many jobs of a grid are finished, started and failed.
+    """The run folders of finished, started and failed jobs (with the reason), and the accuracy so far.
 
-    Attributes:
-        done: finished run folders.
-        started: run folders that are not finished.
-        failed: for each run folder, why it failed.
-        accuracy: mean accuracy on validation tracks by cell, such as ``lstm-slice3-track``; the best first.
+    It is the mean over validation tracks by cell, such as ``lstm-slice3-track``; the best is first.
     """
 
-    done: list[Path] = field(default_factory=list)
-    started: list[Path] = field(default_factory=list)
-    failed: dict[Path, str] = field(default_factory=dict)
-    accuracy: dict[str, float] = field(default_factory=dict)
+    done: list[Path]
+    started: list[Path]
+    failed: dict[Path, str]
+    accuracy: dict[str, float]
 
 
 class Progress:
@@ -53,8 +50,8 @@ class Progress:
     Args:
         folder: of the grid.
         num_jobs: jobs of the grid, including those that were finished before.
-        watch: whether to look at the folder all the time, and to show a bar on a terminal, else lines; if not,
-            `job_ended` prints a line.
+        watch: whether to look at the folder all the time, and to show a bar on a terminal, else lines; if not, each
+            job calls `print_status` at its end.
         how_to_resume: what resumes the grid, for the message after ctrl-C.
     """
 
@@ -64,28 +61,28 @@ class Progress:
         self.folder = folder
         self.how_to_resume = how_to_resume
         self._num_jobs = num_jobs
-        self._watch = watch
+        self.watch = watch
         self._read: dict[Path, tuple[_Cell, float | None]] = {}
         self._ended = threading.Event()
         self._start = time.monotonic()
         self._num_before = len(self.status().done)
 
     def __enter__(self) -> "Progress":
-        if self._watch:
+        if self.watch:
             self._thread = threading.Thread(target=self._watch_folder, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self._watch:
+        if self.watch:
             self._thread.join()
             if not sys.stderr.isatty():
                 self.print_status()
 
     def status(self) -> GridStatus:
         """Read the folder; each finished run is read once."""
-        done, started, failed, scores = [], [], {}, dict[_Cell, list[float]]()
+        done, started, failed, scores = [], [], {}, defaultdict[_Cell, list[float]](list)
         for run, names in sorted(run_folders(self.folder)):
             with suppress(FileNotFoundError):  # a job that failed earlier was started again at this moment
                 if "run.json" in names:
@@ -94,7 +91,7 @@ class Progress:
                     done.append(run)
                     cell, score = self._read[run]
                     if score is not None:
-                        scores.setdefault(cell, []).append(score)
+                        scores[cell].append(score)
                 elif ERROR_FILE in names:
                     failed[run] = why_failed(run)
                 else:
@@ -116,19 +113,14 @@ class Progress:
             parts.append(f"{tqdm.format_interval(seconds)} left")
         print(f"grid: {', '.join([*parts, *_best(status)])}", flush=True)
 
-    def job_ended(self) -> None:
-        """Print the status after a job of this process, unless the folder is watched."""
-        if not self._watch:
-            self.print_status()
-
     def conclude(self) -> bool:
         """Print which jobs failed and why, then the grid's folder; return whether a job failed."""
         failed = self.status().failed
         if failed:
             print(f"{len(failed)} of {self._num_jobs} jobs failed:", file=sys.stderr)
-            runs_by_reason: dict[str, list[Path]] = {}
+            runs_by_reason = defaultdict[str, list[Path]](list)
             for run, reason in sorted(failed.items()):
-                runs_by_reason.setdefault(reason, []).append(run)
+                runs_by_reason[reason].append(run)
             for reason, runs in runs_by_reason.items():
                 more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
                 print(f"  {runs[0]}{more}: {reason}", file=sys.stderr)
@@ -204,12 +196,7 @@ def cell_of(overrides: Iterable[str]) -> frozenset[str]:
 
 
 def earlier_folder(folder: Path, overrides: Iterable[str]) -> Path | None:
-    """Find the newest grid beside `folder` that was started by the same overrides, except those without any effect.
-
-    Args:
-        folder: where a new grid would be written.
-        overrides: of the command line.
-    """
+    """Find the newest grid beside `folder` that was started by the same overrides, except those without any effect."""
     wanted = _with_effect(overrides)
     grids = sorted(folder.parent.glob("*/multirun.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in grids:

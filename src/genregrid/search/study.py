@@ -197,8 +197,8 @@ class Search:
         if known is None:
             for name in ("fixed", "num_steps", "warmup_steps"):
                 study.set_user_attr(name, getattr(self, name))
-            study.set_user_attr("prune", self.settings.prune)
-            study.set_user_attr("score", self.settings.score)
+            for name in ("prune", "score"):
+                study.set_user_attr(name, getattr(self.settings, name))
             study.set_user_attr("fingerprint", own)  # last: a study that has it is complete
             study.enqueue_trial(self.first)
         elif known != own:
@@ -250,26 +250,19 @@ class Search:
     def _finished(self, study: optuna.Study, number: int, locks: BinaryIO, is_stopped: bool) -> FrozenTrial:
         """Print the result of a trial and return it; without a result it has failed, or was stopped with all others."""
         trial = study.get_trials(deepcopy=False)[number]
-        result = ""
-        if not trial.state.is_finished():
-            if is_stopped:
-                self._stop(study, trial)
-                result = "stopped; it runs again when the search is resumed"
-            else:
-                study.tell(number, state=TrialState.FAIL)
-            trial = study.get_trials(deepcopy=False)[number]
+        score, result = self.settings.score, "failed"
+        if trial.state == TrialState.COMPLETE:
+            result = f"{score} {trial.value:.4f}, best {study.best_value:.4f}"
+        elif trial.state == TrialState.PRUNED:
+            result = f"pruned at {score} {trial.value:.4f}, {trial.last_step} of {self.num_steps} epochs"
+        elif not trial.state.is_finished() and is_stopped:
+            self._stop(study, trial)
+            result = "stopped; it runs again when the search is resumed"
+        elif not trial.state.is_finished():
+            study.tell(number, state=TrialState.FAIL)
         self._clear(number, locks)
-        print(f"trial {number}: {result or _result(study, trial)}; {' '.join(to_overrides(trial.params))}", flush=True)
-        return trial
-
-
-def _result(study: optuna.Study, trial: FrozenTrial) -> str:
-    score = study.user_attrs["score"]
-    if trial.state == TrialState.COMPLETE:
-        return f"{score} {trial.value:.4f}, best {study.best_value:.4f}"
-    if trial.state == TrialState.PRUNED:
-        return f"pruned at {score} {trial.value:.4f}, {trial.last_step} of {study.user_attrs['num_steps']} epochs"
-    return "failed"
+        print(f"trial {number}: {result}; {' '.join(to_overrides(trial.params))}", flush=True)
+        return study.get_trials(deepcopy=False)[number]
 
 
 def _short(values: Mapping[str, Any], name: str) -> str:
@@ -285,10 +278,10 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 # --- locks: a byte of a file for each running trial; the system unlocks it when the process ends
 
 
-def _lock(locks: BinaryIO, byte: int, wait: bool = False) -> bool:
+def _lock(locks: BinaryIO, byte: int) -> bool:
     if sys.platform != "win32":
         try:
-            fcntl.lockf(locks, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
+            fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except OSError:
             return False
     return True
@@ -302,7 +295,8 @@ def _unlock(locks: BinaryIO, byte: int) -> None:
 @contextmanager
 def _locked(locks: BinaryIO) -> Iterator[None]:
     """Keep other processes from asking for trials at the same time."""
-    _lock(locks, _MUTEX, wait=True)
+    if sys.platform != "win32":
+        fcntl.lockf(locks, fcntl.LOCK_EX, 1, _MUTEX)
     try:
         yield
     finally:
