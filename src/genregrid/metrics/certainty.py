@@ -25,11 +25,7 @@ def certainty(logits: Tensor) -> Tensor:
 class Certainty(Metric):
     """Mean certainty of the samples of each true genre, (genre,) float32, in decades; NaN for a genre without samples.
 
-    It is grouped by the true genre because the paper shows it together with recall.
-
-    Args:
-        num_genres: size of the genre axis, at least 2.
-        kwargs: passed to `torchmetrics.Metric`.
+    It is grouped by the true genre because the paper shows it together with recall. There are at least 2 genres.
     """
 
     is_differentiable = False

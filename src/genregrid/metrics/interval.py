@@ -1,5 +1,6 @@
 """Bootstrap intervals of figures, resampled over independent clusters."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +20,9 @@ Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 class Estimate:
     """A figure of all predictions and the bounds of its interval; all are NaN if it is undefined."""
 
-    value: float
-    low: float
-    high: float
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
     def columns(self, name: str) -> dict[str, float]:
         """Return the three numbers as columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``."""
@@ -92,7 +93,7 @@ class ClusterBootstrap:
     def _bounded(self, estimate: Estimate, num_clusters: int, is_share: bool) -> Estimate:
         value = estimate.value
         if num_clusters == 1 and self._num_clusters > 1:
-            return Estimate(value, np.nan, np.nan)
+            return Estimate(value)
         if is_share and value in (0.0, 1.0) and num_clusters > 1:
             furthest = float(self._tail ** (1 / num_clusters))  # Clopper and Pearson, Biometrika 26, 1934
             return Estimate(value, furthest, 1.0) if value else Estimate(value, 0.0, 1 - furthest)

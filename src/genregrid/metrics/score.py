@@ -26,14 +26,9 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
 
     A score whose denominator is zero (precision of a genre that was never predicted) is 0, as in scikit-learn;
     macro averages leave out genres that occur neither as target nor as prediction. Certainty of a genre without
-    samples is NaN.
-
-    Args:
-        genres: names in the order of the logits, at least 2.
-        prefix: of every name, such as ``test/``.
+    samples is NaN. `genres`, at least 2, are in the order of the logits; `prefix` is of every name, such as ``test/``.
     """
-    num = len(genres)
-    labels = list(genres)
+    num, labels = len(genres), list(genres)
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num, average="micro"),

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,14 +10,6 @@ from genregrid.errors import UserError
 _FOLDER = Path(__file__).parent / "tables"
 #: Tracks with a recording or a label that a source doubts.
 DOUBTS_FILE = _FOLDER / "doubts.csv"
-
-
-class Line(NamedTuple):
-    """A published accuracy: `value` is a fraction, `caveat` the reason why it does not compare directly."""
-
-    label: str
-    value: float
-    caveat: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +24,7 @@ class Reference:
         top: columns model, slice_seconds, top1 and top3: the shares of slices whose genre is the most probable one, or
             one of the three most probable.
         named: columns corpus, track and taken_for (predicted genres): tracks that the publication discusses.
-        lines: other published accuracies, each with its caveat.
+        lines: columns label, value, a fraction, and caveat, why it does not compare: other published accuracies.
     """
 
     name: str
@@ -41,7 +32,7 @@ class Reference:
     certainty: pd.DataFrame
     top: pd.DataFrame
     named: pd.DataFrame
-    lines: tuple[Line, ...]
+    lines: pd.DataFrame
 
     @property
     def corpus(self) -> str:
@@ -60,7 +51,5 @@ def read_reference(name: str = "paper") -> Reference:
     choices = sorted(path.name for path in _FOLDER.iterdir() if path.is_dir())
     if name not in choices:
         raise UserError("it is unknown", key="reference", value=name, hint=f"choose one of {', '.join(choices)}")
-    table, certainty, top, named, lines = (
-        pd.read_csv(_FOLDER / name / f"{file}.csv") for file in ("table1", "certainty", "top", "named", "lines")
-    )
-    return Reference(name, table, certainty, top, named, tuple(Line(*row) for row in lines.itertuples(index=False)))
+    files = ("table1", "certainty", "top", "named", "lines")
+    return Reference(name, *(pd.read_csv(_FOLDER / name / f"{file}.csv") for file in files))

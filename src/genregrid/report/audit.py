@@ -27,10 +27,9 @@ def audit_section(cells: Sequence[Cell], reference: Reference | None) -> Section
             exhibits.append(audit_table(own, numbered("audit", number)))
             exhibits.append(_protocols_figure(own, numbered("protocols", number)))
     if reference is not None:
-        lines = pd.DataFrame(reference.lines)
         shown = (*columns(label="line"), *columns("percent", value="accuracy %"), *columns(caveat="limitation"))
         note = "Published accuracies, and the reason why each does not compare directly with this grid."
-        exhibits.append(Table("reference_lines", "What the dashed lines mean", lines, shown, note))
+        exhibits.append(Table("reference_lines", "What the dashed lines mean", reference.lines, shown, note))
     text = (
         "The same models under every protocol that was run. A protocol is the way in which tracks are divided into "
         "training and test. Under a protocol marked LEAKS, slices of a test track, or the track itself, were in the "
@@ -72,9 +71,7 @@ def audit_table(cells: Sequence[Cell], name: str) -> Table:
 
 def _change(cell: Cell, base: Cell) -> Estimate:
     hits, cluster = paired(cell, base)
-    if hits.empty:
-        return Estimate(np.nan, np.nan, np.nan)
-    return ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy())
+    return Estimate() if hits.empty else ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy())
 
 
 def _splits(cells: Sequence[Cell]) -> list[str]:
@@ -95,7 +92,7 @@ def _accuracies_figure(cells: Sequence[Cell], reference: Reference | None) -> Fi
     for cell in cells:
         printed = reference.scores(cell.model, cell.slice_seconds) if reference is not None else {}
         rows.append({"label": cell.title, "paper": printed.get(("accuracy", "all"), np.nan), **_accuracy(cell)})
-    lines = [(line.label, line.value) for line in reference.lines] if reference is not None else []
+    lines = list(reference.lines[["label", "value"]].itertuples(index=False)) if reference is not None else []
     title = "Accuracy of every cell, with 95 % intervals"
     figure = accuracies(Caption("accuracies", title, union(cell.marks for cell in cells)), pd.DataFrame(rows), lines)
     return replace(figure, note=" ".join([figure.note, caveat(cells, reference)]).strip())

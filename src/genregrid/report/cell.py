@@ -235,11 +235,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
         _check_predictions(predictions, "predictions.csv")
         if predictions["track"].duplicated().any() or group.isna().any():
             raise ValueError("predictions.csv has a track twice, or a track that is not in split.csv")
-        return {
-            **{
-                name: getattr(facts, name)
-                for name in ("model", "fold", "seed", "split_seed", "val_fold", "started", "commit")
-            },
+        return vars(facts) | {
             "dataset": facts.dataset_label,
             "split": facts.split_label,
             "slice_seconds": float(facts.slice_seconds),

@@ -103,7 +103,7 @@ def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
     runs = parts[0].merge(parts[1], on=_RUN, suffixes=("", "_other"))
     folds, val_folds = first.facts.folds, first.facts.val_folds
     if second.facts.folds != folds or val_folds is None or runs["fold"].nunique() < 2:
-        return dict.fromkeys(("t_difference", "t_difference_low", "t_difference_high", "t_p"), np.nan)
+        return Estimate().columns("t_difference") | {"t_p": np.nan}
     difference = runs["accuracy"] - runs["accuracy_other"]
     # shares of the divided units, not of tracks: under a leak a track is in several parts
     test = corrected_t_test(difference.to_numpy(), (1 - 1 / folds) * (1 - 1 / val_folds), 1 / folds)

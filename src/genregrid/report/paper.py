@@ -31,7 +31,6 @@ from genregrid.report.rows import (
 #: Largest number of models side by side in one table.
 MOST_COLUMNS = 8
 _SCORES = ("precision", "recall", "f1")
-_UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 
 
 def paper_section(cells: Sequence[Cell], reference: Reference | None) -> Section:
@@ -106,7 +105,7 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
     frame.insert(1, "split", cells[0].split)
     shown = columns(metric="score", genre="genre")
     for label, scores, printed in (column for cell in cells for column in _table1_columns(cell, reference)):
-        known = [scores.get(row, _UNKNOWN) for row in rows]
+        known = [scores.get(row, Estimate()) for row in rows]
         frame[[label, f"{label}_low", f"{label}_high"]] = [(one.value, one.low, one.high) for one in known]
         shown.append(Column(label, label, "percent"))
         if printed and reference is not None:
@@ -142,7 +141,10 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
             row = {"level": level, "num": len(frame)}
             row |= bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy()).columns("top1")
             row |= bootstrap.mean(in_top_three(frame)).columns("top3")
-            rows.append((cell, row | _printed_top(cell, level, reference)))
+            top = reference.top if reference is not None and level == "slice" else None
+            rows.append(
+                (cell, row | _printed(top, {"model": cell.model, "slice_seconds": cell.slice_seconds}, "top1", "top3"))
+            )
     shown = columns(level="by") + columns("count", num="n")
     shown += columns("percent", top1="first %", top3="in first three %")
     note = (
@@ -156,13 +158,10 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
     return cell_table("top", "First and in the first three", rows, shown, note)
 
 
-def _printed_top(cell: Cell, level: str, reference: Reference | None) -> dict[str, float]:
-    if reference is not None and level == "slice":
-        top = reference.top
-        own = top[(top["model"] == cell.model) & (top["slice_seconds"] == cell.slice_seconds)]
-        if len(own):
-            return {"top1_paper": own["top1"].iloc[0], "top3_paper": own["top3"].iloc[0]}
-    return {"top1_paper": np.nan, "top3_paper": np.nan}
+def _printed(table: pd.DataFrame | None, where: dict[str, object], *names: str) -> dict[str, float]:
+    """Return values of the only row of a published table that matches, as ``<name>_paper``; NaN if there is none."""
+    own = table[(table[list(where)] == pd.Series(where)).all(axis=1)] if table is not None else pd.DataFrame()
+    return {f"{name}_paper": own[name].iloc[0] if len(own) else np.nan for name in names}
 
 
 def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
@@ -176,11 +175,9 @@ def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table
         "tracks that are recognised. n counts a track once per run that tested it. Brackets hold 95 % intervals."
     )
     if reference is not None:
-        printed = reference.certainty.set_index(["model", "slice_seconds", "genre"])
         for cell, row in rows:
-            key = (cell.model, cell.slice_seconds, row["genre"])
-            found = printed.loc[key] if key in printed.index else {}
-            row |= {f"{name}_paper": found.get(name, np.nan) for name in ("certainty", "recall")}
+            where = {"model": cell.model, "slice_seconds": cell.slice_seconds, "genre": row["genre"]}
+            row |= _printed(reference.certainty, where, "certainty", "recall")
         if any(row["certainty_paper"] == row["certainty_paper"] for _, row in rows):
             shown += columns("decimal", certainty_paper=f"{reference.name}: certainty")
             shown += columns("percent", recall_paper=f"{reference.name}: recall %")
@@ -230,10 +227,10 @@ def _correlation(frame: pd.DataFrame) -> Estimate:
     """
     known = frame[["certainty", "recall"]].dropna()
     if len(known) < 4 or known.nunique().min() < 2:
-        return _UNKNOWN
+        return Estimate()
     rho = float(spearmanr(known["certainty"], known["recall"]).statistic)
     if abs(rho) > 1 - 1e-12:  # the formula has no bounds for a perfect order
-        return Estimate(rho, np.nan, np.nan)
+        return Estimate(rho)
     centre = np.arctanh(rho)
     half = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(known) - 3))
     return Estimate(rho, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
