@@ -26,21 +26,13 @@ CHECKPOINT_KEY = "genregrid"
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions and scores of a model on the test tracks.
+    """Predictions and scores of a model on the test tracks."""
 
-    Attributes:
-        scores: every score by name, ``test/`` at track level and ``test_slice/`` at window level.
-        window_confusion: (true genre, predicted genre) int64, counts of windows.
-        log_probs: (track, genre) float32.
-        genre: (track,) int64, the true genres.
-        track: (track,) int64, index into the table's tracks.
-    """
-
-    scores: dict[str, float]
-    window_confusion: Tensor
-    log_probs: Tensor
-    genre: Tensor
-    track: Tensor
+    scores: dict[str, float]  # by name, ``test/`` at track level and ``test_slice/`` at window level
+    window_confusion: Tensor  # (true genre, predicted genre) int64, counts of windows
+    log_probs: Tensor  # (track, genre) float32
+    genre: Tensor  # (track,) int64, the true genres
+    track: Tensor  # (track,) int64, index into the table's tracks
 
 
 class GenreClassifier(pl.LightningModule):
@@ -92,8 +84,8 @@ class GenreClassifier(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Keep a batch's logits for `on_validation_epoch_end`."""
-        kept = (self.logits(batch).float(), batch["genre"], batch["track"])
-        self._seen.append((kept[0].cpu(), kept[1].cpu(), kept[2].cpu()))  # scores are computed on the CPU
+        # scores are computed on the CPU
+        self._seen.append((self.logits(batch).float().cpu(), batch["genre"].cpu(), batch["track"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/loss` (windows) and `val/accuracy`, `val/f1_macro` (tracks)."""
@@ -109,9 +101,8 @@ class GenreClassifier(pl.LightningModule):
         """Set `scored` and log all its scores."""
         logits, genre, track = self._gather_from_all()
         log_probs, track_genre, numbers = voted(logits, genre, track)
-        values = scores(log_probs, track_genre, self.genres, "test/") | scores(
-            logits, genre, self.genres, "test_slice/"
-        )
+        values = scores(log_probs, track_genre, self.genres, "test/")
+        values |= scores(logits, genre, self.genres, "test_slice/")
         windows = confusion_matrix(logits, genre, len(self.genres))
         self.scored = Scored(values, windows, log_probs, track_genre, numbers)
         self.log_dict(values, sync_dist=True)

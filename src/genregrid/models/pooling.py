@@ -87,20 +87,15 @@ SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class Attention(nn.Module):
-    """A weighted mean over slices, with weights that a small network computes from each slice.
-
-    Args:
-        num_features: of a slice.
-        hidden_size: of the layer between a slice and its weight, 1 or more.
+    """A weighted mean over slices, with weights that a network of one hidden layer computes from each slice.
 
     Source: Yang et al., "Hierarchical attention networks for document classification", NAACL 2016, section 2.2.
     """
 
     def __init__(self, num_features: int, hidden_size: int) -> None:
         super().__init__()
-        self.score = nn.Sequential(
-            nn.Linear(num_features, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1, bias=False)
-        )
+        hidden, weight = nn.Linear(num_features, hidden_size), nn.Linear(hidden_size, 1, bias=False)
+        self.score = nn.Sequential(hidden, nn.Tanh(), weight)
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Pool (batch, slice, feature) into (batch, feature), without padding."""

@@ -20,11 +20,7 @@ Shrinkage = Annotated[float, Allowed("must be 0 to 1", lambda value: is_number(v
 
 
 class NearestNeighbours(KNeighborsClassifier):  # type: ignore[misc]  # scikit-learn ships no types
-    """k nearest neighbours by Euclidean distance; each has one vote.
-
-    Args:
-        num_neighbours: 1 or more; fewer if there are fewer training rows.
-    """
+    """`num_neighbours` nearest neighbours by Euclidean distance, each with one vote; fewer if there are fewer rows."""
 
     def __init__(self, num_neighbours: Count = 5) -> None:
         super().__init__()
@@ -62,8 +58,7 @@ class ShrunkenLDA(LinearDiscriminantAnalysis):  # type: ignore[misc]  # scikit-l
     """A mean per genre and one covariance matrix for all.
 
     Args:
-        shrinkage: share of the covariance, in [0, 1], that is replaced by a multiple of the identity matrix; ``None``
-            estimates it by Ledoit and Wolf's formula.
+        shrinkage: as for `GaussianPerGenre`.
     """
 
     fits_float64 = True
@@ -96,5 +91,4 @@ class RadialSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
 
 def _known(shrinkage: float | None) -> float | str:
-    """Shrinkage as scikit-learn names it."""
     return "auto" if shrinkage is None else shrinkage

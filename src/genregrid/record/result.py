@@ -32,36 +32,21 @@ _PER_GENRE = ("precision", "recall", "f1", "certainty")
 
 @dataclass(frozen=True)
 class Result:
-    """Scores and predictions of one run.
+    """Scores and predictions of one run."""
 
-    Attributes:
-        facts: what was run.
-        scores: every score by name.
-        predictions: one row per test track: track, part, genre, predicted, certainty, a probability per genre
-            (``p_<genre>``), and the second and third genre.
-        validation: the same for validation tracks, on which temperatures and conformal thresholds are fitted; empty
-            if nothing was trained.
-        timeline: one row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and the prediction
-            of the window that ends with that slice, in the columns of `predictions`; empty for an ensemble.
-        confusion: counts of test tracks, true genre by predicted genre.
-        window_confusion: the same for test windows; ``None`` for an ensemble, as its members may have other windows.
-        split: one row per track: track, part, genre, group (tracks of one group are in one part), num_slices.
-        group: (test track,) int64, the group of each row of `predictions`.
-        curves: one row per epoch; empty if nothing was trained.
-        notes: one sentence for each thing that was left out, merged or ignored.
-    """
-
-    facts: RunFacts
-    scores: dict[str, float]
-    predictions: pd.DataFrame
-    validation: pd.DataFrame
+    facts: RunFacts  # what was run
+    scores: dict[str, float]  # every score by name
+    predictions: pd.DataFrame  # of test tracks: track, part, genre, and the columns of `prediction_columns`
+    validation: pd.DataFrame  # the same for validation tracks; empty if nothing was trained
+    #: One row per test slice: track, slice (from 0), start_seconds, stop_seconds, genre, and the prediction of the
+    #: window that ends with that slice, in the columns of `predictions`; empty for an ensemble.
     timeline: pd.DataFrame
-    confusion: pd.DataFrame
-    window_confusion: pd.DataFrame | None
-    split: pd.DataFrame
-    group: NDArray[np.int64]
-    curves: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
+    confusion: pd.DataFrame  # counts of test tracks, true genre by predicted genre
+    window_confusion: pd.DataFrame | None  # of test windows; None for an ensemble: its members may have other windows
+    split: pd.DataFrame  # one row per track: track, part, genre, group (in one part together), num_slices
+    group: NDArray[np.int64]  # (test track,), the group of each row of `predictions`
+    curves: pd.DataFrame  # one row per epoch; empty if nothing was trained
+    notes: list[str] = field(default_factory=list)  # a sentence for each thing that was left out, merged or ignored
 
     @property
     def genres(self) -> list[str]:
@@ -106,8 +91,7 @@ class Result:
         self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
         if self.window_confusion is not None:
             self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
-        low, high = self.interval
-        more: dict[str, Any] = {"accuracy_interval": [round(low, 6), round(high, 6)], "notes": self.notes}
+        more: dict[str, Any] = {"accuracy_interval": [round(end, 6) for end in self.interval], "notes": self.notes}
         if len(self.validation):
             correct = self.validation["genre"] == self.validation["predicted"]
             more["val_accuracy"] = round(float(correct.mean()), 6)

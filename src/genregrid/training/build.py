@@ -36,12 +36,7 @@ class Prepared:
 
 
 def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared:
-    """Build everything that a fit needs, and seed all random numbers.
-
-    Args:
-        cfg: a composed `TrainConfig`.
-        model_name: name of the model in outputs: that of its YAML file.
-        corpora: reads the corpus.
+    """Build everything that a fit needs from a composed `TrainConfig`, and seed all random numbers.
 
     Raises:
         UserError: a mistake in the configuration or in the data it names.

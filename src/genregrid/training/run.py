@@ -104,10 +104,6 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
     A run with a mistake is left out, and `train` raises its error. Training resumes from stack.ckpt in the folder of
     the first run; the caller deletes that file after it has written all runs.
 
-    Args:
-        jobs: the first three arguments of `train`, for each run.
-        corpora: reads the corpora.
-
     Returns:
         The result of each fit, by identity of its run; empty if the runs are to be trained one by one.
     """
@@ -132,16 +128,13 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
 
 
 def validate(ready: Prepared, on_epoch: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
-    """Train one model on one fold as `train` does, but score no test track and write no file.
+    """Train as `train` does, but score no test track and write no file; return validation scores of the best epoch.
 
     Args:
         ready: from `prepare`.
         on_epoch: called with each epoch, from 1, and the validation scores of the best epoch so far (``val/loss``,
             ``val/accuracy``, ``val/f1_macro``), once one has a finite loss. An exception that it raises ends the
             training.
-
-    Returns:
-        Validation scores of the epoch with the lowest validation loss, which `train` would keep.
 
     Raises:
         UserError: no epoch had a finite validation loss.

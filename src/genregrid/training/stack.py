@@ -30,19 +30,12 @@ _STATE_KEYS = {"fitted", "weights", "optimizer", "rng_state", "order"}
 
 @dataclass
 class Fitted:
-    """The result of one fit.
+    """The result of one fit."""
 
-    Attributes:
-        weights: parameters by name, from the epoch with the lowest validation loss.
-        loss: that loss; infinite if no epoch had a finite loss.
-        curves: one row per epoch, as `Network.curves`.
-        num_worse: epochs since the lowest loss.
-    """
-
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    loss: float = math.inf
-    curves: list[dict[str, float]] = field(default_factory=list)
-    num_worse: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)  # by name, from the epoch with the lowest validation loss
+    loss: float = math.inf  # that loss; infinite if no epoch had a finite loss
+    curves: list[dict[str, float]] = field(default_factory=list)  # one row per epoch, as `Network.curves`
+    num_worse: int = 0  # epochs since the lowest loss
 
     def has_stopped(self, patience: int | None) -> bool:
         """Whether early stopping ends this fit, as Lightning's `EarlyStopping` would."""
@@ -53,11 +46,7 @@ class Fitted:
 class StackCheckpoint:
     """The file from which an interrupted stack resumes: the state of each fit at the end of an epoch, by identity.
 
-    Args:
-        path: of the file.
-        identities: of the fits, in their order.
-        seconds: least time between two checkpoints, 0 or more.
-        resume: whether `read` uses an existing file.
+    `seconds` is the least time between two checkpoints; with `resume`, `read` uses an existing file.
     """
 
     def __init__(self, path: Path, identities: Sequence[str], seconds: float, resume: bool) -> None:
@@ -86,13 +75,7 @@ class StackCheckpoint:
 
 
 def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, num_slices: int) -> bool:
-    """Whether all models consist of linear layers on pooled windows, train without extras, and fit into memory.
-
-    Args:
-        models: of one cell.
-        settings: of their trainer.
-        num_slices: of the corpus.
-    """
+    """Whether all models consist of linear layers on pooled windows, train without extras, and fit into memory."""
     if settings.precision != "32-true" or settings.gradient_clip_val is not None or settings.devices > 1:
         return False
     if len(models) * num_slices * len(models[0].feature_names) * 4 > _MAX_BYTES:
@@ -113,14 +96,9 @@ def fit_stack(
     settings: TrainerConfig,
     checkpoint: StackCheckpoint,
 ) -> list[Fitted]:
-    """Train models of one cell side by side.
+    """Train models of one cell side by side, from the last checkpoint if there is one; `models` are not changed.
 
-    Args:
-        models: untrained, their transforms fitted; they are not changed.
-        datamodules: the windows of each.
-        rng_states: torch's random state with which each fit starts its training.
-        settings: the trainer's, the same for all.
-        checkpoint: saved after epochs; training resumes from it.
+    Each fit draws dropout from its own one of `rng_states`, torch's random state at the start of its training.
     """
     networks = [model for model in models if isinstance(model, MLP)]
     uses_gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -169,16 +147,10 @@ def _pooled(model: MLP, batches: WindowBatches) -> tuple[Tensor, Tensor, Tensor]
 
 
 class _TrainingWindows:
-    """Training windows of all fits, and the order in which each fit takes them.
-
-    Args:
-        models: pool the windows.
-        loaders: the windows of each fit and their order.
-        device: where the windows are kept.
-    """
+    """Training windows of all fits, kept on a device, and the order in which each fit takes them."""
 
     def __init__(self, models: Sequence[MLP], loaders: Sequence[WindowBatches], device: torch.device) -> None:
-        pooled = [_pooled(model, loader) for model, loader in zip(models, loaders, strict=True)]
+        pooled = list(map(_pooled, models, loaders))
         self._features = torch.cat([inputs for inputs, _, _ in pooled]).to(device)
         self._genre = torch.cat([genre for _, genre, _ in pooled]).to(device)
         self._loaders = loaders
@@ -198,27 +170,20 @@ class _TrainingWindows:
         for number, loader in enumerate(self._loaders):
             order = loader.shuffled() + self._first[number]
             rows[number, : len(order)] = order
-        rows = (
-            rows.view(len(self._loaders), max(self.num_steps), -1).transpose(0, 1).contiguous()
-        )  # (step, fit, window)
+        by_step = rows.view(len(self._loaders), max(self.num_steps), -1)
+        rows = by_step.transpose(0, 1).contiguous()  # (step, fit, window)
         counts = (rows >= 0).sum(dim=2)
         shares = (rows >= 0) / counts.clamp(min=1)[:, :, None]
         device = self._genre.device
-        steps = zip(rows.clamp(min=0).to(device), shares.to(device), counts.tolist(), strict=True)
-        for chosen, share, sizes in steps:
+        for chosen, share, sizes in zip(rows.clamp(min=0).to(device), shares.to(device), counts.tolist(), strict=True):
             yield self._features[chosen], self._genre[chosen], share, sizes
 
 
 class _Stack:
     """The parameters of all fits as one matrix, (fit, parameter), with an optimizer and random states.
 
-    The optimizer gets each row as a tensor of its own, because it counts steps by tensor, and a fit with fewer batches
-    takes fewer steps.
-
-    Args:
-        models: give layers and initial weights.
-        rng_states: the random state that draws each fit's dropout.
-        device: where everything is computed except random numbers, which the CPU draws.
+    The optimizer gets each row as a separate tensor, because it counts steps by tensor, and a fit with fewer batches
+    takes fewer steps. Everything is computed on `device`, except random numbers, which the CPU draws.
     """
 
     def __init__(self, models: Sequence[MLP], rng_states: Sequence[Tensor], device: torch.device) -> None:
