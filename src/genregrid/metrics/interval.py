@@ -67,8 +67,6 @@ class ClusterBootstrap:
     def ratios(self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False) -> list[Estimate]:
         """Estimate the ratio of sums of each column, for example precision, recall and F1 of every genre at once.
 
-        F1 is the ratio of 2 tp to 2 tp + fp + fn.
-
         Args:
             numerator: (prediction, k) float or bool.
             denominator: (prediction, k), or (prediction, 1) for all columns.
@@ -106,14 +104,9 @@ class ClusterBootstrap:
     def statistics(self, functions: Mapping[str, Statistic], *, num_resamples: int = 500) -> dict[str, Estimate]:
         """Estimate figures that are no ratios of sums, by name: areas under curves, accuracy at a coverage.
 
-        These are percentile intervals, which fit figures that resampling does not bias. A calibration error is not one
-        of them, see `distance`.
-
-        Args:
-            functions: map weights (resample, prediction) float, how often each prediction was drawn, to values
-                (resample,). They are called several times with some of the resamples. Values that are not finite are
-                left out.
-            num_resamples: 1 or more; the default is lower than for a mean, because each resample costs more.
+        These are percentile intervals, which fit figures that resampling does not bias; for a calibration error, see
+        `distance`. Functions map weights (resample, prediction), how often each prediction was drawn, to values
+        (resample,). They are called several times with some of the resamples. Values that are not finite are left out.
         """
         resampled: dict[str, list[NDArray[np.floating]]] = {name: [] for name in functions}
         for counts in self._counts(num_resamples, len(self._number)):

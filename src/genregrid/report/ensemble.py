@@ -115,9 +115,10 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
     if sum(num_runs) < 2:
         return None
     members = [_Member(cell, own) for cell, own in zip(cells, runs, strict=True)]
-    common = {part: _common([getattr(member, part) for member in members]) for part in ("test", "validation")}
-    for part, names in common.items():
-        if not names:
+    common = {}
+    for part in ("test", "validation"):
+        common[part] = sorted(set.intersection(*(set(getattr(member, part)["track"]) for member in members)))
+        if not common[part]:
             raise UserError(f"{where}: the members have no {part} track in common", key="ensemble")
     tracks, known = common.values()
     num_more = max(member.test["track"].nunique() for member in members) - len(tracks)
@@ -171,10 +172,6 @@ class _Member:
         frame = frame[frame["track"].isin(tracks)]
         probs = pd.DataFrame(np.exp(rescale(log_probs_of(frame), temperature)), index=frame["track"])
         return np.asarray(np.log(np.maximum(probs.groupby(level=0).mean().loc[tracks].to_numpy(), 1e-300)))
-
-
-def _common(frames: Sequence[pd.DataFrame]) -> list[str]:
-    return sorted(set.intersection(*(set(frame["track"]) for frame in frames)))
 
 
 def _facts(

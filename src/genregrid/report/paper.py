@@ -142,9 +142,8 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
             row |= bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy()).columns("top1")
             row |= bootstrap.mean(in_top_three(frame)).columns("top3")
             top = reference.top if reference is not None and level == "slice" else None
-            rows.append(
-                (cell, row | _printed(top, {"model": cell.model, "slice_seconds": cell.slice_seconds}, "top1", "top3"))
-            )
+            where: dict[str, object] = {"model": cell.model, "slice_seconds": cell.slice_seconds}
+            rows.append((cell, row | _printed(top, where, "top1", "top3")))
     shown = columns(level="by") + columns("count", num="n")
     shown += columns("percent", top1="first %", top3="in first three %")
     note = (

@@ -35,14 +35,10 @@ class Report:
 def write_report(
     runs: Path, folder: Path, *, reference: str | None = None, audio: Path | None = None, human: Path | None = None
 ) -> Report:
-    """Read the runs below a folder and write their report.
+    """Read the runs below a folder and write their report into `folder`, which is made if missing.
 
-    Args:
-        runs: a folder of run folders.
-        folder: of the report; made if missing.
-        reference: published values to compare with, such as "paper".
-        audio: recordings in a folder per genre; ``None`` searches beside the feature CSVs.
-        human: answers of the report's listening test.
+    `reference` names published values, such as "paper". `audio` has recordings in a folder per genre; ``None`` searches
+    beside the feature CSVs. `human` has answers of the report's listening test.
 
     Raises:
         UserError: there is no finished run, or the reference, the recordings or the answers do not fit.
