@@ -87,13 +87,12 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         is_file = self.path is None or not (self.synthetic or self.tables)
-        _require(is_file, "dataset.path", self.path, "only dataset=csv reads a path", "add dataset=csv")
+        _require(self, "dataset.path", is_file, "only dataset=csv reads a path", "add dataset=csv")
         hint = "leave it out, or write a CSV of the twin first"
-        is_read = self.cache is None or not self.synthetic
-        _require(is_read, "dataset.cache", self.cache, "the twin is drawn, not read", hint)
+        _require(self, "dataset.cache", self.cache is None or not self.synthetic, "the twin is drawn, not read", hint)
         is_size = not self.num_tracks % 10 and 20 <= self.num_tracks <= 1_000_000
         problem = "a multiple of 10 from 20 to 1000000"
-        _require(is_size or not self.synthetic, "dataset.num_tracks", self.num_tracks, problem)
+        _require(self, "dataset.num_tracks", is_size or not self.synthetic, problem)
 
 
 @dataclass
@@ -124,25 +123,25 @@ class SplitConfig:
     allow_leak: bool = False
 
     def __post_init__(self) -> None:
-        _check_protocol(self.protocol, (*PROTOCOLS, EVERY_TRACK))
+        _check_protocol(self, (*PROTOCOLS, EVERY_TRACK))
         leaks = self.protocol in LEAKING_PROTOCOLS
         label = split_label(self.protocol, leaks)
         problem = f"the label of split.protocol={self.protocol} is '{label}'"
-        _require(self.label in (label, _DERIVED_LABEL), "split.label", self.label, problem, "leave it out")
+        _require(self, "split.label", self.label in (label, _DERIVED_LABEL), problem, "leave it out")
         self.label = label
-        _require(self.folds >= 2, "split.folds", self.folds, "2 folds or more, one of them to test on")
+        _require(self, "split.folds", self.folds >= 2, "2 folds or more, one of them to test on")
         problem = f"with split.folds={self.folds} the folds are numbered 0 to {self.folds - 1}"
-        _require(0 <= self.fold < self.folds, "split.fold", self.fold, problem)
-        _require(self.val_folds >= 2, "split.val_folds", self.val_folds, "2 or more, as one becomes validation")
+        _require(self, "split.fold", 0 <= self.fold < self.folds, problem)
+        _require(self, "split.val_folds", self.val_folds >= 2, "2 or more, as one becomes validation")
+        is_open = self.protocol != "filtered" or self.val_fold == 0
         problem = "under split=filtered the published lists fix the validation part"
-        _require(
-            self.protocol != "filtered" or not self.val_fold, "split.val_fold", self.val_fold, problem, "leave it out"
-        )
+        _require(self, "split.val_fold", is_open, problem, "leave it out")
         problem = f"with split.val_folds={self.val_folds} they are numbered 0 to {self.val_folds - 1}"
-        _require(0 <= self.val_fold < self.val_folds, "split.val_fold", self.val_fold, problem)
-        problem = "this protocol leaks test tracks into training and is a negative control only"
-        hint = "add split.allow_leak=true to run it, or take split=track or split=artist"
-        _require(not leaks or self.allow_leak, "split", self.protocol, problem, hint)
+        _require(self, "split.val_fold", 0 <= self.val_fold < self.val_folds, problem)
+        if leaks and not self.allow_leak:
+            problem = "this protocol leaks test tracks into training and is a negative control only"
+            hint = "add split.allow_leak=true to run it, or take split=track or split=artist"
+            raise UserError(problem, key="split", value=self.protocol, hint=hint)
 
 
 @dataclass
@@ -170,15 +169,13 @@ class TrainerConfig:
             ("stack", "1 fit at a time, or more"),
         ):
             value = getattr(self, name)
-            _require(value is None or value >= 1, f"trainer.{name}", value, problem)
-        seconds = self.checkpoint_seconds
-        _require(seconds >= 0, "trainer.checkpoint_seconds", seconds, "0 seconds or more")  # refuses NaN too
+            _require(self, f"trainer.{name}", value is None or value >= 1, problem)
+        _require(self, "trainer.checkpoint_seconds", self.checkpoint_seconds >= 0, "0 seconds or more")  # not NaN
         problem = f"choose {' or '.join(STRATEGIES)}; other strategies do not return predictions"
-        _require(self.strategy in STRATEGIES, "trainer.strategy", self.strategy, problem)
+        _require(self, "trainer.strategy", self.strategy in STRATEGIES, problem)
         is_precise = self.precision not in ("16-true", "bf16-true")
         hint = "take 16-mixed or bf16-mixed, which compute in half precision where it is safe"
-        problem = "descriptors from 1e-9 to 1e7 need 32 bits"
-        _require(is_precise, "trainer.precision", self.precision, problem, hint)
+        _require(self, "trainer.precision", is_precise, "descriptors from 1e-9 to 1e7 need 32 bits", hint)
 
 
 @dataclass
@@ -207,9 +204,9 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_trials", "num_folds", "num_jobs"):
-            _require(getattr(self, name) >= 1, f"search.{name}", getattr(self, name), "1 or more")
-        _require(self.score in SEARCH_SCORES, "search.score", self.score, f"choose one of {', '.join(SEARCH_SCORES)}")
-        _check_seed("search.seed", self.seed)
+            _require(self, f"search.{name}", getattr(self, name) >= 1, "1 or more")
+        _require(self, "search.score", self.score in SEARCH_SCORES, f"choose one of {', '.join(SEARCH_SCORES)}")
+        _require(self, "search.seed", 0 <= self.seed <= _MAX_SEED, f"a seed is 0 to {_MAX_SEED}")
 
 
 @dataclass
@@ -230,18 +227,18 @@ class TrainConfig:
     search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
-        _check_seed("seed", self.seed)  # first, as split.seed takes the same value
+        # first, as split.seed takes the same value
+        _require(self, "seed", 0 <= self.seed <= _MAX_SEED, f"a seed is 0 to {_MAX_SEED}")
         _check_split(self.split)
-        _require(self.split.seed is not None, "split.seed", None, "training needs a seed of 0 or more")
-        _require(0 < self.slice < math.inf, "slice", self.slice, "a slice is longer than 0 seconds")
+        _require(self.split, "split.seed", self.split.seed is not None, "training needs a seed of 0 or more")
+        _require(self, "slice", 0 < self.slice < math.inf, "a slice is longer than 0 seconds")
         is_window = self.window == "track" or (not isinstance(self.window, str) and self.window >= 1)
-        problem = "a number of slices, 1 or more, or 'track' for the whole track"
-        _require(is_window, "window", self.window, problem)
+        _require(self, "window", is_window, "a number of slices, 1 or more, or 'track' for the whole track")
         hop = self.hop_slices
-        _require(hop is None or hop >= 1, "hop_slices", hop, "1 slice or more between windows")
+        _require(self, "hop_slices", hop is None or hop >= 1, "1 slice or more between windows")
         is_hop = hop is None or self.window != "track"
-        _require(is_hop, "hop_slices", hop, "a hop has no meaning with window=track", "give window=N in slices")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "a batch has 1 window or more")
+        _require(self, "hop_slices", is_hop, "a hop has no meaning with window=track", "give window=N in slices")
+        _require(self, "batch_size", self.batch_size >= 1, "a batch has 1 window or more")
 
 
 @dataclass
@@ -267,22 +264,18 @@ class EvaluateConfig:
             _check_split(self.split)
 
 
-def _require(is_right: bool, key: str, value: object, problem: str, hint: str | None = None) -> None:
+def _require(settings: object, key: str, is_right: bool, problem: str, hint: str | None = None) -> None:
     if not is_right:
-        raise UserError(problem, key=key, value=value, hint=hint)
+        raise UserError(problem, key=key, value=getattr(settings, key.rpartition(".")[2]), hint=hint)
 
 
-def _check_seed(key: str, seed: int) -> None:
-    _require(0 <= seed <= _MAX_SEED, key, seed, f"a seed is 0 to {_MAX_SEED}")
-
-
-def _check_protocol(protocol: str, known: tuple[str, ...] = PROTOCOLS) -> None:
-    _require(protocol in known, "split.protocol", protocol, f"choose one of {', '.join(PROTOCOLS)}")
+def _check_protocol(split: SplitConfig, known: tuple[str, ...] = PROTOCOLS) -> None:
+    _require(split, "split.protocol", split.protocol in known, f"choose one of {', '.join(PROTOCOLS)}")
 
 
 def _check_split(split: SplitConfig) -> None:
-    _check_protocol(split.protocol)
-    _require(split.seed is None or split.seed >= 0, "split.seed", split.seed, "a seed is 0 or more")
+    _check_protocol(split)
+    _require(split, "split.seed", split.seed is None or split.seed >= 0, "a seed is 0 or more")
 
 
 def register_schemas() -> None:

@@ -140,11 +140,7 @@ class RayLauncher(_Launcher):
     The output of a job is in output.txt of its folder. If the machine of a job dies, the job runs again. If its process
     ends at every attempt, error.txt has the reason.
 
-    Args:
-        address: of the cluster, ``auto`` or ``HOST:PORT`` of its head.
-        cpus: cores of a job.
-        gpus: GPUs of a job, or a fraction of one.
-        memory_gb: free memory in GB that a machine must have before a job starts there; ``None``: not checked.
+    conf/launcher/ray.yaml explains its settings.
     """
 
     def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:

@@ -76,22 +76,11 @@ class GridSweeper(_Sweeper):
         grids: values by key, of each grid.
     """
 
-    def __init__(
-        self,
-        max_batch_size: int | None = None,
-        params: dict[str, str] | None = None,
-        grids: Sequence[dict[str, str]] = (),
-    ) -> None:
-        self._max_batch_size = max_batch_size
-        self._params = params or {}
-        self._grids = grids
+    def __init__(self, max_batch_size: int | None, params: dict[str, str], grids: Sequence[dict[str, str]]) -> None:
+        self._max_batch_size, self._params, self._grids = max_batch_size, params, grids
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Run all jobs; with ``resume=true`` in the folder of the grid that the same overrides started.
-
-        Raises:
-            UserError: a wrong batch size, a value without an end, or no grid has what the command line selects.
-        """
+        """Run all jobs; with ``resume=true`` in the folder of the grid that the same overrides started."""
         overrides = [*(f"{key}={values}" for key, values in self._params.items()), *arguments]
         jobs = self.jobs_of(self._parser().parse_overrides(overrides))
         size = len(jobs) if self._max_batch_size is None else self._max_batch_size
@@ -146,22 +135,15 @@ class GridSweeper(_Sweeper):
         asked = {override.get_key_element(): _values(override) for override in overrides}  # the command line is last
         if not self._grids:
             return _products(asked)
-        parser = self._parser()
-        grids = [
-            {key: _values(parser.parse_override(f"{key}={values}")) for key, values in grid.items()}
-            for grid in self._grids
-        ]
+        parse = self._parser().parse_override
+        grids = [{key: _values(parse(f"{key}={values}")) for key, values in grid.items()} for grid in self._grids]
         known = {key: {value for grid in grids for value in grid.get(key, ())} for grid in grids for key in grid}
         jobs: dict[tuple[str, ...], None] = {}
         for grid in grids:
-            chosen = {
-                key: [value for value in asked[key] if value in values or value not in known[key]]
-                if key in asked
-                else values
-                for key, values in grid.items()
-            }
-            rest = {key: values for key, values in asked.items() if key not in grid}
-            jobs |= dict.fromkeys(tuple(sorted(job)) for job in _products(chosen | rest))
+            chosen = grid | asked
+            for key, own in grid.items():
+                chosen[key] = [value for value in chosen[key] if value in own or value not in known[key]]
+            jobs |= dict.fromkeys(tuple(sorted(job)) for job in _products(chosen))
         if not jobs:
             cells = "; ".join(", ".join(f"{key}={values}" for key, values in grid.items()) for grid in self._grids)
             raise UserError("no grid of this experiment has what the command line selects", hint=f"it has {cells}")
@@ -171,10 +153,8 @@ class GridSweeper(_Sweeper):
 class StudySweeper(_Sweeper):
     """Searches the settings of one model: the jobs of a multirun are the trials of a study.
 
-    Args:
-        space: ranges by key, of each family of models and of single models (`genregrid.search.space.read_range`).
-        params: must be empty: these are the values of an experiment.
-        grids: must be empty: these are the grids of an experiment.
+    `space` has ranges by key, of each family of models and of single models (`genregrid.search.space.read_range`).
+    `params` and `grids` are those of an experiment.
 
     Raises:
         UserError: an experiment is chosen.
@@ -187,11 +167,7 @@ class StudySweeper(_Sweeper):
         self._space: Any = OmegaConf.to_container(OmegaConf.create(space))  # Hydra may pass its own kinds
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials that the command line asks for, and write the study's report.
-
-        Raises:
-            UserError: Optuna is not installed, or a mistake in the command line, the ranges or the data.
-        """
+        """Run the trials that the command line asks for, and write the study's report."""
         if find_spec("optuna") is None:
             raise UserError("it needs Optuna", key="sweep", value="optuna", hint='run `pip install -e ".[search]"`')
         from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
@@ -203,11 +179,9 @@ class StudySweeper(_Sweeper):
             num_trials = int(self.config.search.num_trials)
             self._task.progress = Progress(folder, num_trials, watch=True, how_to_resume="the same command resumes it")
             corpora = self._task.corpora
-        own = list(self.config.hydra.overrides.hydra)
-        name = self.config.hydra.job.config_name
-        sweep(
-            self.hydra_context.config_loader, name, own, arguments, folder, self._space, self.launcher.launch, corpora
-        )
+        hydra, loader = self.config.hydra, self.hydra_context.config_loader
+        own = list(hydra.overrides.hydra)
+        sweep(loader, hydra.job.config_name, own, arguments, folder, self._space, self.launcher.launch, corpora)
 
 
 def _products(values: dict[str, list[str]]) -> list[list[str]]:

@@ -38,11 +38,7 @@ class Command:
 
 
 def choose(commands: Sequence[Command], cfg: DictConfig) -> Command:
-    """The first of the commands whose key is given.
-
-    Args:
-        commands: in the order of choice.
-        cfg: a composed `EvaluateConfig`.
+    """Return the first of the commands whose key is given.
 
     Raises:
         UserError: no command's key is given, a needed key is missing, or the command does not take a given key.

@@ -25,11 +25,8 @@ class Job:
 
     Launchers send it to other processes. It arrives there without its state, which is about this process.
 
-    Args:
-        main: a function of a module.
-        corpora: reads the corpora of all jobs in this process; ``None``: a new one.
-
     Attributes:
+        corpora: reads the corpora of all jobs in this process.
         fitted: results of fits that a launcher trained together, by identity of their runs; the launcher sets it.
         progress: of the grid; its sweeper sets it. ``None`` for a single run.
         folder: the run folder of the latest job in this process; ``None`` before the first.

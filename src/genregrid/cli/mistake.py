@@ -50,11 +50,8 @@ def _on_one_line(error: BaseException) -> str:
 def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) -> UserError | None:
     """The mistake of a key such as ``dataset.path`` without its group; ``None`` if no override is of that kind.
 
-    OmegaConf 2.3 reports it as an `AssertionError` without a cause.
-
-    Args:
-        overrides: of the command line.
-        optional_groups: for each part of the configuration that may be null, an override that fills it.
+    OmegaConf 2.3 reports it as an `AssertionError` without a cause. `optional_groups` has an override for each part of
+    the configuration that may be null.
     """
     for override in overrides:
         key, _, value = override.partition("=")

@@ -9,11 +9,7 @@ from genregrid.errors import UserError
 
 
 def report(cfg: DictConfig, folder: Path) -> str:
-    """Write the report of the runs below ``cfg.runs``, log it to W&B if asked, and return its leaderboard.
-
-    Args:
-        cfg: a composed `EvaluateConfig` with `runs` set.
-        folder: of the report; made if missing.
+    """Write the report of the runs below ``cfg.runs`` to `folder`, log it to W&B if asked, and return its leaderboard.
 
     Raises:
         UserError: there is no finished run, the logger is not W&B, or `reference`, `audio` or `human` do not fit.

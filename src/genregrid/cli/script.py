@@ -26,7 +26,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
         main: a function of a module, which `Job` calls.
         optional_groups: for each part of the configuration that may be null, an override that fills it.
         conf: the folder of the configuration.
-        name: of the primary YAML file, without ``.yaml``.
+        name: of the primary YAML file.
 
     Returns:
         The exit code: 0 if every job succeeded, 2 after a user's mistake or a failed job, 130 after ctrl-C.

@@ -11,12 +11,7 @@ _SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -e ."
 
 
 def start(name: str, conf: Path) -> NoReturn:
-    """Run a script and end the process.
-
-    Args:
-        name: of the script, without ``.py``: of its module in this room and of its YAML file in `conf`.
-        conf: the folder of the configuration.
-    """
+    """Run the script of this name, which is that of its module in this room and of its YAML file in `conf`."""
     sys.exit(_main(name, conf))
 
 

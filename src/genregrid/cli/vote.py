@@ -8,10 +8,7 @@ from genregrid.cli.command import Command
 
 
 def vote(cfg: DictConfig, folder: Path) -> str:
-    """Write the vote of the runs as run folders, and return its table.
-
-    It has no logger: a report of its folder logs it (``runs=FOLDER logger=wandb``).
-    """
+    """Write the vote of the runs as run folders, and return its table; a report of its folder logs it."""
     from genregrid.report.ensemble import ensemble
 
     return ensemble(cfg.ensemble, folder)

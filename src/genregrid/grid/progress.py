@@ -1,7 +1,6 @@
 """The progress of a grid, read from its folder: finished and failed jobs, the best cell, and which grid to resume.
 
-Jobs may run in this process, in other processes or on other machines. They share this folder only. A run folder has
-config.yaml from the start, and in the end run.json or, if the run failed, error.txt.
+The folder is all that jobs on other machines share. A run folder has run.json in the end, or error.txt if it failed.
 """
 
 import json

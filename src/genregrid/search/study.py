@@ -59,14 +59,11 @@ def _storage(path: Path) -> RDBStorage:
 
 
 class StepMedian(BasePruner):
-    """Prunes a trial whose running mean is worse than the median of earlier trials at the same step.
+    """Prunes a trial after `warmup_steps` if its running mean is worse than the median of earlier trials at that step.
 
     A pruned trial counts with its last value. If only finished trials counted, a search that improves would prune more
     and more trials. Optuna's own median pruner does that. It also compares the best value of all steps, which an easy
     first inner fold would fix. Successive halving would prune small learning rates for their slow start.
-
-    Args:
-        warmup_steps: first steps, at which no trial is pruned.
     """
 
     def __init__(self, warmup_steps: int) -> None:
@@ -94,16 +91,10 @@ def _value_at(trial: FrozenTrial, step: int) -> float | None:
 
 
 def run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep], Folds]) -> Folds | None:
-    """Score a trial in the process of its job, and report it to its study.
+    """Score the trial with this number in the process of its job, and report it to the study in `folder`.
 
-    Args:
-        folder: of the study.
-        number: of the trial.
-        score: what is reported, one of `genregrid.config.SEARCH_SCORES`.
-        validate: called with a function that reports each step; returns the scores of each inner fold.
-
-    Returns:
-        The scores of each inner fold, or ``None`` if the trial was pruned.
+    `validate` is called with a function that reports each step. Returns the scores of each inner fold, or ``None`` if
+    the trial was pruned.
     """
     study = load_study(folder)
     # Optuna 5 has no public way from a number to a `Trial` other than through the storage.

@@ -1,14 +1,12 @@
 """Run a search from the command line: configuration, space and fingerprint, trials, report."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig
@@ -26,7 +24,7 @@ from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import announce
 
 _FAMILIES = ("network", "estimator")
-Compose = Callable[[list[str]], DictConfig]
+Sections = Mapping[str, Mapping[str, Any]]  # ranges by key, of each family of models and of single models
 
 
 def sweep(
@@ -35,7 +33,7 @@ def sweep(
     hydra_overrides: Sequence[str],
     arguments: Sequence[str],
     folder: Path,
-    sections: Mapping[str, Mapping[str, Any]],
+    sections: Sections,
     launch: Launch,
     corpora: CorpusReader | None = None,
 ) -> None:
@@ -47,9 +45,9 @@ def sweep(
         hydra_overrides: overrides of Hydra's own configuration.
         arguments: all other overrides of the command line; sweeps among them replace ranges.
         folder: of the study.
-        sections: ranges by key, of each family of models and of single models.
+        sections: ranges; those of a single model replace those of its family.
         launch: runs jobs.
-        corpora: reads the corpus; ``None``: a new one.
+        corpora: reads the corpus.
 
     Raises:
         UserError: a mistake in the command line, the ranges or the data, or the folder holds another study.
@@ -61,32 +59,24 @@ def sweep(
             raise UserError(f"a search has one model and one corpus, and varies {SEARCHABLE}", key=key, value=value)
     fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
 
-    def compose(more: list[str]) -> DictConfig:
-        return loader.load_configuration(config_name, [*hydra_overrides, *fixed, *more], RunMode.RUN)
-
-    _prepared(compose, overrides, fixed, folder, sections, loader, corpora or CorpusReader()).run(launch)
+    given = [*hydra_overrides, *fixed]
+    cfg = loader.load_configuration(config_name, given, RunMode.RUN)
+    model = str(cfg.hydra.runtime.choices["model"])
+    swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
+    # raises Hydra's error for a key that the model does not have
+    loader.load_configuration(config_name, [*given, *(f"{key}=1" for key in swept)], RunMode.RUN)
+    family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
+    space, missing = build_space(sections, (family, model), cfg, overrides)
+    _check_sections(sections, missing, model, loader, config_name)
+    search = _prepared(without_hydra(cfg), model, space, fixed, folder, corpora or CorpusReader())
+    search.run(launch)
     print(write_study_report(folder))
 
 
 def _prepared(
-    compose: Compose,
-    overrides: Sequence[Override],
-    fixed: list[str],
-    folder: Path,
-    sections: Mapping[str, Mapping[str, Any]],
-    loader: ConfigLoader,
-    corpora: CorpusReader,
+    cfg: DictConfig, model: str, space: Space, fixed: list[str], folder: Path, corpora: CorpusReader
 ) -> Search:
-    cfg = compose([])
-    model = str(cfg.hydra.runtime.choices["model"])
-    swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
-    compose([f"{key}=1" for key in swept])  # raises Hydra's error for a key that the model does not have
-    family = "network" if issubclass(get_class(cfg.model._target_), Network) else "estimator"
-    space, missing = build_space(sections, (family, model), cfg, overrides)
-    every = partial(loader.load_configuration, cfg.hydra.job.config_name, run_mode=RunMode.RUN)
-    _check_sections(sections, missing, model, loader.get_group_options("model", ObjectType.CONFIG), every)
     settings = SearchConfig(**cfg.search)
-    cfg = without_hydra(cfg)
     num_folds = num_inner_folds(cfg)
     # the last of the inner folds, with the first trial's values: a mistake is reported before any trial
     ready = inner_fold(cfg, model, num_folds - 1, corpora)
@@ -108,9 +98,10 @@ def _prepared(
 
 
 def _check_sections(
-    sections: Mapping[str, Mapping[str, Any]], missing: list[str], model: str, models: Sequence[str], compose: Compose
+    sections: Sections, missing: list[str], model: str, loader: ConfigLoader, config_name: str | None
 ) -> None:
     """Reject ranges of keys that no model has: otherwise a misspelt key would be ignored silently."""
+    models = loader.get_group_options("model", ObjectType.CONFIG)
     unknown = sorted(set(sections) - {*_FAMILIES, *models})
     if unknown:
         problem = f"ranges belong under {', '.join(_FAMILIES)} or the name of a model"
@@ -119,7 +110,7 @@ def _check_sections(
     left = missing
     for name in models:
         if left and not wrong:  # composing takes a tenth of a second
-            left = keys_not_in(compose([f"model={name}"]), left)
+            left = keys_not_in(loader.load_configuration(config_name, [f"model={name}"], RunMode.RUN), left)
     wrong += left
     if wrong:
         hint = "correct the key or remove its range from hydra.sweeper.space"

@@ -52,7 +52,7 @@ def cross_validate(
     Args:
         cfg: a composed `TrainConfig` with `search` set.
         folder: where a logger writes.
-        model_name: what outputs call the model.
+        model_name: the model in outputs.
         on_step: called with the step (inner fold times epochs plus epoch) and the mean of the scores (``loss``,
             ``accuracy``, ``f1_macro``) of the best epochs of the finished folds and, so far, of this one. An exception
             from it ends the trial.
@@ -87,19 +87,10 @@ def cross_validate(
 
 
 def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> float | None:
-    """Score one setting on validation tracks, and report it to the study of the trial, if it has one.
-
-    Args:
-        cfg: a composed `TrainConfig` with `search` set.
-        folder: of the job; removed if it is empty.
-        model_name: what outputs call the model.
-        corpora: reads the corpus; ``None``: read it for this trial only.
+    """Score one setting on validation tracks with `cross_validate`; report it to the study of the trial, if it has one.
 
     Returns:
         The mean over inner folds of `search.score`; ``None`` for a trial that was pruned.
-
-    Raises:
-        UserError: a mistake in the configuration or in the data it names, or no epoch had a finite loss.
     """
     settings = SearchConfig(**cfg.search)
     fit = partial(cross_validate, cfg, folder, model_name, corpora=corpora or CorpusReader())
