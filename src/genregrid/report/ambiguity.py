@@ -14,7 +14,7 @@ from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
 from genregrid.report.doubt import doubts_of
 from genregrid.report.recording import Recordings
-from genregrid.report.rows import best_cells, cell_table, honest_cells, numbered
+from genregrid.report.rows import best_cells, cell_row, cell_table, honest_cells, numbered
 
 #: Number of cells with a confusion matrix, the best of each corpus and protocol first.
 _MOST_CELLS = 12
@@ -31,7 +31,9 @@ def ambiguity_section(cells: Sequence[Cell], audio: Recordings, reference: Refer
     for number, cell in enumerate(honest):
         caption = Caption(numbered("genre_tree", number), f"Genres by mutual confusion: {cell.title}", cell.marks)
         exhibits.append(genre_tree(caption, confusion(cell), cell.genres))
-    exhibits += [confusion_table(cell, f"confusion_{number}") for number, cell in enumerate(shown)]
+    for number, cell in enumerate(shown):
+        name, title = f"confusion_{number}", f"Confusion: {cell.title}"
+        exhibits.append(counts_table(confusion(cell), cell.genres, name, title, cell_row(cell), cell.marks))
     exhibits.append(extremes_table(shown, audio))
     for number, cell in enumerate(honest):
         own = [other for other in cells if other.dataset == cell.dataset and not other.leaks]
@@ -53,25 +55,15 @@ def confusion(cell: Cell) -> NDArray[np.int64]:
     return np.asarray(table.reindex(index=cell.genres, columns=cell.genres, fill_value=0), np.int64)
 
 
-def confusion_table(cell: Cell, name: str) -> Table:
-    """Show the confusion matrix of a cell."""
-    where = {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
-    return counts_table(confusion(cell), cell.genres, name, f"Confusion: {cell.title}", where, cell.marks)
-
-
 def counts_table(
     counts: NDArray[np.int64],
     genres: Sequence[str],
     name: str,
     title: str,
-    where: Mapping[str, str],
+    where: Mapping[str, object],
     marks: Sequence[Mark] = (),
 ) -> Table:
-    """Show a confusion matrix (true genre, predicted genre) of counts as shares of its rows.
-
-    Columns of the frame are those of `where`, genre, num, and for each predicted genre ``as <genre>`` and
-    ``as <genre>_num``. Shares of a genre without tracks are missing.
-    """
+    """Show a confusion matrix (true genre, predicted genre) of counts as shares of its rows, after columns `where`."""
     num = counts.sum(axis=1)
     share = counts / np.where(num > 0, num, np.nan)[:, None]
     values: dict[str, object] = {**where, "genre": list(genres), "num": num}

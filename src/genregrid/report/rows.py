@@ -29,10 +29,7 @@ def cell_table(
     *,
     first: Sequence[Column] = (),
 ) -> Table:
-    """Make a table from cells and the other columns of their rows, with the marks of each cell.
-
-    `first` are shown before `CELL_COLUMNS`, and `columns` after them.
-    """
+    """Make a table of cells and more columns of each; `first` are shown before `CELL_COLUMNS`, `columns` after."""
     rows, shown = list(rows), (*first, *CELL_COLUMNS, *columns)
     records = [{column.name: row[column.name] for column in first} | cell_row(cell) | dict(row) for cell, row in rows]
     frame = pd.DataFrame(records, columns=None if rows else [column.name for column in shown])
