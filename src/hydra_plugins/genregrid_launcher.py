@@ -59,10 +59,7 @@ class ProcessLauncher(_Launcher):
 
     Jobs that differ only in fold and seed are given to a process ``trainer.stack`` at a time, and trained as one
     computation. If a job ends its process, for example because memory is full, it runs once more alone, and only it
-    fails.
-
-    Args:
-        workers: processes, 1 or more; ``None``: one per core.
+    fails. ``workers=None``: one process per core.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -138,9 +135,7 @@ class RayLauncher(_Launcher):
     """Runs each job as a task of a Ray cluster, in worker processes that import torch once.
 
     The output of a job is in output.txt of its folder. If the machine of a job dies, the job runs again. If its process
-    ends at every attempt, error.txt has the reason.
-
-    conf/launcher/ray.yaml explains its settings.
+    ends at every attempt, error.txt has the reason. conf/launcher/ray.yaml explains the settings.
     """
 
     def __init__(self, address: str, cpus: float, gpus: float, memory_gb: float | None) -> None:

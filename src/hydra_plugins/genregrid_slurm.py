@@ -18,11 +18,7 @@ _TARGET = "hydra_plugins.genregrid_slurm.SlurmLauncher"
 
 
 class SlurmLauncher(Launcher):
-    """Submits the jobs of a grid as one array of SLURM jobs; has the settings of ``hydra/launcher: submitit_slurm``.
-
-    Raises:
-        UserError: submitit is not installed.
-    """
+    """Submits the jobs of a grid as one array of SLURM jobs; has the settings of ``hydra/launcher: submitit_slurm``."""
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -37,11 +33,7 @@ class SlurmLauncher(Launcher):
         self._submitit.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs, and return when all have ended.
-
-        Raises:
-            UserError: this machine cannot submit jobs, or SLURM refused or ended a job.
-        """
+        """Run jobs, and return when all have ended."""
         from submitit.core.utils import UncompletedJobError
 
         if shutil.which("sbatch") is None or shutil.which("srun") is None:

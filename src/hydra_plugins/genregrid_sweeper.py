@@ -127,11 +127,7 @@ class GridSweeper(_Sweeper):
         super().validate_batch_is_legal(list({cell_of(overrides): overrides for overrides in batch}.values()))
 
     def jobs_of(self, overrides: Sequence[Override]) -> list[list[str]]:
-        """List the jobs, each as a list of overrides.
-
-        Raises:
-            UserError: a value without an end, or no grid has what the command line selects.
-        """
+        """List the jobs, each as a list of overrides."""
         asked = {override.get_key_element(): _values(override) for override in overrides}  # the command line is last
         if not self._grids:
             return _products(asked)
@@ -154,10 +150,7 @@ class StudySweeper(_Sweeper):
     """Searches the settings of one model: the jobs of a multirun are the trials of a study.
 
     `space` has ranges by key, of each family of models and of single models (`genregrid.search.space.read_range`).
-    `params` and `grids` are those of an experiment.
-
-    Raises:
-        UserError: an experiment is chosen.
+    `params` and `grids` are those of an experiment, and must be empty.
     """
 
     def __init__(self, space: dict[str, Any], params: dict[str, str], grids: list[dict[str, str]]) -> None:

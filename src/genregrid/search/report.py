@@ -49,11 +49,7 @@ _IMPORTANCE = (
 def write_study_report(study_folder: Path) -> str:
     """Write report.html, its tables and figures to the folder of a study, given as the folder or its file.
 
-    Returns:
-        The best settings as a command, and the path of the report, to print.
-
-    Raises:
-        UserError: there is no study.
+    Returns the best settings as a command, and the path of the report. Raises a `UserError` if there is no study.
     """
     study = load_study(study_folder)
     folder = study_folder if study_folder.is_dir() else study_folder.parent
@@ -79,8 +75,8 @@ def marks_of(study: optuna.Study) -> tuple[Mark, ...]:
     if "marks" in study.user_attrs:
         return tuple(Mark(mark) for mark in study.user_attrs["marks"])
     about = study.user_attrs.get("fingerprint", {})  # older studies do not store their marks
-    leaks = [Mark.LEAKS] if about.get("protocol") in LEAKING_PROTOCOLS else []
-    return (*leaks, *([Mark.SYNTHETIC] if "twin" in about.get("data_hashes", {}) else []))
+    leaks, is_twin = about.get("protocol") in LEAKING_PROTOCOLS, "twin" in about.get("data_hashes", {})
+    return tuple(mark for mark, holds in ((Mark.LEAKS, leaks), (Mark.SYNTHETIC, is_twin)) if holds)
 
 
 def _score(study: optuna.Study) -> str:

@@ -79,9 +79,9 @@ def build_space(
     """Build the space of one model, and list the keys that the model does not have.
 
     Args:
-        sections: ranges by key, of each family of models and of single models; ``None`` removes a key.
+        sections: ranges by key; ``None`` removes a key.
         names: the sections of the model, the most specific one last.
-        cfg: the composed configuration of the model; keys that it does not have are left out.
+        cfg: the composed configuration of the model.
         overrides: of the command line. A sweep replaces a range; any other value fixes its key.
 
     Raises:

@@ -37,17 +37,10 @@ def sweep(
     launch: Launch,
     corpora: CorpusReader | None = None,
 ) -> None:
-    """Search the settings of one model, or resume a search, and write its report.
+    """Search the settings of one model in the study of `folder`, or resume a search, and write its report.
 
-    Args:
-        loader: composes configurations.
-        config_name: of the primary configuration.
-        hydra_overrides: overrides of Hydra's own configuration.
-        arguments: all other overrides of the command line; sweeps among them replace ranges.
-        folder: of the study.
-        sections: ranges; those of a single model replace those of its family.
-        launch: runs jobs.
-        corpora: reads the corpus.
+    `hydra_overrides` are those of Hydra's own configuration; sweeps among the other `arguments` of the command line
+    replace ranges. In `sections`, ranges of a single model replace those of its family. `launch` runs jobs.
 
     Raises:
         UserError: a mistake in the command line, the ranges or the data, or the folder holds another study.

@@ -52,10 +52,9 @@ def cross_validate(
     Args:
         cfg: a composed `TrainConfig` with `search` set.
         folder: where a logger writes.
-        model_name: the model in outputs.
-        on_step: called with the step (inner fold times epochs plus epoch) and the mean of the scores (``loss``,
-            ``accuracy``, ``f1_macro``) of the best epochs of the finished folds and, so far, of this one. An exception
-            from it ends the trial.
+        model_name: of the model in outputs.
+        on_step: called with the step (inner fold times epochs plus epoch) and the mean of the scores of the best epochs
+            of the finished folds and, so far, of this one. An exception from it ends the trial.
         corpora: reads the corpus.
 
     Returns:
