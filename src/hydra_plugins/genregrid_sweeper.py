@@ -55,7 +55,6 @@ class _Sweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Receive what Hydra passes to sweepers."""
-        HydraConfig.instance().set_config(config)  # the name of a study's folder has that of the chosen model
         self.hydra_context, self.config, self._task = hydra_context, config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -158,6 +157,11 @@ class StudySweeper(_Sweeper):
             problem = "it searches the settings of one model, and an experiment is a grid"
             raise UserError(problem, key="sweep", value="optuna", hint="leave out one of them")
         self._space: Any = OmegaConf.to_container(OmegaConf.create(space))  # Hydra may pass its own kinds
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Receive what Hydra passes to sweepers."""
+        HydraConfig.instance().set_config(config)  # the name of the study's folder has that of the chosen model
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the trials that the command line asks for, and write the study's report."""
