@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from omegaconf import DictConfig
 
@@ -122,19 +124,30 @@ def project_root() -> Path:
 
 @pytest.fixture(scope="session")
 def composed(project_root: Path) -> Callable[..., DictConfig]:
-    """`composed("model=mlp", "slice=3")` is conf/train.yaml with these overrides; `config="evaluate"` the other one."""
+    """`composed("model=mlp", "slice=3")` is conf/train.yaml with these overrides; `config="evaluate"` the other one.
+
+    `hydra=True` keeps Hydra's own settings.
+    """
     register_schemas()
 
-    def make(*overrides: str, config: str = "train") -> DictConfig:
+    def make(*overrides: str, config: str = "train", hydra: bool = False) -> DictConfig:
         with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
-            return compose(config, list(overrides))
+            return compose(config, list(overrides), return_hydra_config=hydra)
 
     return make
 
 
+@pytest.fixture(scope="session")
+def config_loader(project_root: Path) -> ConfigLoader:
+    """What Hydra gives to a sweeper, which composes configurations from conf/ with it."""
+    register_schemas()
+    with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
+        return GlobalHydra.instance().config_loader()
+
+
 @pytest.fixture
 def user_error() -> Callable[..., AbstractContextManager[None]]:
-    """Expect a `UserError` about a key, and a value if one is given.
+    """Expect a `UserError` in one line about a key, and a value if one is given.
 
     Usage: ``with user_error("split.fold", 9): ...``. `problem` and `hint` are parts of those fields; only tests that
     are about them give them.
@@ -147,6 +160,7 @@ def user_error() -> Callable[..., AbstractContextManager[None]]:
         with pytest.raises(UserError) as caught:
             yield
         error = caught.value
+        assert "\n" not in str(error)
         assert error.key == (None if key is None else str(key)), str(error)
         assert value is ... or error.value == value, str(error)
         assert problem in error.problem, str(error)

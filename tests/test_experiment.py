@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
@@ -73,8 +72,7 @@ def test_two_grids_that_share_a_cell_run_it_once() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_job_of_an_experiment_composes(name: str, composed: Callable[..., Any]) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        sweeper = compose("train", [f"experiment={name}"], return_hydra_config=True).hydra
+    sweeper = composed(f"experiment={name}", hydra=True).hydra
     assert sweeper.mode.name == "MULTIRUN"
     grids: Any = OmegaConf.to_container(sweeper.sweeper.grids)
     params: Any = OmegaConf.to_container(sweeper.sweeper.params)

@@ -32,7 +32,7 @@ def test_no_room_holds_more_than_its_share_of_the_package(room: Path) -> None:
 
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: room.name)
-def test_every_room_says_what_it_is_for(room: Path) -> None:
+def test_every_room_has_a_docstring(room: Path) -> None:
     assert (room / "__init__.py").read_text(encoding="utf-8").startswith('"""')
 
 

@@ -64,7 +64,7 @@ def test_config_is_called_like_its_file(config: Path) -> None:
 
 
 @each_config
-def test_synthetic_corpora_say_so_in_their_label(config: Path) -> None:
+def test_synthetic_corpora_have_synthetic_in_their_label(config: Path) -> None:
     content = OmegaConf.load(config)
     assert content.get("synthetic", False) == ("synthetic" in content["label"])
 

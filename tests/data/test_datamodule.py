@@ -99,7 +99,7 @@ def test_every_window_of_a_part_comes_exactly_once_an_epoch(
             assert seen == expected  # in the table's order
 
 
-def test_padding_is_zero_behind_length(table: FeatureTable) -> None:
+def test_padding_after_the_length_is_zero(table: FeatureTable) -> None:
     module = GenreDataModule(table, split_by_name(table, "all"))
     (batch,) = module.test_dataloader()
     assert batch["features"].shape == (30, 10, 57)

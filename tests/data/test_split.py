@@ -346,7 +346,7 @@ def test_row_really_leaks(make_table: Tables) -> None:
     assert np.bincount(split.part).tolist() == [210, 30, 60]
 
 
-def test_misaligned_straddles_behind_a_short_track(make_table: Tables) -> None:
+def test_misaligned_sequences_after_a_short_track_hold_slices_of_two_tracks(make_table: Tables) -> None:
     table = make_table(tracks=6, short={"classical.00002": 9})  # the ninth of eighteen
     split = divide(table, "misaligned", allow_leak=True)
     assert split.notes[:2] == (

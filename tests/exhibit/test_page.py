@@ -199,5 +199,5 @@ def test_a_word_in_a_cell_is_not_a_mark() -> None:
     assert '<tr class="leaks' not in html
 
 
-def test_a_table_without_rows_says_so() -> None:
+def test_a_table_without_rows_has_a_cell_that_reports_it() -> None:
     assert '<td colspan="1">No rows.</td>' in page(table(run=[]))

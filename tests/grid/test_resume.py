@@ -1,12 +1,12 @@
 """Resumed runs: which run is finished already, and that a stopped run gives the same bytes."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
-from genregrid.errors import UserError
 from genregrid.models.network import Network
 from genregrid.record.facts import identity
 from genregrid.record.folder import ERROR_FILE, finished_run
@@ -97,10 +97,12 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(make_cfg: Callable[..., D
     assert len(result.curves) == 2
 
 
-def test_resuming_does_not_replace_a_finished_run(make_cfg: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_resuming_does_not_replace_a_finished_run(
+    make_cfg: Callable[..., DictConfig], tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
     train(make_cfg("model=lda"), tmp_path / "run", "lda")
     before = (tmp_path / "run/predictions.csv").read_bytes()
-    with pytest.raises(UserError, match="holds a finished run of other settings or data"):
+    with user_error("resume", True, problem="holds a finished run of other settings or data"):
         train(make_cfg("model=lda", "model.transform=standardise", "resume=true"), tmp_path / "run", "lda")
     assert (tmp_path / "run/predictions.csv").read_bytes() == before
 

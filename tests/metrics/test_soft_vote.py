@@ -30,7 +30,7 @@ def test_weights_are_those_that_a_general_optimiser_finds() -> None:
     assert weights.sum() == pytest.approx(1)
 
 
-def test_models_that_say_the_same_share_alike() -> None:
+def test_equal_predictions_have_equal_weights() -> None:
     probs, genre = draw(1)
     np.testing.assert_allclose(mixture_weights(np.repeat(probs, 4, axis=0), genre), 0.25)
 

@@ -6,12 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
 
 from genregrid.cli.mistake import mistake_of
-from genregrid.config import register_schemas
 from genregrid.search.study import load_study
 from genregrid.search.sweep import sweep
 from genregrid.search.trial import score_trial
@@ -36,33 +34,32 @@ def corpus(write_csv: Callable[..., Path]) -> Path:
 def search(
     corpus: Path,
     tmp_path: Path,
-    project_root: Path,
+    composed: Callable[..., DictConfig],
+    config_loader: ConfigLoader,
     sections: dict[str, dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Any]:
     """`search(*overrides, model="mlp", folder="study", path=corpus)` searches a CSV and returns the study."""
-    register_schemas()
     monkeypatch.setattr("genregrid.search.sweep.write_study_report", str)  # it has its own tests, and takes long
 
     def run(*overrides: str, model: str = "mlp", folder: str = "study", path: Path | None = corpus) -> Any:
         data = [] if path is None else ["dataset=csv", f"dataset.path={path}"]
         arguments = ["sweep=optuna", f"model={model}", *QUICK, *data, *overrides]
-        with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
 
-            def launch(jobs: list[list[str]], first: int) -> Sequence[Any]:
-                returned: list[float | None] = []
-                for number, job in enumerate(jobs):
-                    cfg = compose("train", job)
-                    assert cfg.search.trial == first + number
-                    try:
-                        returned.append(score_trial(cfg, tmp_path / "trial", model))
-                    except Exception as error:
-                        if mistake_of(error) is None:
-                            raise
-                        returned.append(None)
-                return [SimpleNamespace(return_value=value) for value in returned]
+        def launch(jobs: list[list[str]], first: int) -> Sequence[Any]:
+            returned: list[float | None] = []
+            for number, job in enumerate(jobs):
+                cfg = composed(*job)
+                assert cfg.search.trial == first + number
+                try:
+                    returned.append(score_trial(cfg, tmp_path / "trial", model))
+                except Exception as error:
+                    if mistake_of(error) is None:
+                        raise
+                    returned.append(None)
+            return [SimpleNamespace(return_value=value) for value in returned]
 
-            sweep(GlobalHydra.instance().config_loader(), "train", [], arguments, tmp_path / folder, sections, launch)
+        sweep(config_loader, "train", [], arguments, tmp_path / folder, sections, launch)
         return load_study(tmp_path / folder)
 
     return run

@@ -1,4 +1,4 @@
-"""The W&B dashboard without W&B: runs are read back from their files, or from a stand-in server on 127.0.0.1."""
+"""The W&B dashboard without W&B: runs are read back from their files, or from a fake server on 127.0.0.1."""
 
 import gzip
 import json
@@ -62,7 +62,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def begun(folder: Path) -> dict[str, Any]:
+def started_run(folder: Path) -> dict[str, Any]:
     """Name, config, tags and group of a folder's run."""
     run: dict[str, Any] = next(record["run"] for record in records(folder) if record["type"] == "run")
     return run | {"config": run["config"]["update"]}
@@ -108,8 +108,8 @@ def test_the_summary_of_a_report_has_the_accuracy_of_every_cell_with_its_interva
         assert values[f"{place}_low"] <= values[place] <= values[f"{place}_high"]
 
 
-def test_a_report_says_what_it_holds_and_that_some_of_it_leaks(folder: Path) -> None:
-    run = begun(folder / "report")
+def test_the_run_of_a_report_has_its_cells_and_the_mark_of_a_leak(folder: Path) -> None:
+    run = started_run(folder / "report")
     assert run["job_type"] == "report"
     assert set(run["tags"]) == {"mlp", "lstm", "csv", "track", "row-LEAKS", "slice3", "LEAKS"}
     assert {(cell["model"], cell["protocol"], cell["leaks"]) for cell in run["config"]["cells"]} == {
@@ -129,7 +129,7 @@ def test_the_page_of_a_report_is_logged_as_an_artifact(folder: Path) -> None:
 
 
 def test_runs_of_one_process_have_files_of_their_own_with_what_a_dashboard_groups_by(folder: Path) -> None:
-    runs = {name: begun(folder / "runs" / name) for name in ("a", "b", "c")}
+    runs = {name: started_run(folder / "runs" / name) for name in ("a", "b", "c")}
     keys = ("model", "slice_seconds", "dataset_label", "split_label", "fold", "seed", "leaks")
     assert {name: tuple(run["config"][key] for key in keys) for name, run in runs.items()} == {
         "a": ("mlp", 3, "csv", "track", 0, 0, False),
@@ -142,7 +142,7 @@ def test_runs_of_one_process_have_files_of_their_own_with_what_a_dashboard_group
         "csv/lstm-slice3-row-LEAKS",
     }
     assert ["LEAKS" in run["tags"] for run in runs.values()] == [False, False, True]
-    assert len({run["run_id"] for run in [*runs.values(), begun(folder / "report")]}) == 4
+    assert len({run["run_id"] for run in [*runs.values(), started_run(folder / "report")]}) == 4
 
 
 def test_a_run_logs_the_numbers_of_its_csvs(folder: Path) -> None:
@@ -192,7 +192,7 @@ def test_panels_show_only_what_runs_and_reports_log(folder: Path, capsys: pytest
     workspace, _ = made(capsys, "--genres", "blues,classical,metal")
     names = {key for run in ("runs/a", "report") for key in summary(folder / run)}
     names |= {key for record in records(folder / "runs" / "a") for key in record.get("history", {}).get("item", {})}
-    configs = begun(folder / "runs" / "a")["config"]
+    configs = started_run(folder / "runs" / "a")["config"]
     for panel in (panel for section in workspace["panelBankConfig"]["sections"] for panel in section["panels"]):
         config = panel["config"]
         shown = {*config.get("metrics", []), *config.get("mediaKeys", []), config.get("xAxis", "epoch")}
@@ -207,14 +207,14 @@ def test_panels_show_only_what_runs_and_reports_log(folder: Path, capsys: pytest
             assert config["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"] in names
 
 
-def test_without_a_key_nothing_is_saved_and_one_sentence_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_key_nothing_is_saved_and_the_error_has_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--save"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "wandb login" in error
 
 
-def test_without_the_extra_one_sentence_says_how_to_get_it(
+def test_without_the_extra_the_error_has_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("wandb_workspaces", "wandb_workspaces.workspaces"):
@@ -230,7 +230,7 @@ def test_the_private_method_that_makes_the_json_is_that_of_the_known_version() -
     assert version("wandb-workspaces").startswith("0.4.")
 
 
-class StandIn(ThreadingHTTPServer):
+class FakeServer(ThreadingHTTPServer):
     """Answers what `wandb sync` and wandb-workspaces ask of W&B, and keeps what was sent."""
 
     def __init__(self) -> None:
@@ -265,7 +265,7 @@ class StandIn(ThreadingHTTPServer):
 
 
 class _Answer(BaseHTTPRequestHandler):
-    server: StandIn
+    server: FakeServer
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -293,20 +293,20 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server() -> Iterator[StandIn]:
-    with StandIn() as server:
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
 
 
-def online(server: StandIn, folder: Path) -> dict[str, str]:
-    """Surroundings in which W&B is the stand-in."""
+def online(server: FakeServer, folder: Path) -> dict[str, str]:
+    """Environment variables for which W&B is the fake server."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return keep | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "WANDB_DATA_DIR": str(folder / "staging")}
 
 
-def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder: Path, server: StandIn) -> None:
+def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder: Path, server: FakeServer) -> None:
     paths = [wandb_folder(folder / name) for name in ("runs/c", "report")]
     done = subprocess.run(
         [WANDB, "sync", *map(str, paths)],
@@ -316,10 +316,10 @@ def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    begun = {one["jobType"]: one for name, one in server.asked if name == "UpsertBucket" and one["tags"]}
-    assert set(begun) == {"train", "report"}
-    assert all("LEAKS" in one["tags"] for one in begun.values())
-    assert json.loads(begun["train"]["config"])["split_label"]["value"] == "row-LEAKS"
+    uploaded = {one["jobType"]: one for name, one in server.asked if name == "UpsertBucket" and one["tags"]}
+    assert set(uploaded) == {"train", "report"}
+    assert all("LEAKS" in one["tags"] for one in uploaded.values())
+    assert json.loads(uploaded["train"]["config"])["split_label"]["value"] == "row-LEAKS"
     history = [json.loads(line) for line in server.streamed["wandb-history.jsonl"]]
     assert sum("val/loss" in line for line in history) == 2
     for path in paths:
@@ -329,7 +329,7 @@ def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder
     assert artifacts.count("report") == 1
 
 
-def test_workspace_and_report_are_saved_where_there_is_a_key(tmp_path: Path, server: StandIn) -> None:
+def test_workspace_and_report_are_saved_where_there_is_a_key(tmp_path: Path, server: FakeServer) -> None:
     pytest.importorskip("wandb_workspaces")
     words = [sys.executable, "-m", "genregrid.tracking.workspace", "--save", "--project", "mine"]
     done = subprocess.run(words, env=online(server, tmp_path), capture_output=True, text=True, timeout=120)
