@@ -221,3 +221,8 @@ def test_evaluation_needs_a_protocol_and_a_seed_that_is_not_negative(
 ) -> None:
     with user_error(key):
         EvaluateConfig(checkpoint="x", split=split)
+
+
+def test_the_seed_of_an_evaluation_is_not_negative(user_error: Callable[..., Any]) -> None:
+    with user_error("seed", -1):
+        EvaluateConfig(checkpoint="x", seed=-1)

@@ -260,6 +260,7 @@ class EvaluateConfig:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        _require(self, "seed", self.seed is None or self.seed >= 0, "a seed is 0 or more")
         if self.split is not None:
             _check_split(self.split)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -240,3 +241,8 @@ def test_arguments_that_no_lstm_has_are_the_estimators(user_error: Expect) -> No
     assert deep.estimator._blank.inverse_penalty == 3.0
     with user_error("model.inverse_penalty", 0):
         DeepFeatureLSTM(**FACTS, estimator="genregrid.models.scikit_learn.RadialSVM", inverse_penalty=0)
+
+
+def test_the_private_check_of_arguments_is_that_of_a_known_version() -> None:
+    known = version("scikit-learn").startswith(("1.8.", "1.9."))
+    assert known, "see whether arguments can be checked by a public function, without data"

@@ -18,7 +18,7 @@ class Command:
         usage: the override that starts it, such as ``runs=FOLDER``.
         run: receives a composed `EvaluateConfig` and the run folder, and returns what to print.
         needs: overrides without which it cannot run.
-        takes: other keys that it reads.
+        takes: other keys that may be given with it.
     """
 
     usage: str

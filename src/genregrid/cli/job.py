@@ -79,7 +79,10 @@ class Job:
 
 @cache
 def worker_corpora(folder: Path | None = None) -> CorpusReader:
-    """Return the reader of this worker process, kept from one job to the next; it shares tables in `folder`."""
+    """Return the reader of this worker process; it shares tables in `folder`.
+
+    Its cache is state of the process, because every job arrives as a new copy of `Job`.
+    """
     return CorpusReader(folder)
 
 

@@ -152,7 +152,7 @@ def training_facts(
         model=model_name,
         seed=config["seed"],
         settings=settings | {"dataset.include_length": config["dataset"]["include_length"]},
-        **origin(),
+        **start_facts(),
         **_data_facts(dataset, split, datamodule),
         synthetic=dataset.synthetic,
         leaks=datamodule.split.leaks,
@@ -211,7 +211,7 @@ def identity_in(content: Mapping[str, Any]) -> str | None:
     return content.get("identity")
 
 
-def origin() -> dict[str, Any]:
+def start_facts() -> dict[str, Any]:
     """Return the facts started, versions and commit of a run that starts now."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -18,7 +18,7 @@ from genregrid.metrics.calibration import fit_temperature, rescale
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.soft_vote import mixture_weights
-from genregrid.record.facts import RunFacts, origin
+from genregrid.record.facts import RunFacts, start_facts
 from genregrid.record.result import Result, prediction_columns
 from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid, read_run_csv
 
@@ -180,7 +180,7 @@ def _facts(
     """Describe a vote by what its members have in common, and by the members."""
     return replace(
         cells[0].facts,
-        **origin(),
+        **start_facts(),
         model="ensemble",
         dataset_label="+".join(dict.fromkeys(cell.dataset for cell in cells)),
         recipe="+".join(dict.fromkeys(cell.facts.recipe for cell in cells if cell.facts.recipe is not None)),
