@@ -31,8 +31,9 @@ class UserError(ValueError):
         self.key = None if key is None else str(key)
         self.value = None if value is _NOT_GIVEN else value
         self.hint = hint
-        about = "" if key is None else f"{key}: " if value is _NOT_GIVEN else f"{key}={_written(value)}: "
-        sentence = about + "; ".join(filter(None, (problem, hint)))
+        sentence = "; ".join(filter(None, (problem, hint)))
+        if key is not None:
+            sentence = f"{key}: {sentence}" if value is _NOT_GIVEN else f"{key}={_written(value)}: {sentence}"
         # Pickling makes a copy from the sentence alone, and then restores its attributes.
         super().__init__(sentence if sentence.endswith((".", "!", "?")) else f"{sentence}.")
 

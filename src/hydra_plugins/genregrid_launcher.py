@@ -71,9 +71,9 @@ class ProcessLauncher(_Launcher):
         """Run all jobs and return their results, in the order of the overrides."""
         setup_globals()
         jobs = list(enumerate(map(list, job_overrides), initial_job_idx))
-        worker = _Worker(self._grid, Singleton.get_state()["instances"])
+        run_stack = _StackRunner(self._grid, Singleton.get_state()["instances"])
         # ahead=1: a stack takes long, and an idle process may run what another one would keep waiting
-        pool = Pool(worker, self._num_workers, ahead=1, hint="leave out launcher=local")
+        pool = Pool(run_stack, self._num_workers, ahead=1, hint="leave out launcher=local")
         returned: dict[int, JobReturn] = {}
         try:
             with closing(pool.run(self._stacks(jobs))) as results:
@@ -83,7 +83,7 @@ class ProcessLauncher(_Launcher):
                         of_stack = [self._grid.record_lost_job(*job, reason) for job in stack]
                     returned |= {number: result for (number, _), result in zip(stack, of_stack, strict=True)}
         finally:
-            shutil.rmtree(worker.corpus_folder, ignore_errors=True)
+            shutil.rmtree(run_stack.corpus_folder, ignore_errors=True)
         return [returned[number] for number, _ in jobs]
 
     def _stacks(self, jobs: list[NumberedJob]) -> list[list[NumberedJob]]:
@@ -101,8 +101,8 @@ class ProcessLauncher(_Launcher):
 
 
 @dataclass(frozen=True)
-class _Worker:
-    """What a process needs to run jobs; small, because each stack of jobs is sent with it."""
+class _StackRunner:
+    """What a process needs to run stacks of jobs; small, because each stack of jobs is sent with it."""
 
     grid: Grid
     instances: Any

@@ -14,6 +14,7 @@ from genregrid.cli.report import REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
 from genregrid.config import EvaluateConfig
+from genregrid.errors import UserError
 
 Composed = Callable[..., DictConfig]
 UserErrors = Callable[..., Any]
@@ -70,3 +71,9 @@ def test_an_empty_folder_and_a_logger_of_files_are_refused_by_a_report(
         REPORT.run(composed("runs=''", config="evaluate"), tmp_path)
     with user_error("logger"):
         REPORT.run(composed("runs=x", "logger=csv", config="evaluate"), tmp_path)
+
+
+def test_a_key_that_no_command_takes_has_no_hint(composed: Composed) -> None:
+    with pytest.raises(UserError) as caught:
+        choose(COMMANDS, composed("checkpoint=x", "++other=1", config="evaluate"))
+    assert (caught.value.key, caught.value.value, caught.value.hint) == ("other", 1, None)

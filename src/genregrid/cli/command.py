@@ -53,5 +53,6 @@ def choose(commands: Sequence[Command], cfg: DictConfig) -> Command:
     for key in sorted(set(given) - command.keys):
         about = {} if isinstance(given[key], DictConfig) else {"value": given[key]}
         others = " or ".join(other.usage for other in commands if key in (*other.takes, other.key))
-        raise UserError(f"{command.usage} does not take it", key=key, hint=f"it goes with {others}", **about)
+        hint = f"give it with {others}" if others else None
+        raise UserError(f"{command.usage} does not take it", key=key, hint=hint, **about)
     return command

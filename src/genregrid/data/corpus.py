@@ -87,10 +87,13 @@ def _read(
     _check_notes(notes, table)
     index, listed = dataset.artists, dataset.filtered or {}
 
+    def artists() -> Mapping[str, str] | None:
+        return read_artists(_file(dataset, index)) if index else None
+
     def lists() -> Mapping[str, str] | None:
         return read_lists({part: _file(dataset, path) for part, path in listed.items()}) if listed else None
 
-    return Corpus(table, table, recipe, lambda: read_artists(_file(dataset, index)) if index else None, lists), key
+    return Corpus(table, table, recipe, artists, lists), key
 
 
 def _file(dataset: DatasetConfig, name: str) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, in_memory, name_keys, stacked
+from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
 from genregrid.errors import UserError
 
 _FRAME_DESCRIPTORS = (
@@ -111,7 +111,7 @@ def _fill(
                 lengths.append(values[:, -1].copy())
                 keys.append(name_keys(block["filename"], block["label"]))
                 start += len(block)
-    return stacked(keys), np.concatenate(lengths)
+    return concatenated(keys), np.concatenate(lengths)
 
 
 class _Scan(NamedTuple):

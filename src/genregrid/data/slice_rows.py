@@ -59,7 +59,7 @@ def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Categorical(values) for column, values in categories.items()})
 
 
-def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Concatenate frames of the same columns. Categories stay categories; `pandas.concat` would make them strings."""
     joined = {}
     for name, dtype in frames[0].dtypes.items():

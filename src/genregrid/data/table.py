@@ -18,13 +18,13 @@ from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ, check_colu
 from genregrid.data.slice_rows import (
     Allocate,
     SliceRows,
+    concatenated,
     file_numbers,
     in_memory,
     in_order,
     name_keys,
     rows_at,
     slice_number,
-    stacked,
 )
 from genregrid.errors import UserError
 
@@ -175,7 +175,7 @@ def _assemble(
     notes: list[str],
     allocate: Allocate = in_memory,
 ) -> FeatureTable:
-    rows = stacked([_keyed(source.keys, source.source) for source in sources])
+    rows = concatenated([_keyed(source.keys, source.source) for source in sources])
     is_clips = rows.groupby("source", observed=True)["whole_clip"].all()
     if is_clips.nunique() > 1:  # a clip would count as one more slice of its track
         problem = f"it has a row per whole clip, and {is_clips.idxmin()} has a row per slice"
@@ -283,8 +283,8 @@ def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32
 def _codes(names: "pd.Series[str]") -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the sorted categories of a column, and the index of each row's category, (row,) int64."""
     ordered = names.cat.categories.sort_values()
-    place: NDArray[np.int64] = ordered.get_indexer(names.cat.categories).astype(np.int64)
-    return tuple(str(name) for name in ordered), place[names.cat.codes]
+    number: NDArray[np.int64] = ordered.get_indexer(names.cat.categories).astype(np.int64)
+    return tuple(str(name) for name in ordered), number[names.cat.codes]
 
 
 def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:

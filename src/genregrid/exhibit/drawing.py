@@ -148,7 +148,7 @@ def hatch(area: Patch) -> None:
     area.set(facecolor="none", edgecolor=LEAK, linewidth=0, alpha=0.55, hatch="//", zorder=0)
 
 
-def stack(
+def stacked_areas(
     axes: Axes, edges: ArrayLike, probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
     """Draw the probability of each genre along a recording as stacked areas.
@@ -169,7 +169,7 @@ def stack(
 def name_areas(
     axes: Axes, edges: NDArray[np.float64], probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
-    """Write each genre's name where its area is highest, if the name fits; arguments as in `stack`."""
+    """Write each genre's name where its area is highest, if the name fits; arguments as in `stacked_areas`."""
     box = axes.get_window_extent()
     for number, (below, above) in zip(order, pairwise(_levels(probs, order)), strict=True):
         seconds = LETTER * len(genres[number]) * (edges[-1] - edges[0]) / box.width

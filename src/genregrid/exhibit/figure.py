@@ -321,7 +321,7 @@ def timeline(
     mean = np.average(probs, axis=0, weights=np.diff(edges))
     order = [true, *(number for number in np.argsort(-mean, kind="stable").tolist() if number != true)]
     drawing, axes = plot(220, right=40 + LETTER * (max(map(len, genres)) + 7))
-    draw.stack(axes, edges, probs, genres, order)
+    draw.stacked_areas(axes, edges, probs, genres, order)
     handles, labels = axes.get_legend_handles_labels()
     labels[0] += " (true)"
     axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), handlelength=1.2)

@@ -123,7 +123,8 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
             for cells in reader:
                 path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
                 is_path = Path(path).name and "\0" not in path
-                if fault := _genre_fault(genre) if is_path else f"'{path}' is not the path of a file":
+                fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
+                if fault:
                     raise UserError(fault, key=f"{csv_path}, row {reader.line_num}")
                 within = Path(path)
                 if within.is_absolute() or ".." in within.parts:

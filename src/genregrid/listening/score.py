@@ -112,7 +112,7 @@ def score_recording(
 
 
 def _notes_on_training(trained: Provenance, table: FeatureTable, path: Path) -> Iterator[str]:
-    """Warn of a recording that training or validation had, by its features to the last bit or by its name."""
+    """Warn if training or validation had the recording, by its features to the last bit or by its name."""
     names = {path.stem, track_name(path.parent.name, Path(path.name))} & trained.known_tracks
     if int(track_fingerprints(table)[0]) in set(trained.seen):
         yield "the model was trained on this recording: its answer is no test"

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from genregrid.exhibit.drawing import stack
+from genregrid.exhibit.drawing import stacked_areas
 from genregrid.exhibit.mark import Mark
 from genregrid.record.result import prediction_columns
 
@@ -84,7 +84,7 @@ class ScoredRecording:
         edges = self.slice_seconds * np.arange(len(self.log_probs) + 1)
         probs = np.exp(self.log_probs)
         order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
-        stack(axes, edges, probs, self.genres, order)
+        stacked_areas(axes, edges, probs, self.genres, order)
         prediction = self.prediction()
         title = f"{Path(self.file).name}: {prediction['genre']}, certainty {prediction['certainty']:.2f} decades"
         title += f" ({' '.join(self.marks)})" if self.marks else ""

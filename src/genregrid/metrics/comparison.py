@@ -82,7 +82,9 @@ def corrected_t_test(
         raise ValueError(f"a t-test needs two runs or more, not {len(runs)}")
     mean = float(runs.mean())
     spread = math.sqrt((1 / len(runs) + num_test / num_train) * runs.var(ddof=1)) if np.ptp(runs) > 0 else 0.0
-    t = mean / spread if spread else math.copysign(math.inf, mean) if mean else 0.0
+    t = mean / spread if spread else 0.0
+    if mean and not spread:  # all runs have the same difference
+        t = math.copysign(math.inf, mean)
     half = spread * stats.t.ppf((1 + level) / 2, len(runs) - 1)
     p_value = 2 * stats.t.sf(abs(t), len(runs) - 1)
     return CorrectedTTest(mean, t, float(p_value), float(mean - half), float(mean + half))

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of figures, resampled over independent clusters."""
+"""Bootstrap intervals of scores, resampled over independent clusters."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 2000
-_KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next figure
+_KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next score
 _ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such arrays stays below 100 MB
 
 #: Maps weights (resample, prediction) to values (resample,).
@@ -18,7 +18,7 @@ Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure of all predictions and the bounds of its interval; all are NaN if it is undefined."""
+    """A score of all predictions and the bounds of its interval; all are NaN if it is undefined."""
 
     value: float = math.nan
     low: float = math.nan
@@ -30,10 +30,10 @@ class Estimate:
 
 
 class ClusterBootstrap:
-    """Intervals of any figure by resampling whole clusters.
+    """Intervals of any score by resampling whole clusters.
 
     Tracks of one artist, or predictions of one track by several seeds, are not independent; resampling them one by one
-    would make intervals too narrow. Every figure uses the same resamples. With only one cluster the spread is unknown,
+    would make intervals too narrow. Every score uses the same resamples. With only one cluster the spread is unknown,
     and both bounds are the value.
 
     Args:
@@ -98,13 +98,13 @@ class ClusterBootstrap:
         return estimate
 
     def statistic(self, function: Statistic, *, num_resamples: int = 500) -> Estimate:
-        """Estimate one figure that is no ratio of sums, see `statistics`."""
+        """Estimate one score that is no ratio of sums, see `statistics`."""
         return self.statistics({"": function}, num_resamples=num_resamples)[""]
 
     def statistics(self, functions: Mapping[str, Statistic], *, num_resamples: int = 500) -> dict[str, Estimate]:
-        """Estimate figures that are no ratios of sums, by name: areas under curves, accuracy at a coverage.
+        """Estimate scores that are no ratios of sums, by name: areas under curves, accuracy at a coverage.
 
-        These are percentile intervals, which fit figures that resampling does not bias; for a calibration error, see
+        These are percentile intervals, which fit scores that resampling does not bias; for a calibration error, see
         `distance`. Functions map weights (resample, prediction), how often each prediction was drawn, to values
         (resample,). They are called several times with some of the resamples. Values that are not finite are left out.
         """
@@ -132,12 +132,13 @@ class ClusterBootstrap:
         columns = np.asarray(gaps, float)
         totals = self._totals(np.column_stack([columns, np.ones(len(columns))]))
         means = totals[:, :-1] / totals[:, -1:]
-        value, *_ = resampled = np.abs(means).sum(axis=1)
+        distances = np.abs(means).sum(axis=1)
+        value, resampled = distances[0], distances[1:]
         if self._num_clusters == 1:
             return Estimate(float(value), float(value), float(value))
         noise = np.abs(means[1:] - means[0]).sum(axis=1)
         low = value - np.quantile(noise, 1 - self._tail)
-        high = value + np.quantile(resampled[1:], 1 - self._tail) - resampled[1:].mean()
+        high = value + np.quantile(resampled, 1 - self._tail) - resampled.mean()
         return Estimate(float(value), max(0.0, float(low)), float(high))
 
     def _totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -168,7 +169,7 @@ class ClusterBootstrap:
         return Estimate(float(value), float(low), float(high))
 
 
-@lru_cache(maxsize=16)  # all figures of a cell, and cells of one corpus, use the same draws
+@lru_cache(maxsize=16)  # all scores of a cell, and cells of one corpus, use the same draws
 def _draws(size: int, num_resamples: int, seed: int) -> NDArray[np.uint8]:
     return _draw(np.random.default_rng(seed), num_resamples, size)
 

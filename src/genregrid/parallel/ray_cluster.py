@@ -86,15 +86,18 @@ def each_done(
     call = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=0)(_call_in_worker)
     variables = {name: value for name, value in os.environ.items() if name.startswith(_COPIED_VARIABLES)}
     surroundings = (os.getcwd(), variables)
-    new = ((item, 1) for item in items)
-    again: deque[tuple[Item, int]] = deque()  # items with the number of the attempt
+    new = ((item, 1) for item in items)  # with the number of the attempt
+    again: deque[tuple[Item, int]] = deque()
     submitted: dict[Any, tuple[Item, int]] = {}
     limit, counted = 0, -_SECONDS_BETWEEN_COUNTS
     while True:
         if time.monotonic() - counted > _SECONDS_BETWEEN_COUNTS:
             num_at_once = int(ray.cluster_resources().get("CPU", 0) / (cpus or 1))
             limit, counted = _AHEAD * max(1, num_at_once), time.monotonic()
-        while len(submitted) < limit and (entry := again.popleft() if again else next(new, None)) is not None:
+        while len(submitted) < limit:
+            entry = again.popleft() if again else next(new, None)
+            if entry is None:
+                break
             submitted[call.remote(surroundings, function, entry[0], *shared)] = entry
         if not submitted:
             return

@@ -125,7 +125,9 @@ def comparison_matrices(cells: Sequence[Cell], pairs: Table) -> list[Table]:
         names = list(dict.fromkeys([*own["first"], *own["second"]]))
         frame = pd.DataFrame("", index=names, columns=names)
         for pair in own.itertuples():
-            star = "" if pair.p_holm >= _SIGNIFICANT else "**" if pair.t_p < _SIGNIFICANT else "*"
+            star = ""
+            if pair.p_holm < _SIGNIFICANT:
+                star = "**" if pair.t_p < _SIGNIFICANT else "*"
             frame.loc[pair.first, pair.second] = written(pair.difference, "points") + star
             frame.loc[pair.second, pair.first] = written(-pair.difference, "points") + star
         frame.insert(0, "dataset", dataset)

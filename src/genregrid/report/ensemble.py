@@ -59,7 +59,7 @@ def ensemble(runs: object, folder: Path) -> str:
 
 
 def _folders(runs: object) -> list[Path]:
-    names = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, Sequence) else [runs]
+    names = list(runs) if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
     if not names:
         raise UserError("the list is empty", key="ensemble", value=[], hint=_FOLDERS_HINT)
     for name in names:

@@ -54,8 +54,9 @@ def _rank(reference: Reference | None, cell: Cell) -> int:
     """Return the position of a cell among the columns of the published table; others come last."""
     if reference is None:
         return 0
-    columns = list(dict.fromkeys(zip(reference.table["model"], reference.table["slice_seconds"], strict=True)))
-    return columns.index(key) if (key := (cell.model, cell.slice_seconds)) in columns else len(columns)
+    order = list(dict.fromkeys(zip(reference.table["model"], reference.table["slice_seconds"], strict=True)))
+    key = (cell.model, cell.slice_seconds)
+    return order.index(key) if key in order else len(order)
 
 
 def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:

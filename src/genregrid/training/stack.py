@@ -131,7 +131,9 @@ def fit_stack(
             result.curves.append({"epoch": epoch} | {name: float(value) for name, value in row.items()})
             result.num_worse += 1
             if result.curves[-1]["val/loss"] < result.loss:
-                result.loss, result.weights, result.num_worse = result.curves[-1]["val/loss"], stack.weights(number), 0
+                result.loss = result.curves[-1]["val/loss"]
+                result.weights = stack.weights(number)
+                result.num_worse = 0
         checkpoint.save(states)
     return results
 
