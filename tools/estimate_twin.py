@@ -1,6 +1,6 @@
-"""Estimate the figures of the synthetic twin of GTZAN from the real feature tables.
+"""Estimate the statistics of the synthetic twin of GTZAN from the real feature tables.
 
-``python tools/estimate_twin.py ROOT`` writes ``src/genregrid/twin/figures.json``. ``ROOT`` holds
+``python tools/estimate_twin.py ROOT`` writes ``src/genregrid/twin/statistics.json``. ``ROOT`` holds
 ``gtzan/`` with the Kaggle tables and the artist index. Only means, covariances, quantiles and artist sizes are written,
 no row. benchmarks/twin.py measures the twin against the real tables.
 """
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import polygamma
 
-from genregrid.twin.draw import FIGURES_FILE, to_deviates
+from genregrid.twin.draw import STATISTICS_FILE, to_deviates
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -192,7 +192,7 @@ def memory(deviations: Floats, tracks: Ints) -> Floats:
     return coefficients
 
 
-def slice_figures(deviations: Floats, tracks: Ints, genres: Ints) -> tuple[Floats, Floats, Floats]:
+def slice_statistics(deviations: Floats, tracks: Ints, genres: Ints) -> tuple[Floats, Floats, Floats]:
     """Estimate the covariance of slices about their track per genre, and the spread of scales of tracks and slices.
 
     Args:
@@ -344,7 +344,7 @@ def rounded(values: Floats) -> list[Any]:
 
 
 def estimate(root: Path) -> dict[str, Any]:
-    """Estimate all figures; the keys are documented by `genregrid.twin.draw`.
+    """Estimate all statistics; the keys are documented by `genregrid.twin.draw`.
 
     Args:
         root: Folder that holds ``gtzan/``.
@@ -369,7 +369,7 @@ def estimate(root: Path) -> dict[str, Any]:
     own_artist = np.array([owner.get(track, -1 - row) for row, track in enumerate(clips.track)])
     artist, track = artist_and_track(levels[once], genre[once], own_artist[once])
     deviations = deviates - means
-    between_slices, track_spread, slice_spread = slice_figures(deviations, tracks, genre_codes(slices.label, genres))
+    between_slices, track_spread, slice_spread = slice_statistics(deviations, tracks, genre_codes(slices.label, genres))
     return {
         "source": SOURCE,
         "genres": genres,
@@ -391,20 +391,20 @@ def estimate(root: Path) -> dict[str, Any]:
     }
 
 
-def write(figures: dict[str, Any], path: Path) -> None:
-    """Write the figures, one line per key, the same bytes for the same figures."""
-    lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in figures.items()]
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write the statistics, one line per key, the same bytes for the same statistics."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in values.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
 
 
 def main() -> None:
     """Command line: ``python tools/estimate_twin.py [ROOT]``."""
-    parser = argparse.ArgumentParser(description="Estimate the figures of the synthetic twin from the real tables.")
+    parser = argparse.ArgumentParser(description="Estimate the statistics of the synthetic twin from the real tables.")
     parser.add_argument("root", nargs="?", default=os.environ.get("GENREGRID_DATA"), help="folder that holds gtzan/")
     arguments = parser.parse_args()
     if arguments.root is None:
         parser.error("give the folder of the real tables or set GENREGRID_DATA")
-    write(estimate(Path(arguments.root)), Path(str(resources.files("genregrid.twin"))) / FIGURES_FILE)
+    write(estimate(Path(arguments.root)), Path(str(resources.files("genregrid.twin"))) / STATISTICS_FILE)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class UserError(ValueError):
 
 
 def _written(value: object) -> str:
-    """A value as a command line has it.
+    """Write a value as on a command line.
 
     >>> _written(None), _written(True), _written(0.5), _written([1, "a"])
     ('null', 'true', '0.5', '[1,a]')
@@ -95,5 +95,5 @@ def command(
 
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:
-    """What the operating system refused as a user's mistake."""
+    """Return an error of the operating system as a user's mistake."""
     return UserError(error.strerror or type(error).__name__, key=error.filename or "output", hint=hint)

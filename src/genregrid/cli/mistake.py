@@ -13,7 +13,7 @@ _HINT = "`--cfg job` shows every key, `--help` every choice"
 
 
 def mistake_of(error: BaseException) -> UserError | None:
-    """The user's mistake that an exception is about; ``None`` where it is a fault of the program."""
+    """Return the user's mistake that caused an exception; ``None`` for a fault of the program."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, UserError):
@@ -48,7 +48,7 @@ def _on_one_line(error: BaseException) -> str:
 
 
 def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) -> UserError | None:
-    """The mistake of a key such as ``dataset.path`` without its group; ``None`` if no override is of that kind.
+    """Return the mistake of a key such as ``dataset.path`` without its group; ``None`` if there is no such override.
 
     OmegaConf 2.3 reports it as an `AssertionError` without a cause. `optional_groups` has an override for each part of
     the configuration that may be null.
@@ -62,6 +62,6 @@ def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) 
 
 
 def print_mistake(sentence: object) -> None:
-    """Print to standard error, in one of the processes of a run only: the others meet the same mistake."""
+    """Print to standard error, only in the first process of a run: the others have the same mistake."""
     if is_first_process():
         print(sentence, file=sys.stderr, flush=True)

@@ -71,7 +71,7 @@ class _Head(NamedTuple):
 
 
 def _page_sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """Sections as the template takes them: each anchor once, tables and figures numbered through the page."""
+    """Return sections for the template: each anchor occurs once; tables and figures are numbered through the page."""
     taken = set(_OWN_ANCHORS)
     numbers = {"Table": count(1), "Figure": count(1)}
     shown_sections = []
@@ -116,14 +116,14 @@ def _heads(table: Table) -> list[_Head]:
 
 
 def _rows(table: Table, heads: Sequence[_Head]) -> list[tuple[Sequence[Mark], list[Markup]]]:
-    """The marks of each row, and its cells."""
+    """Return the marks of each row, and its cells."""
     columns = [_column_cells(table, head, number) for number, head in enumerate(heads)]
     row_marks = table.row_marks or [()] * len(table.frame)
     return list(zip(row_marks, map(list, zip(*columns, strict=True)), strict=True))
 
 
 def _column_cells(table: Table, head: _Head, number: int) -> list[Markup]:
-    """The cells of one column: the shown text, and the unrounded value, by which a script sorts and saves."""
+    """Make the cells of one column: the shown text, and the unrounded value, by which a script sorts and saves."""
     name, form = head.column.name, head.column.form
     parts = [row[number] for row in table.parts]
     values = [_raw(value) for value in table.frame[name].tolist()]
@@ -171,6 +171,6 @@ def _json_value(value: Any) -> Any:
 
 
 def _inlined(figure: Figure, anchor: str) -> Markup:
-    """A drawing as a part of the page: its ids get the anchor as a prefix, so that they differ between figures."""
+    """Return a drawing as a part of the page: its ids get the anchor as a prefix, so that figures do not share ids."""
     svg = re.sub(r'\bid="', f'id="{anchor}.', figure.svg)
     return Markup(re.sub(r'(\bhref="#|url\(["\']?#)', rf"\g<1>{anchor}.", svg))

@@ -110,7 +110,7 @@ def _describe_rest(
     report: Callable[[str], None],
     show_bar: bool | None,
 ) -> set[str]:
-    """Write each result into the journal as soon as it is done; return the names of the skipped tracks."""
+    """Write each result into the journal as soon as it is ready; return the names of the skipped tracks."""
     num_done = len(found.tracks) - num_todo
     if num_done:
         report(f"resuming: {num_done} of {len(found.tracks)} recordings are in {journal.path} already")

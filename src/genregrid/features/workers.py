@@ -97,7 +97,7 @@ def _ended_its_process(track: TrackFile) -> Described:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next slices; do nothing with other C libraries.
+    """Make glibc keep freed memory for the next slices; do nothing with other C libraries.
 
     By default glibc returns it to the system. Getting it back page by page costs as much time as the arithmetic.
     """

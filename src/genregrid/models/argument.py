@@ -22,12 +22,12 @@ class Allowed:
 
 
 def is_number(value: object, low: float, high: float = inf) -> bool:
-    """Whether a value is a number from low to high, both included; booleans and NaN are not."""
+    """Return whether a value is a number from low to high, both included; booleans and NaN are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_whole(value: object, low: int) -> bool:
-    """Whether a value is a whole number, `low` or more."""
+    """Return whether a value is a whole number, `low` or more."""
     return isinstance(value, int) and is_number(value, low)
 
 

@@ -304,5 +304,5 @@ class EstimatorClassifier(GenreClassifier):
 
 
 def is_fitting(model: GenreClassifier) -> bool:
-    """Whether a model's trainer is training, and not only validating."""
+    """Return whether a model's trainer is training, and not only validating."""
     return model.trainer.state.fn == TrainerFn.FITTING

@@ -181,7 +181,7 @@ def evaluation_facts(
 
 
 def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule") -> dict[str, Any]:
-    """Fields of `RunFacts` about a table and its split, other than marks."""
+    """Return the fields of `RunFacts` about a table and its split, other than marks."""
     has_folds = split.protocol in PROTOCOLS and split.protocol != "filtered"
     return {
         "dataset": dataset.name,

@@ -101,8 +101,6 @@ def score_trial(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusR
         found = fit(lambda step, mean: None)
         means = ", ".join(f"{name} {value:.4f}" for name, value in mean_scores(found).items())
         print(f"validation, mean over {len(found)} inner folds: {means}")
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
     return None if found is None else mean_scores(found)[settings.score]
 
 

@@ -16,7 +16,7 @@ from genregrid.errors import UserError
 
 
 def is_first_process() -> bool:
-    """Whether this process prints and writes; Lightning numbers the processes of a run in LOCAL_RANK."""
+    """Return whether this process prints and writes; Lightning numbers the processes of a run in LOCAL_RANK."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 

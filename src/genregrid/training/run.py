@@ -227,7 +227,7 @@ def _split_for(
 
 
 def _tests_on_seen_tracks(datamodule: GenreDataModule, trained: Provenance, same_names: bool, allow_leak: bool) -> bool:
-    """Whether test tracks were in the training or validation part; an error unless the split allows the leak.
+    """Return whether test tracks were in the training or validation part; raise unless the split allows the leak.
 
     A track is recognised by its features, and within a corpus by its name.
     """

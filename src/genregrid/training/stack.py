@@ -38,7 +38,7 @@ class Fitted:
     num_worse: int = 0  # epochs since the lowest loss
 
     def has_stopped(self, patience: int | None) -> bool:
-        """Whether early stopping ends this fit, as Lightning's `EarlyStopping` would."""
+        """Return whether early stopping ends this fit, as Lightning's `EarlyStopping` would."""
         has_diverged = bool(self.curves) and not math.isfinite(self.curves[-1]["val/loss"])
         return patience is not None and (self.num_worse >= patience or has_diverged)
 
@@ -75,7 +75,7 @@ class StackCheckpoint:
 
 
 def can_be_stacked(models: Sequence[GenreClassifier], settings: TrainerConfig, num_slices: int) -> bool:
-    """Whether all models consist of linear layers on pooled windows, train without extras, and fit into memory."""
+    """Return whether all models are linear layers on pooled windows, train without extras, and fit into memory."""
     if settings.precision != "32-true" or settings.gradient_clip_val is not None or settings.devices > 1:
         return False
     if len(models) * num_slices * len(models[0].feature_names) * 4 > _MAX_BYTES:

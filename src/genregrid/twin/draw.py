@@ -1,7 +1,7 @@
-"""Draw a statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, from a file of figures.
+"""Draw a statistical twin of GTZAN: 1000 synthetic tracks of ten 3-second slices, from a file of statistics.
 
 A track is a draw from a hierarchical Gaussian model: genre mean + artist effect + track effect + slice effect, mapped
-to the units of the 57 descriptors. ``figures.json`` has the model's means, covariances and quantiles, estimated by
+to the units of the 57 descriptors. ``statistics.json`` has the model's means, covariances and quantiles, estimated by
 ``tools/estimate_twin.py``. The corpus has GTZAN's structure too: artist sizes, tracks of nine slices, exact duplicates.
 docs/twin.md compares it with the real tables.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-FIGURES_FILE = "figures.json"
+STATISTICS_FILE = "statistics.json"
 SLICES_PER_TRACK = 10
 BLOCK = 100  # tracks of a genre in GTZAN, after which artist sizes, short tracks and duplicates repeat
 LENGTH_SAMPLES = 66_149  # of a 3-second slice in Kaggle's tables
@@ -41,8 +41,8 @@ class Twin:
 
 
 @dataclass(frozen=True)
-class _Figures:
-    """Figures of ``figures.json`` as arrays; axes genre (10), feature (57) and deviate (21)."""
+class _Statistics:
+    """Statistics of ``statistics.json`` as arrays; axes genre (10), feature (57) and deviate (21)."""
 
     genres: list[str]
     columns: list[str]
@@ -80,13 +80,13 @@ def _unpack(triangles: list[list[int]], size: int) -> _Floats:
 
 
 @cache
-def _figures() -> _Figures:
-    """Read the figures once per process."""
-    text = (resources.files("genregrid.twin") / FIGURES_FILE).read_text(encoding="utf-8")
+def _statistics() -> _Statistics:
+    """Read the statistics once per process."""
+    text = (resources.files("genregrid.twin") / STATISTICS_FILE).read_text(encoding="utf-8")
     stored: dict[str, Any] = json.loads(text)
     genres, columns = stored["genres"], stored["columns"]
     low, high, count = stored["deviates"]
-    return _Figures(
+    return _Statistics(
         genres=genres,
         columns=columns,
         logarithmic=np.isin(columns, stored["logarithmic"]),
@@ -121,26 +121,26 @@ def _block_artists(sizes: list[list[int]]) -> _Ints:
     return np.concatenate([numbers, np.full(BLOCK - len(numbers), -1)]).astype(np.int64)
 
 
-def _layout(figures: _Figures, tracks_per_genre: int) -> _Layout:
+def _layout(statistics: _Statistics, tracks_per_genre: int) -> _Layout:
     """Repeat GTZAN's block of 100 tracks per genre; an incomplete last block keeps the proportions of its artists."""
-    num_genres = len(figures.genres)
+    num_genres = len(statistics.genres)
     full_blocks, rest = divmod(tracks_per_genre, BLOCK)
-    per_block = 1 + max(number for sizes in figures.artists for number, _ in sizes)
+    per_block = 1 + max(number for sizes in statistics.artists for number, _ in sizes)
     artist = np.empty((num_genres, tracks_per_genre), dtype=np.int64)
     short = np.zeros((num_genres, tracks_per_genre), dtype=np.bool_)
     track_at: list[dict[tuple[int, int], int]] = []  # by genre: (block, slot) to track
-    for genre, sizes in enumerate(figures.artists):
+    for genre, sizes in enumerate(statistics.artists):
         block_artist = _block_artists(sizes)
         slot = np.concatenate([np.tile(np.arange(BLOCK), full_blocks), np.sort(_even_order(block_artist)[:rest])])
         block = np.arange(tracks_per_genre) // BLOCK
         known = block_artist[slot] >= 0
         artist[genre] = np.where(known, block_artist[slot] + per_block * block, -1)
-        short[genre] = np.isin(slot, figures.short[genre])
+        short[genre] = np.isin(slot, statistics.short[genre])
         track_at.append({pair: track for track, pair in enumerate(zip(block.tolist(), slot.tolist(), strict=True))})
     pairs = [
         (a, track_at[a][block, i], b, track_at[b][block, j])
         for block in range(full_blocks + 1)
-        for a, i, b, j in figures.duplicates
+        for a, i, b, j in statistics.duplicates
         if (block, i) in track_at[a] and (block, j) in track_at[b]
     ]
     return _Layout(artist, short, np.array(pairs, dtype=np.int64).reshape(-1, 4))
@@ -156,44 +156,44 @@ def _spread(rng: np.random.Generator, shape: tuple[int, ...], spread: _Floats) -
     return np.exp(logarithm, out=logarithm)
 
 
-def _levels(figures: _Figures, layout: _Layout, rng: np.random.Generator) -> _Floats:
+def _levels(statistics: _Statistics, layout: _Layout, rng: np.random.Generator) -> _Floats:
     """Draw deviates of every track's mean, ``(genre, track, feature)``.
 
     Artist and track effects are centred within each genre, because the stored genre means are those of the real tracks
     and already include the mean effect of the few artists of a genre.
     """
-    num_features = len(figures.columns)
+    num_features = len(statistics.columns)
     known = layout.artist >= 0
     owner = layout.artist.copy()
     owner[~known] = layout.artist.max() + 1 + np.arange(np.sum(~known))  # unknown artists are all different
     num_owners = int(owner.max()) + 1
     by_owner = rng.standard_normal((num_owners, num_features), dtype=np.float32)
-    variety = _spread(rng, (num_owners, num_features), figures.artist_spread)
-    levels: _Floats = by_owner[owner] @ figures.artist_factor.transpose(0, 2, 1)
+    variety = _spread(rng, (num_owners, num_features), statistics.artist_spread)
+    levels: _Floats = by_owner[owner] @ statistics.artist_factor.transpose(0, 2, 1)
     noise = rng.standard_normal((*owner.shape, num_features), dtype=np.float32)
     noise *= variety[owner]
-    levels += noise @ figures.track_factor.transpose(0, 2, 1)
-    levels += (figures.genre_mean - levels.mean(axis=1))[:, None]
+    levels += noise @ statistics.track_factor.transpose(0, 2, 1)
+    levels += (statistics.genre_mean - levels.mean(axis=1))[:, None]
     return levels
 
 
-def _deviations(figures: _Figures, num_tracks: int, rng: np.random.Generator) -> _Floats:
+def _deviations(statistics: _Statistics, num_tracks: int, rng: np.random.Generator) -> _Floats:
     """Draw deviates of slices about their track's mean, ``(genre, track, slice, feature)``, autoregressive, centred."""
-    num_genres, num_features = len(figures.genres), len(figures.columns)
+    num_genres, num_features = len(statistics.genres), len(statistics.columns)
     shape = (num_genres, num_tracks, SLICES_PER_TRACK, num_features)
     noise = rng.standard_normal(shape, dtype=np.float32)
-    noise *= _spread(rng, (num_genres, num_tracks, 1, num_features), figures.track_spread)
-    noise *= _spread(rng, (*shape[:-1], 1), figures.slice_spread)
+    noise *= _spread(rng, (num_genres, num_tracks, 1, num_features), statistics.track_spread)
+    noise *= _spread(rng, (*shape[:-1], 1), statistics.slice_spread)
     noise = noise.reshape(num_genres, -1, num_features)  # (genre, track and slice, feature)
-    series = (noise @ figures.slice_factor.transpose(0, 2, 1)).reshape(shape)
-    innovation = np.sqrt(1.0 - figures.slice_memory**2)
+    series = (noise @ statistics.slice_factor.transpose(0, 2, 1)).reshape(shape)
+    innovation = np.sqrt(1.0 - statistics.slice_memory**2)
     for index in range(1, SLICES_PER_TRACK):
         series[:, :, index] *= innovation
-        series[:, :, index] += figures.slice_memory * series[:, :, index - 1]
+        series[:, :, index] += statistics.slice_memory * series[:, :, index - 1]
     series -= series.mean(axis=2, keepdims=True)
     lags = np.abs(np.subtract.outer(np.arange(SLICES_PER_TRACK), np.arange(SLICES_PER_TRACK)))
-    mean_correlation = (figures.slice_memory[:, None, None] ** lags).mean(axis=(1, 2))
-    # Removing the mean reduces the variance to this share; the figures are variances with divisor n - 1.
+    mean_correlation = (statistics.slice_memory[:, None, None] ** lags).mean(axis=(1, 2))
+    # Removing the mean reduces the variance to this share; the statistics are variances with divisor n - 1.
     kept = (1.0 - mean_correlation) * SLICES_PER_TRACK / (SLICES_PER_TRACK - 1)
     series /= np.sqrt(kept).astype(np.float32)
     return series
@@ -217,44 +217,44 @@ def to_deviates(
     return np.clip(mapped, -_LARGEST_DEVIATE, _LARGEST_DEVIATE)
 
 
-def _to_values(figures: _Figures, deviates: _Floats) -> _Floats:
+def _to_values(statistics: _Statistics, deviates: _Floats) -> _Floats:
     """Map deviates ``(row, feature)`` to descriptors in their units, ``(feature, row)``; inverts `to_deviates`."""
-    low = figures.deviates[0]
-    step = figures.deviates[1] - low
-    last = len(figures.deviates) - 2
+    low = statistics.deviates[0]
+    step = statistics.deviates[1] - low
+    last = len(statistics.deviates) - 2
     values = np.empty(deviates.shape[::-1], dtype=np.float32)
-    for column, name in enumerate(figures.columns):
-        knots = figures.quantiles[column]
+    for column, name in enumerate(statistics.columns):
+        knots = statistics.quantiles[column]
         position = (np.clip(deviates[:, column], -_LARGEST_DEVIATE, _LARGEST_DEVIATE) - low) / step
         left = np.clip(position.astype(np.int32), 0, last)
         linked = knots[left] + (position - left) * np.diff(knots)[left]
-        values[column] = np.exp(linked) if figures.logarithmic[column] else linked
+        values[column] = np.exp(linked) if statistics.logarithmic[column] else linked
         if name in _UNIT_BOUNDED:
             np.clip(values[column], 1e-6, 0.999, out=values[column])
-    tempo = figures.columns.index("tempo")
+    tempo = statistics.columns.index("tempo")
     values[tempo] = TEMPO_LAG_BPM / np.maximum(np.rint(TEMPO_LAG_BPM / values[tempo]), 1.0)
     return values
 
 
-def _frame(figures: _Figures, layout: _Layout, values: _Floats) -> pd.DataFrame:
+def _frame(statistics: _Statistics, layout: _Layout, values: _Floats) -> pd.DataFrame:
     """Make the table of slices from descriptors ``(feature, row)``, without the tenth slice of short tracks."""
     num_tracks = layout.artist.shape[1]
     present = np.ones((*layout.artist.shape, SLICES_PER_TRACK), dtype=np.bool_)
     present[..., -1] = ~layout.short
     rows = np.flatnonzero(present)
     endings = [f".{index}.wav" for index in range(SLICES_PER_TRACK)]
-    names = [track + ending for track in _track_names(figures, num_tracks) for ending in endings]
-    label = np.array(figures.genres, dtype=object)[rows // (num_tracks * SLICES_PER_TRACK)]
-    features = pd.DataFrame(values[:, rows].astype(np.float64).T, columns=figures.columns)
+    names = [track + ending for track in _track_names(statistics, num_tracks) for ending in endings]
+    label = np.array(statistics.genres, dtype=object)[rows // (num_tracks * SLICES_PER_TRACK)]
+    features = pd.DataFrame(values[:, rows].astype(np.float64).T, columns=statistics.columns)
     features.insert(0, "filename", [names[row] for row in rows.tolist()])
     features.insert(1, "length", LENGTH_SAMPLES)
     features["label"] = label
     return features
 
 
-def _track_names(figures: _Figures, tracks_per_genre: int) -> list[str]:
+def _track_names(statistics: _Statistics, tracks_per_genre: int) -> list[str]:
     """List track names by genre, then number."""
-    return [f"{genre}.{track:05d}" for genre in figures.genres for track in range(tracks_per_genre)]
+    return [f"{genre}.{track:05d}" for genre in statistics.genres for track in range(tracks_per_genre)]
 
 
 def _filtered(layout: _Layout, names: list[str]) -> dict[str, str]:
@@ -298,16 +298,16 @@ def draw_twin(seed: int = 0, num_tracks: int = 1000) -> Twin:
     structure repeats with new artists; below, artists keep their proportions, and short tracks and duplicates are only
     those among the tracks that are left.
     """
-    figures = _figures()
-    per_genre = num_tracks // len(figures.genres)
+    statistics = _statistics()
+    per_genre = num_tracks // len(statistics.genres)
     rng = np.random.default_rng(seed)
-    layout = _layout(figures, per_genre)
-    deviates = _deviations(figures, per_genre, rng)
-    deviates += _levels(figures, layout, rng)[:, :, None]
+    layout = _layout(statistics, per_genre)
+    deviates = _deviations(statistics, per_genre, rng)
+    deviates += _levels(statistics, layout, rng)[:, :, None]
     source, copy = layout.pairs[:, :2].T, layout.pairs[:, 2:].T
     deviates[tuple(copy)] = deviates[tuple(source)]
-    values = _to_values(figures, deviates.reshape(-1, len(figures.columns)))  # (genre, track, slice) to row
-    names = _track_names(figures, per_genre)
+    values = _to_values(statistics, deviates.reshape(-1, len(statistics.columns)))  # (genre, track, slice) to row
+    names = _track_names(statistics, per_genre)
     numbers = zip(names, layout.artist.reshape(-1).tolist(), strict=True)
     artists = {name: f"artist {number:03d}" for name, number in numbers if number >= 0}
-    return Twin(_frame(figures, layout, values), artists, _filtered(layout, names))
+    return Twin(_frame(statistics, layout, values), artists, _filtered(layout, names))
