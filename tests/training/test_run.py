@@ -346,6 +346,7 @@ def test_evaluate_refuses_a_file_that_is_no_checkpoint(
         ("hop_slices=2 window=track", "window=track"),
         ("dataset.path=nowhere.csv", "does not exist"),
         ("trainer.accelerator=abacus", ""),
+        ("trainer.accelerator=tpu", ""),
         ("split=artist", "artist index"),
         ("split=filtered", "lists of tracks"),
         ("split.fold=3", "0 to 2"),

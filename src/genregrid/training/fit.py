@@ -71,7 +71,7 @@ def build_trainer(
             enable_checkpointing=folder is not None,
             callbacks=callbacks,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:  # tpu needs a package
         also = f"trainer.precision={settings.precision}, trainer.devices={settings.devices}"
         problem = f"with {also}: {str(error).splitlines()[0]}"
         raise UserError(problem, key="trainer.accelerator", value=settings.accelerator) from error
