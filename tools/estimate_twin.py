@@ -12,6 +12,7 @@ import json
 import os
 import re
 import statistics
+import sys
 from collections import Counter
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import polygamma
 
+from genregrid.errors import command
 from genregrid.twin.draw import STATISTICS_FILE, to_deviates
 
 Floats = npt.NDArray[np.float64]
@@ -397,6 +399,7 @@ def write(values: dict[str, Any], path: Path) -> None:
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
 
 
+@command()
 def main() -> None:
     """Command line: ``python tools/estimate_twin.py [ROOT]``."""
     parser = argparse.ArgumentParser(description="Estimate the statistics of the synthetic twin from the real tables.")
@@ -408,4 +411,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,14 @@ from genregrid.errors import UserError
 from genregrid.training.devices import is_first_process
 
 _HINT = "`--cfg job` shows every key, `--help` every choice"
+# OmegaConf names Python's types; by a part of its message, the same in plain words
+_EXPECTED = {
+    "is not Optional": "it must not be null",
+    "to Integer": "expected a whole number",
+    "to Float": "expected a number",
+    "Union[int, float]": "expected a number",
+    "valid bool": "expected true or false",
+}
 
 
 def mistake_of(error: BaseException) -> UserError | None:
@@ -32,7 +40,9 @@ def mistake_of(error: BaseException) -> UserError | None:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             if isinstance(cause, ConfigKeyError | ConfigAttributeError):
                 return UserError("there is no such key", key=cause.full_key, hint=_HINT)
-            return UserError(str(cause.msg).splitlines()[0], key=cause.full_key, value=cause.value, hint=_HINT)
+            message = str(cause.msg).splitlines()[0]
+            problem = next((plain for part, plain in _EXPECTED.items() if part in message), message)
+            return UserError(problem, key=cause.full_key, value=cause.value, hint=_HINT)
     return UserError(_on_one_line(error), hint=_HINT)
 
 

@@ -31,8 +31,8 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     Returns:
         The exit code: 0 if every job succeeded, 2 after a user's mistake or a failed job, 130 after ctrl-C.
     """
-    if not is_first_process():
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end: only the first one prints
+    if sys.stdout is None or not is_first_process():  # closed by the shell; or a process that must not print
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas separate values
         sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors, instead of printing them and exiting with 1
