@@ -103,6 +103,7 @@ def test_what_ends_a_run_is_one_line_and_a_code(
     run: Run, error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(cfg: DictConfig, folder: Path, *_: object) -> None:
+        (folder / "file").touch()
         raise error
 
     assert run(main, "hydra.run.dir=here") == code
@@ -163,3 +164,23 @@ def test_the_jobs_of_a_process_read_corpora_by_one_reader(run: Run) -> None:
     assert readers[0] is readers[1]
     first, second = (pickle.loads(pickle.dumps(Job(train.main))) for _ in range(2))
     assert first.corpora is second.corpora  # two jobs that arrive in one worker process
+
+
+def test_a_closed_standard_output_is_no_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(prints) == 0
+    sys.stdout.close()
+
+
+def prints(cfg: DictConfig, folder: Path, *_: object) -> None:
+    (folder / "file").touch()
+    sys.stdout.isatty()
+
+
+def test_an_interruption_names_no_folder_that_was_removed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(is_interrupted) == 130
+    assert capsys.readouterr().err == "interrupted.\n"
+
+
+def is_interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

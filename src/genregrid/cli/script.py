@@ -63,7 +63,7 @@ def _interruption(job: Job) -> UserError:
     hint = None
     if job.progress is not None:
         hint = f"finished jobs are in {job.progress.folder}; {job.progress.how_to_resume}"
-    elif job.folder is not None:
+    elif job.folder is not None and job.folder.is_dir():  # an empty one was removed
         hint = f"what was written so far is in {job.folder}"
     return UserError("interrupted", hint=hint)
 
