@@ -54,7 +54,9 @@ def test_a_run_without_an_identity_does_not_count_as_finished(tmp_path: Path) ->
     assert finished_run(run, "abc") is None
 
 
-@pytest.mark.parametrize("model", ["lstm", "set_mlp", "lstm_svm"])
+@pytest.mark.parametrize(
+    "model", ["lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("set_mlp", "lstm_svm"))]
+)
 def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
     model: str, make_cfg: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

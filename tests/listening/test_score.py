@@ -58,10 +58,10 @@ def trained(corpus: Path, composed: Callable[..., DictConfig], tmp_path: Path) -
     "setting",
     [
         ("lstm",),
-        ("mlp",),
-        ("lstm", "slice=1"),
-        ("lstm", "window=2", "hop_slices=1"),
-        ("mlp", "dataset.include_length=true"),
+        pytest.param(("mlp",), marks=pytest.mark.slow),
+        pytest.param(("lstm", "slice=1"), marks=pytest.mark.slow),
+        pytest.param(("lstm", "window=2", "hop_slices=1"), marks=pytest.mark.slow),
+        pytest.param(("mlp", "dataset.include_length=true"), marks=pytest.mark.slow),
     ],
 )
 def test_a_recording_is_scored_as_its_row_of_the_csv_is(
@@ -79,7 +79,7 @@ def test_a_recording_is_scored_as_its_row_of_the_csv_is(
         assert mine["certainty"] == pytest.approx(row.certainty, rel=1e-3)
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_recordings_of_the_training_set_have_a_note(
     trained: Callable[..., Path], tmp_path: Path, num_threads: int
 ) -> None:
@@ -193,6 +193,7 @@ def test_a_model_is_not_evaluated_on_a_csv_of_another_recipe(
         evaluate(cfg, tmp_path / "evaluated")
 
 
+@pytest.mark.slow
 def test_the_rich_recipe_trains_and_scores(corpus: Path, trained: Callable[..., Path], tmp_path: Path) -> None:
     arguments = ["--slice", "0.5", "--recipe", "rich", "--out", str(corpus), "--workers", "1", "--overwrite"]
     assert extract([str(tmp_path / "music"), *arguments]) == 0

@@ -149,6 +149,7 @@ def test_files_without_answers_are_reported(
         read_answers(path, cells)
 
 
+@pytest.mark.slow
 def test_a_report_has_the_persons_section_and_both_confusions(
     cells: list[Cell], audio: Recordings, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_pairs_are_compared_within_a_protocol_only(report: Report) -> None:
     assert first.strip("*").lstrip("+") == second.strip("*").lstrip("-")
 
 
+@pytest.mark.slow
 def test_same_runs_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
     again = write_report(report.folder.parent / "grid", tmp_path / "again", reference="paper")
     for path in sorted(report.folder.iterdir()):

@@ -75,6 +75,7 @@ def test_a_report_has_its_files_and_a_command(study: optuna.Study, tmp_path: Pat
     assert top["fold_sd"][0] == pytest.approx(0.2 / math.sqrt(2), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_every_part_of_a_report_carries_the_marks(study: optuna.Study, tmp_path: Path) -> None:
     add_trials(study, 18)
     study.set_user_attr("marks", ["LEAKS", "SYNTHETIC"])

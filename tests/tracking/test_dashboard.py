@@ -80,6 +80,7 @@ def logged_table(folder: Path, value: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(content["data"], columns=content["columns"])
 
 
+@pytest.mark.slow
 def test_every_table_and_figure_of_a_report_is_logged_with_the_numbers_of_its_csv(folder: Path) -> None:
     report = folder / "report"
     values = {name.removeprefix("report/"): value for name, value in summary(report).items() if "report/" in name}
@@ -99,6 +100,7 @@ def test_every_table_and_figure_of_a_report_is_logged_with_the_numbers_of_its_cs
     assert (contents["title"] != "").all()
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_report_has_the_accuracy_of_every_cell_with_its_interval(folder: Path) -> None:
     values = summary(folder / "report")
     for name, cell in (("a", "track/mlp"), ("b", "track/lstm"), ("c", "row-LEAKS/lstm")):
@@ -108,6 +110,7 @@ def test_the_summary_of_a_report_has_the_accuracy_of_every_cell_with_its_interva
         assert values[f"{place}_low"] <= values[place] <= values[f"{place}_high"]
 
 
+@pytest.mark.slow
 def test_the_run_of_a_report_has_its_cells_and_the_mark_of_a_leak(folder: Path) -> None:
     run = started_run(folder / "report")
     assert run["job_type"] == "report"
@@ -120,6 +123,7 @@ def test_the_run_of_a_report_has_its_cells_and_the_mark_of_a_leak(folder: Path) 
     assert all(cell["dataset"] == "csv" and cell["slice_seconds"] == 3 for cell in run["config"]["cells"])
 
 
+@pytest.mark.slow
 def test_the_page_of_a_report_is_logged_as_an_artifact(folder: Path) -> None:
     artifacts = [record["artifact"] for record in records(folder / "report") if record["type"] == "artifact"]
     (artifact,) = (one for one in artifacts if one["type"] == "report")
@@ -128,6 +132,7 @@ def test_the_page_of_a_report_is_logged_as_an_artifact(folder: Path) -> None:
     assert (entry["path"], int(entry["size"])) == ("report.html", page.stat().st_size)
 
 
+@pytest.mark.slow
 def test_runs_of_one_process_have_files_of_their_own_with_what_a_dashboard_groups_by(folder: Path) -> None:
     runs = {name: started_run(folder / "runs" / name) for name in ("a", "b", "c")}
     keys = ("model", "slice_seconds", "dataset_label", "split_label", "fold", "seed", "leaks")
@@ -145,6 +150,7 @@ def test_runs_of_one_process_have_files_of_their_own_with_what_a_dashboard_group
     assert len({run["run_id"] for run in [*runs.values(), started_run(folder / "report")]}) == 4
 
 
+@pytest.mark.slow
 def test_a_run_logs_the_numbers_of_its_csvs(folder: Path) -> None:
     run = folder / "runs" / "a"
     values = summary(run)
@@ -187,6 +193,7 @@ def test_workspace_and_report_group_runs_by_dataset_protocol_model_and_slice(
 
 
 @old_pydantic
+@pytest.mark.slow
 def test_panels_show_only_what_runs_and_reports_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("wandb_workspaces")
     workspace, _ = made(capsys, "--genres", "blues,classical,metal")
@@ -306,6 +313,7 @@ def online(server: FakeServer, folder: Path) -> dict[str, str]:
     return keep | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "WANDB_DATA_DIR": str(folder / "staging")}
 
 
+@pytest.mark.slow
 def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder: Path, server: FakeServer) -> None:
     paths = [wandb_folder(folder / name) for name in ("runs/c", "report")]
     done = subprocess.run(
@@ -329,6 +337,7 @@ def test_sync_uploads_an_offline_run_and_an_offline_report_in_one_command(folder
     assert artifacts.count("report") == 1
 
 
+@pytest.mark.slow
 def test_workspace_and_report_are_saved_where_there_is_a_key(tmp_path: Path, server: FakeServer) -> None:
     pytest.importorskip("wandb_workspaces")
     words = [sys.executable, "-m", "genregrid.tracking.workspace", "--save", "--project", "mine"]
