@@ -64,3 +64,15 @@ def test_a_command_returns_the_code_of_its_function_and_raises_what_is_no_mistak
     assert (main(0), main(1)) == (0, 3)
     with pytest.raises(ModuleNotFoundError):
         main(2)
+
+
+def test_a_sentence_is_one_line_without_control_characters() -> None:
+    sentence = str(UserError("a\x1b[2J\nb", key="x\r.csv", value="\u202egnp", hint="c\x07"))
+    assert sentence.isprintable()
+    assert sentence == r"x\r.csv=\u202egnp: a\x1b[2J\nb; c\x07."
+
+
+def test_a_sentence_about_a_cell_of_megabytes_is_short() -> None:
+    error = UserError("y" * 10**6, key="k" * 10**6, value="v" * 10**6)
+    assert len(str(error)) < 1000
+    assert str(error).count("...") == 3

@@ -1,11 +1,14 @@
 """A mistake of the user as an error with fields, and how a command reports it: a sentence and an exit code."""
 
 import sys
+import unicodedata
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
 _NOT_GIVEN: Any = object()
+# Characters of a sentence's part that are shown; a name or a cell of a file may have megabytes.
+_LONGEST = 300
 _P = ParamSpec("_P")
 
 
@@ -27,15 +30,39 @@ class UserError(ValueError):
     def __init__(
         self, problem: str, *, key: object = None, value: object = _NOT_GIVEN, hint: str | None = None
     ) -> None:
-        self.problem = problem
-        self.key = None if key is None else str(key)
+        self.problem = printable(problem)
+        self.key = None if key is None else printable(str(key))
         self.value = None if value is _NOT_GIVEN else value
         self.hint = hint
-        sentence = "; ".join(filter(None, (problem, hint)))
+        sentence = "; ".join(filter(None, (self.problem, hint and printable(hint))))
         if key is not None:
-            sentence = f"{key}: {sentence}" if value is _NOT_GIVEN else f"{key}={_written(value)}: {sentence}"
+            given = "" if value is _NOT_GIVEN else f"={printable(_written(value))}"
+            sentence = f"{self.key}{given}: {sentence}"
         # Pickling makes a copy from the sentence alone, and then restores its attributes.
         super().__init__(sentence if sentence.endswith((".", "!", "?")) else f"{sentence}.")
+
+
+def printable(text: str, most: int = _LONGEST) -> str:
+    r"""Make text from a file or a command line safe to print: one line, without control characters, of limited length.
+
+    A terminal runs control characters as commands, and some format characters of Unicode change the order in which text
+    is shown. Both are written as escapes. Of a longer text the beginning and the end are kept, `most` characters.
+
+    >>> print(printable("a\x1b[31mred"), printable("0123456789", most=7))
+    a\x1b[31mred 0123...89
+    """
+    if not text.isprintable():
+        text = "".join(map(_escaped, text))
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}...{text[-end:]}"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) in ("Zs", "Co", "Cn"):  # spaces of all kinds
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _written(value: object) -> str:
