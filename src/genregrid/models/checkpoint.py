@@ -52,7 +52,7 @@ _VALUES = {"BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-class _Damaged(Exception):
+class _DamageError(Exception):
     """The file is not what `torch.save` writes; the text says what is wrong."""
 
 
@@ -145,7 +145,7 @@ def open_checkpoint(path: Path, *, key: object) -> Iterator[CheckpointFile]:
         try:
             opened = _opened(file)
         except Exception as error:  # a file of any bytes raises a dozen types
-            reason = str(error) if isinstance(error, _Damaged) else f"it is damaged, {type(error).__name__}"
+            reason = str(error) if isinstance(error, _DamageError) else f"it is damaged, {type(error).__name__}"
             problem = f"the file is no checkpoint of genregrid, or of another version: {reason}"
             raise UserError(problem, key=key, **value) from error
         yield opened
@@ -163,27 +163,27 @@ def _opened(file: BinaryIO) -> CheckpointFile:
     num_bytes = file.seek(0, 2)
     entries = {entry.filename: entry for entry in archive.infolist()}
     if len(entries) < len(archive.infolist()):
-        raise _Damaged("an entry has the name of another one")
+        raise _DamageError("an entry has the name of another one")
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries.values()):
-        raise _Damaged("an entry is compressed or encrypted")
+        raise _DamageError("an entry is compressed or encrypted")
     if sum(entry.file_size for entry in entries.values()) > num_bytes:
-        raise _Damaged("its entries are larger than the file")
+        raise _DamageError("its entries are larger than the file")
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise _Damaged("it has no data.pkl")
+        raise _DamageError("it has no data.pkl")
     if entries[pickles[0]].file_size > _MOST_PICKLE_BYTES:
-        raise _Damaged(f"its data.pkl has more than {_MOST_PICKLE_BYTES} bytes")
+        raise _DamageError(f"its data.pkl has more than {_MOST_PICKLE_BYTES} bytes")
     damaged = archive.testzip()  # compares the CRC of every entry, in pieces of a megabyte
     if damaged is not None:
-        raise _Damaged(f"the CRC of its entry {damaged} is wrong, so its bytes have changed")
+        raise _DamageError(f"the CRC of its entry {damaged} is wrong, so its bytes have changed")
     folder = pickles[0].removesuffix("data.pkl")
     order = f"{folder}byteorder"
     if order in entries and archive.read(order) != b"little":
-        raise _Damaged("its byte order is not little")
+        raise _DamageError("its byte order is not little")
     storages = {name.removeprefix(f"{folder}data/"): entry for name, entry in entries.items()}
     content = _unpickled(archive.read(pickles[0]), storages)
     if not isinstance(content, dict):
-        raise _Damaged(f"it holds no dict, but {type(content).__name__}")
+        raise _DamageError(f"it holds no dict, but {type(content).__name__}")
     _check_size(content)
     return CheckpointFile(archive, content)
 
@@ -192,18 +192,18 @@ def _check_directory(file: BinaryIO) -> None:
     """Refuse a file that is too large, or whose directory is: `zipfile` reads a directory of any size into memory."""
     num_bytes = file.seek(0, 2)
     if num_bytes > _MOST_BYTES:
-        raise _Damaged(f"it has more than {_MOST_BYTES} bytes")
+        raise _DamageError(f"it has more than {_MOST_BYTES} bytes")
     end, zip64_end = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
     tail = 20 + zip64_end.size + end.size  # of a zip64: end, locator of 20 bytes, end
     file.seek(max(0, num_bytes - tail))
     last = file.read(tail)
     if last[-end.size : -end.size + 4] != b"PK\5\6" or last[-2:] != b"\0\0":  # zipfile looks for another end
-        raise _Damaged("it is no zip")
+        raise _DamageError("it is no zip")
     _, *_, entries, directory_bytes, _, _ = end.unpack(last[-end.size :])
     if last[:4] == b"PK\6\6" and len(last) == tail:
         *_, entries, directory_bytes, _ = zip64_end.unpack(last[: zip64_end.size])
     if entries > _MOST_ENTRIES or directory_bytes > _MOST_DIRECTORY_BYTES:
-        raise _Damaged(f"it has more than {_MOST_ENTRIES} entries")
+        raise _DamageError(f"it has more than {_MOST_ENTRIES} entries")
 
 
 def _unpickled(data: bytes, storages: dict[str, zipfile.ZipInfo]) -> Any:
@@ -221,7 +221,7 @@ def _unpickled(data: bytes, storages: dict[str, zipfile.ZipInfo]) -> Any:
     for count, (opcode, argument, _) in enumerate(genops(data)):
         name = opcode.name
         if count == _MOST_OPCODES:
-            raise _Damaged(f"it has more than {_MOST_OPCODES} values")
+            raise _DamageError(f"it has more than {_MOST_OPCODES} values")
         if name in _VALUES:
             stack.append(argument)
         elif name in ("BINPUT", "LONG_BINPUT"):
@@ -246,7 +246,7 @@ def _unpickled(data: bytes, storages: dict[str, zipfile.ZipInfo]) -> Any:
             _set_items(_of(dict, stack[-1]), values)
         elif name == "GLOBAL":
             if argument not in _NAMES:
-                raise _Damaged(f"it names '{argument}', and a checkpoint holds plain values and tensors only")
+                raise _DamageError(f"it names '{argument}', and a checkpoint holds plain values and tensors only")
             stack.append(_Name(_NAMES[argument]))
         elif name == "BINPERSID":
             stack.append(_storage(stack.pop(), storages))
@@ -259,20 +259,20 @@ def _unpickled(data: bytes, storages: dict[str, zipfile.ZipInfo]) -> Any:
         elif name == "STOP":
             return stack.pop()
         elif name != "PROTO":
-            raise _Damaged(f"its pickle has the opcode {name}")
-    raise _Damaged("its pickle has no end")
+            raise _DamageError(f"its pickle has the opcode {name}")
+    raise _DamageError("its pickle has no end")
 
 
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise _Damaged(f"its pickle has a {type(value).__name__} in place of a {kind.__name__}")
+        raise _DamageError(f"its pickle has a {type(value).__name__} in place of a {kind.__name__}")
     return value
 
 
 def _set_items(target: dict[Any, Any], values: list[Any]) -> None:
     for key, value in zip(values[::2], values[1::2], strict=True):
         if type(key) is not str and not (type(key) is int and 0 <= key < _LARGEST_INT_KEY):
-            raise _Damaged(f"a key of a dict is a {type(key).__name__}")
+            raise _DamageError(f"a key of a dict is a {type(key).__name__}")
         target[key] = value
 
 
@@ -281,9 +281,9 @@ def _storage(identity: Any, storages: dict[str, zipfile.ZipInfo]) -> _Storage:
     kind, named, key, _, num_values = _of(tuple, identity)
     dtype = _of(_Name, named).meaning
     if kind != "storage" or not isinstance(dtype, torch.dtype) or type(key) is not str or type(num_values) is not int:
-        raise _Damaged("it has a storage of another kind")
+        raise _DamageError("it has a storage of another kind")
     if key not in storages or storages[key].file_size != num_values * dtype.itemsize:
-        raise _Damaged(f"its storage {key} is missing or of another size")
+        raise _DamageError(f"its storage {key} is missing or of another size")
     return _Storage(storages[key], dtype, num_values)
 
 
@@ -291,15 +291,15 @@ def _made(meaning: object, arguments: tuple[Any, ...]) -> Any:
     if meaning == "dict" and not arguments:
         return OrderedDict()
     if meaning != "tensor":
-        raise _Damaged("its pickle calls what is no tensor")
+        raise _DamageError("its pickle calls what is no tensor")
     storage, offset, shape, stride = arguments[:4]
     sizes = (offset, *_of(tuple, shape), *_of(tuple, stride))
     if any(type(size) is not int or size < 0 for size in sizes) or len(shape) != len(stride) or len(shape) > 8:
-        raise _Damaged("it has a tensor of an impossible shape")
+        raise _DamageError("it has a tensor of an impossible shape")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     num_values = prod(shape)  # a stride of 0 repeats values: a tensor of any size from a storage of one value
     if num_values and max(num_values, last + 1) > _of(_Storage, storage).num_values:
-        raise _Damaged("a tensor is larger than its storage")
+        raise _DamageError("a tensor is larger than its storage")
     return StoredTensor(_of(_Storage, storage), offset, shape, stride)
 
 
@@ -312,9 +312,9 @@ def _check_size(content: dict[Any, Any]) -> None:
         for item in level:
             num_values += len(item)
             if num_values > _MOST_VALUES:
-                raise _Damaged(f"it has more than {_MOST_VALUES} values")
+                raise _DamageError(f"it has more than {_MOST_VALUES} values")
             below += item.values() if isinstance(item, dict) else item
         level = [item for item in below if isinstance(item, dict | list | tuple)]
         if not level:
             return
-    raise _Damaged(f"its values are nested in more than {_MOST_LEVELS} levels")
+    raise _DamageError(f"its values are nested in more than {_MOST_LEVELS} levels")
