@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,23 +12,28 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 
 from genregrid.config import TrainerConfig
 from genregrid.errors import UserError
-from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier
+from genregrid.models.base import GenreClassifier
 from genregrid.models.network import Network
-from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared
+from genregrid.training.resume import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    BestCheckpoint,
+    CheckpointFiles,
+    LastCheckpoint,
+    read_last,
+)
 from genregrid.training.stack import Fitted
 
 # A guess. A much smaller model gains nothing from a second thread on idle cores, and is slower beside other jobs.
 _MIN_WEIGHTS_FOR_THREADS = 1_000_000
-_CHECKPOINT = "checkpoint"
-#: The file from which an interrupted run resumes; a finished run has none.
-LAST_CHECKPOINT = "last.ckpt"
 
 
 def build_trainer(
@@ -38,8 +42,9 @@ def build_trainer(
     folder: Path | None,
     logger: Logger | None,
     callbacks: list[Callback],
+    files: CheckpointFiles | None = None,
 ) -> pl.Trainer:
-    """Build the trainer of a fit or test, and set the number of CPU threads; without a folder, it writes no file.
+    """Build the trainer of a fit or test, and set the number of CPU threads; without `files`, it writes no checkpoint.
 
     Raises:
         UserError: an accelerator or a precision that this machine does not have.
@@ -53,6 +58,8 @@ def build_trainer(
     shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
     if shows_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=25))  # drawing it at each step would cost more than a small model
+    # without an environment of its own, Lightning guesses one from variables such as those of SLURM
+    plugins: list[Any] = [LightningEnvironment(), *([] if files is None else [files])]
     try:
         return pl.Trainer(
             default_root_dir=folder,
@@ -68,8 +75,9 @@ def build_trainer(
             strategy=settings.strategy,
             precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
             gradient_clip_val=settings.gradient_clip_val,
-            enable_checkpointing=folder is not None,
+            enable_checkpointing=files is not None,
             callbacks=callbacks,
+            plugins=plugins,
         )
     except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:  # tpu needs a package
         also = f"trainer.precision={settings.precision}, trainer.devices={settings.devices}"
@@ -86,19 +94,21 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
         UserError: no epoch had a finite validation loss.
     """
     model, settings = ready.model, ready.settings.trainer
-    checkpoint = ModelCheckpoint(folder, _CHECKPOINT, monitor="val/loss", enable_version_counter=False)
-    last_checkpoint = LastCheckpoint(folder / LAST_CHECKPOINT, settings.checkpoint_seconds)
-    best = str(folder / f"{_CHECKPOINT}.ckpt")
+    best = BestCheckpoint(folder)
+    last = LastCheckpoint(folder / LAST_CHECKPOINT, best.path, settings.checkpoint_seconds)
+    files = CheckpointFiles()
     with lightning_run():
-        trainer = build_trainer(model, settings, folder, logger, [checkpoint, last_checkpoint])
-        last = _last_checkpoint(ready, folder)
-        trainer.fit(model, ready.datamodule, ckpt_path=last, weights_only=None if last is None else True)
+        trainer = build_trainer(model, settings, folder, logger, [best, last], files)
+        files.resumed = read_last(ready, folder, trainer, best)
+        resumed = None if files.resumed is None else folder / LAST_CHECKPOINT
+        trainer.fit(model, ready.datamodule, ckpt_path=resumed, weights_only=True)
+        files.resumed = None  # its memory
         if trainer.global_step == 0:  # an estimator takes no steps, and without steps Lightning keeps no checkpoint
-            trainer.save_checkpoint(best)
+            trainer.save_checkpoint(best.path)
         # Lightning keeps the first epoch whatever its loss, and reports a loss that is not a number as infinite
-        elif checkpoint.best_model_score is None or not torch.isfinite(checkpoint.best_model_score):
+        elif best.best_model_score is None or not torch.isfinite(best.best_model_score):
             raise diverged()
-        trainer.test(model, ready.datamodule, ckpt_path=best, verbose=False, weights_only=True)
+        trainer.test(model, ready.datamodule, ckpt_path=best.path, verbose=False, weights_only=True)
 
 
 def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger | None) -> None:
@@ -118,29 +128,9 @@ def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger |
         if logger is not None:
             model.log_curves(logger, steps_per_epoch)
         callbacks: list[Callback] = [_Counters(fitted, steps_per_epoch)]
-        trainer = build_trainer(model, ready.settings.trainer, folder, logger, callbacks)
+        trainer = build_trainer(model, ready.settings.trainer, folder, logger, callbacks, CheckpointFiles())
         trainer.test(model, ready.datamodule, verbose=False)
-        trainer.save_checkpoint(folder / f"{_CHECKPOINT}.ckpt")
-
-
-class LastCheckpoint(Checkpoint):
-    """Saves the state of the training at the end of an epoch, if the last checkpoint is `seconds` old.
-
-    Saving after every epoch would cost a small model a fifth of its time. Lightning's `ModelCheckpoint` saves by time
-    only in the middle of an epoch, where the order of the batches cannot be resumed.
-    """
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
-        self._seconds = seconds
-        self._saved = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save if it is time. Lightning calls this after the hooks of all other callbacks and of the model."""
-        is_time = time.monotonic() - self._saved >= self._seconds and trainer.global_step > 0
-        if trainer.strategy.broadcast(is_time):  # all processes save together, because they wait for each other
-            trainer.save_checkpoint(self._path)
-            self._saved = time.monotonic()
+        trainer.save_checkpoint(folder / BEST_CHECKPOINT)
 
 
 class _Counters(Callback):
@@ -168,15 +158,6 @@ def diverged() -> UserError:
     """Return the error of a training that left no model."""
     problem = "no epoch had a finite validation loss, so there is no model"
     return UserError(problem, key="model.learning_rate", hint="take a lower one")
-
-
-def _last_checkpoint(ready: Prepared, folder: Path) -> Path | None:
-    """Return the checkpoint that the run resumes from, if it has the same settings and data."""
-    path = folder / LAST_CHECKPOINT
-    if not (ready.settings.resume and path.is_file()):
-        return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    return path if identity_in(content[CHECKPOINT_KEY]) == ready.facts.identity else None
 
 
 class BestScores(Callback):

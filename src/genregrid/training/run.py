@@ -28,7 +28,6 @@ from genregrid.training.build import Prepared, datamodule_of, plain_config, prep
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import check_divisible, is_first_process
 from genregrid.training.fit import (
-    LAST_CHECKPOINT,
     BestScores,
     build_trainer,
     diverged,
@@ -36,6 +35,7 @@ from genregrid.training.fit import (
     lightning_run,
     score_fitted,
 )
+from genregrid.training.resume import LAST_CHECKPOINT
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
 
