@@ -292,18 +292,22 @@ class _Check:
         _check_weights(content["state_dict"], self._model)
         kept = {"state_dict": content["state_dict"]} | self._averaging(content, num_steps)
         own = content[CHECKPOINT_KEY]["model_class"]
-        return kept | {
-            "epoch": len(curves) - 1,
-            "global_step": num_steps,
-            "pytorch-lightning_version": lightning.__version__,
-            "loops": {"fit_loop": self._loops(content["loops"]["fit_loop"], len(curves), num_steps)},
-            "callbacks": self._callbacks(curves, num_steps),
-            "optimizer_states": [self._optimizer(content["optimizer_states"], num_steps)],
-            "lr_schedulers": self._schedulers(content["lr_schedulers"], content["optimizer_states"], num_steps),
-            "GenreDataModule": {"order": content["GenreDataModule"]["order"]},
-            _PROGRESS_KEY: {"chance": rng_states, "curves": curves},
-            CHECKPOINT_KEY: {"model_class": own} | self._model.provenance,
-        } | {key: self._scaler(content[key]) for key in ("MixedPrecision",) if key in content}
+        return (
+            kept
+            | {
+                "epoch": len(curves) - 1,
+                "global_step": num_steps,
+                "pytorch-lightning_version": lightning.__version__,
+                "loops": {"fit_loop": self._loops(content["loops"]["fit_loop"], len(curves), num_steps)},
+                "callbacks": self._callbacks(curves, num_steps),
+                "optimizer_states": [self._optimizer(content["optimizer_states"], num_steps)],
+                "lr_schedulers": self._schedulers(content["lr_schedulers"], content["optimizer_states"], num_steps),
+                "GenreDataModule": {"order": content["GenreDataModule"]["order"]},
+                _PROGRESS_KEY: {"chance": rng_states, "curves": curves},
+                CHECKPOINT_KEY: {"model_class": own} | self._model.provenance,
+            }
+            | {key: self._scaler(content[key]) for key in ("MixedPrecision",) if key in content}
+        )
 
     def _averaging(self, content: dict[str, Any], num_steps: int) -> dict[str, Any]:
         if self._model.ema_decay is None:
