@@ -6,6 +6,7 @@ Corpora are drawn, never committed. Tests of real files ask for the fixture `rea
 import ipaddress
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hypothesis import settings
 from omegaconf import DictConfig
+from tests.faults.table import table
 
 from genregrid.config import register_schemas
 from genregrid.data.table import FEATURE_NAMES, SAMPLE_RATE_HZ, FeatureTable, table_from_frame
@@ -29,6 +31,22 @@ from genregrid.errors import UserError
 settings.register_profile("genregrid", deadline=None, database=None, derandomize=True, max_examples=40)
 settings.register_profile("search", deadline=None, database=None, max_examples=1500)
 settings.load_profile("genregrid")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many faults were tried in each area of the fault matrix, survived and lost (tests/faults)."""
+    tried: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []) if getattr(report, "when", "") == "call" else []:
+                if name == "fault":
+                    tried[value[0]] += 1
+                    lost[value[0]] += not value[1]
+    if tried:
+        terminalreporter.section("faults: tried, survived, lost")
+        terminalreporter.write_line(table(tried, lost))
+
 
 # As it was at the start: tests see it only through `real_data`.
 _REAL_DATA = os.environ.get("GENREGRID_DATA")
