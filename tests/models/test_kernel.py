@@ -66,7 +66,7 @@ def test_sets_of_one_slice_are_vectors() -> None:
 
 
 def test_too_many_rows_for_a_matrix_are_refused(monkeypatch: pytest.MonkeyPatch, user_error: Expect) -> None:
-    monkeypatch.setattr(kernel, "_MOST_ROWS", 10)
+    monkeypatch.setattr(kernel, "MOST_ROWS", 10)
     with user_error("model", problem="40 training windows", hint="window=track"):
         KernelRidgeClassifier().fit(*draw())
 

@@ -1,13 +1,15 @@
 """Classifiers with scikit-learn's interface as models: YAML names the class; data and checkpoints are a network's."""
 
-import zipfile
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
-import skops.io
+import sklearn
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
@@ -26,51 +28,40 @@ from torch import Tensor, nn
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
+from genregrid.models.packed import is_trusted, pack, unpack, unsound
 from genregrid.models.pooling import SUMMARIES, filled, pooled_slice
+from genregrid.models.sound import check_estimator
 from genregrid.models.whitening import GenreWhitening
 
-#: Packages whose classifiers YAML, and thus a checkpoint, may name.
-PACKAGES = ("sklearn", "lightgbm", "genregrid.models")
 _POOLED = "pooled"  # the summary that pools raw descriptors
 _CALIBRATION_FOLDS = 5
 
-# Types in a checkpoint that skops does not know to be harmless. Each was read before it came on this list.
-_TRUSTED = (
-    "collections.OrderedDict",
-    "genregrid.models.boosting.BoostedTrees",
-    "genregrid.models.gmm.MixturePerGenre",
-    "genregrid.models.kernel.KernelRidgeClassifier",
-    "genregrid.models.kernel.SetKernelClassifier",
-    "genregrid.models.kmeans.GenresOfClusters",
-    "genregrid.models.scikit_learn.GaussianPerGenre",
-    "genregrid.models.scikit_learn.NearestNeighbours",
-    "genregrid.models.scikit_learn.RadialSVM",
-    "genregrid.models.scikit_learn.ShrunkenLDA",
-    "genregrid.models.whitening.GenreWhitening",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._TemperatureScaling",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.tree._tree.Tree",
-)
+_OWN = re.compile(r"genregrid\.models\.[a-z][a-z0-9_]*")
+# Arguments may come from a checkpoint, so that their sizes have bounds.
+_MOST_ARGUMENTS = 100
+_LONGEST = 100  # characters of a name or a text, entries of a list
+_MOST_WHOLE = 10**7
+_MOST_IN_LIST = 10**4  # a list has layers of a network
+_MOST_JOBS = 256
+_MOST_SEED = 2**32 - 1
+_INACCURACY = 1e-3  # of a sum of probabilities; some estimators compute in float32
 
 
 def build_estimator(name: str, arguments: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:
     """Build an unfitted classifier and check its arguments.
 
     Args:
-        name: dotted name of a class of one of `PACKAGES`, such as ``sklearn.naive_bayes.GaussianNB``.
+        name: dotted name of a class, such as ``sklearn.naive_bayes.GaussianNB``: of a public module of scikit-learn, of
+            `genregrid.models`, or ``lightgbm.LGBMClassifier``.
         arguments: of its constructor, under the names that settings of `model` have.
         names: the constructor's own names of arguments, where they differ: ``{"inverse_penalty": "C"}``.
 
     Raises:
         UserError: no such class, no such argument, or an argument out of its range.
     """
-    cls, names = _find(name), names or {}
+    names = {} if names is None else names
+    _check_plain(arguments, names)
+    cls = _find(name)
     try:
         estimator = cls(**{names.get(key, key): value for key, value in arguments.items()})
     except TypeError as error:
@@ -90,20 +81,65 @@ def build_estimator(name: str, arguments: Mapping[str, Any], names: Mapping[str,
     return estimator
 
 
+def _check_plain(arguments: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Check names, kinds and sizes of arguments: plain values, and lists and tables of them."""
+    is_named = isinstance(names, Mapping) and len(names) <= _MOST_ARGUMENTS
+    if not is_named or not all(map(_is_name, [*names, *names.values()])):
+        raise UserError("must be a table of names of arguments", key="model.names")
+    if len(arguments) > _MOST_ARGUMENTS or not all(map(_is_name, arguments)):
+        raise UserError("it has more arguments than an estimator can have, or they are no names", key="model")
+    for key, value in arguments.items():
+        argument = names.get(key, key)
+        if isinstance(value, list | tuple | Mapping):
+            parts = [*value, *value.values()] if isinstance(value, Mapping) else [*value[: _LONGEST + 1]]
+            if len(value) > _LONGEST or not all(_is_plain(part, _MOST_IN_LIST) for part in parts):
+                problem = f"must have at most {_LONGEST} entries, numbers up to {_MOST_IN_LIST:,} or short texts"
+                raise UserError(problem, key=f"model.{key}", value="[...]")
+            continue
+        most = {"n_jobs": _MOST_JOBS, "random_state": _MOST_SEED}.get(argument, _MOST_WHOLE)
+        if not _is_plain(value, most):
+            problem = f"must be a number up to {most:,}, true, false, null or a text of at most {_LONGEST} characters"
+            raise UserError(problem, key=f"model.{key}", value=value if isinstance(value, int | float) else "...")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier() and len(value) <= _LONGEST
+
+
+def _is_plain(value: object, most: int) -> bool:
+    """Return whether a value is plain and in bounds; `most` is for whole numbers."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST and value.isprintable()
+    if isinstance(value, int):
+        return abs(value) <= most
+    return value is None or (isinstance(value, float) and math.isfinite(value))
+
+
 def _find(name: str) -> Any:
-    """Import a classifier by its dotted name, if its package is allowed."""
+    """Import a classifier by its dotted name, once the name alone shows that its module may be imported."""
+    problem = "the dotted name of a classifier of sklearn, lightgbm.LGBMClassifier or genregrid.models is needed"
+    if not isinstance(name, str) or len(name) > 2 * _LONGEST or not all(map(str.isidentifier, name.split("."))):
+        raise UserError(problem, key="model.estimator", value=name if isinstance(name, str) else "...")
     module, _, cls = name.rpartition(".")
-    problem = f"the dotted name of a classifier of {', '.join(PACKAGES)} is needed"
-    if any(module == package or module.startswith(f"{package}.") for package in PACKAGES):
+    is_public = module.count(".") == 1 and module.startswith("sklearn.")
+    if is_public and module.partition(".")[2] not in sklearn.__all__:
+        problem = f"there is no module {module}"
+    elif is_public or name == "lightgbm.LGBMClassifier" or (_OWN.fullmatch(module) and find_spec(module)):
         try:
-            found = getattr(import_module(module), cls)
+            imported = import_module(module)
+            found = getattr(imported, cls) if cls in getattr(imported, "__all__", [cls]) else None
         except ModuleNotFoundError as error:
             problem = f"there is no module {error.name}"
         except AttributeError:
             problem = f"{module} has no {cls}"
         else:
-            if isinstance(found, type) and issubclass(found, ClassifierMixin) and hasattr(found, "fit"):
-                return found
+            if found is None:
+                problem = f"{module} has no {cls}"
+            elif isinstance(found, type) and issubclass(found, ClassifierMixin) and hasattr(found, "fit"):
+                if is_trusted(found):
+                    return found
+                problem = "a checkpoint of it could not be loaded, as its numbers are not checked"
+                raise UserError(problem, key="model.estimator", value=name, hint="choose another; docs/models.md")
     raise UserError(problem, key="model.estimator", value=name)
 
 
@@ -144,9 +180,8 @@ class EstimatorHead(nn.Module):
                 self.estimator = self.fitted(features, genre, track)
         except UserError:
             raise
-        except (ValueError, np.linalg.LinAlgError) as error:
-            problem = f"it cannot be fitted to this training part: {str(error).splitlines()[0]}"
-            raise UserError(problem, key="model") from error
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise UserError(f"it cannot be fitted to this training part: {_reason(error)}", key="model") from error
 
     def fitted(self, vectors: NDArray[np.float32], genre: NDArray[np.int64], track: NDArray[np.int64]) -> Any:
         """Fit a new estimator to vectors (row, feature), genres (row,) and tracks (row,), and return it."""
@@ -160,12 +195,23 @@ class EstimatorHead(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Compute logits, (row, genre) float32: logarithms of the estimator's smoothed probabilities."""
-        with threadpool_limits(torch.get_num_threads()):
-            predicted = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
+        try:
+            with threadpool_limits(torch.get_num_threads()), np.errstate(all="ignore"):
+                predicted = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
+            genre = self.estimator.classes_
+            if np.shape(predicted) != (len(vectors), len(genre)):
+                raise ValueError("its probabilities are not one for each genre")
+        except UserError:
+            raise
+        except Exception as error:  # scikit-learn and LightGBM raise their own types for numbers that they cannot take
+            problem = f"the estimator cannot compute probabilities: {_reason(error)}"
+            raise UserError(problem, key="model") from error
         if not np.isfinite(predicted).all():
             raise UserError("its probabilities are not finite", key="model", hint="choose other settings")
+        if (predicted < -_INACCURACY).any() or (abs(predicted.sum(axis=1) - 1) > _INACCURACY).any():
+            raise UserError("its probabilities do not sum to 1", key="model", hint="choose other settings")
         probs = np.zeros((len(vectors), self._num_genres))
-        probs[:, self.estimator.classes_] = predicted
+        probs[:, genre] = predicted
         smoothed = (1 - self._smoothing) * probs + self._smoothing / self._num_genres
         return torch.from_numpy(np.log(smoothed)).to(vectors.device, torch.float32)
 
@@ -173,13 +219,31 @@ class EstimatorHead(nn.Module):
         """Return the fitted estimator in skops's format, (byte,) uint8; empty before it is fitted."""
         if self.estimator is None:
             return torch.empty(0, dtype=torch.uint8)
-        # compressed, as nine tenths of the bytes of trees are zeros
-        packed = skops.io.dumps(self.estimator, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-        return torch.frombuffer(bytearray(packed), dtype=torch.uint8)
+        return torch.frombuffer(bytearray(pack(self.estimator)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore an estimator; skops rejects types that neither it nor `_TRUSTED` lists."""
-        self.estimator = skops.io.loads(state.cpu().numpy().tobytes(), trusted=list(_TRUSTED)) if len(state) else None
+        """Restore an estimator from bytes that may have been changed.
+
+        Raises:
+            UserError: the bytes are not those of a fitted estimator of this model, or their numbers are not sound.
+        """
+        if not isinstance(state, Tensor) or state.dtype != torch.uint8 or state.ndim != 1:
+            raise unsound("it is not a row of bytes")
+        if not len(state):
+            self.estimator = None
+            return
+        estimator = unpack(state.cpu().numpy().tobytes())
+        try:
+            check_estimator(estimator, self._front, self._blank, self._num_genres)
+        except UserError:
+            raise
+        except Exception as error:  # an attribute that is missing or of another type
+            raise unsound(f"it has other parts than a fit writes ({type(error).__name__})") from error
+        self.estimator = estimator
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _calibrated(

@@ -19,7 +19,7 @@ from genregrid.metrics.calibration import fit_temperature
 from genregrid.models.argument import Count, Positive
 from genregrid.models.whitening import GenreWhitening
 
-_MOST_ROWS = 15_000  # of the kernel matrix and its inverse: 2 GB each
+MOST_ROWS = 15_000  # of the kernel matrix and its inverse: 2 GB each
 _PAIRS_AT_ONCE = 10_000_000  # pairs of slices per block of a comparison of sets: 80 MB
 
 
@@ -45,8 +45,8 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Raises:
             UserError: too many rows for one kernel matrix.
         """
-        if len(vectors) > _MOST_ROWS:
-            problem = f"{len(vectors)} training windows are too many for a kernel matrix, the limit is {_MOST_ROWS}"
+        if len(vectors) > MOST_ROWS:
+            problem = f"{len(vectors)} training windows are too many for a kernel matrix, the limit is {MOST_ROWS}"
             raise UserError(problem, key="model", hint="set window=track, or choose another model")
         self.vectors_ = self._stored(vectors)
         self.classes_, number = np.unique(genre, return_inverse=True)
