@@ -1,11 +1,29 @@
-"""Files of a run and of the user: refuse what is no regular file, read with a limit, replace whole files, hash them."""
+"""Files of a run and of the user: refuse what is no regular file, read with limits, replace whole files, hash them.
+
+JSON and YAML are read as plain data. Whatever a file holds, reading it takes bounded time and memory, and nothing in it
+is run, resolved or imported.
+"""
 
 import hashlib
+import json
+import math
 import os
+import re
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
 
 from genregrid.errors import UserError
+
+_MOST_DOCUMENT_BYTES = 16 * 2**20  # of a JSON file; ours have some kilobytes
+_MOST_YAML_BYTES = 2**20  # reading YAML takes about a second per megabyte
+_MOST_DEPTH = 50  # of nested lists and dicts; ours have four levels
+_LARGEST_INTEGER = 2**63
+_LONGEST_NAME = 100  # characters of a folder's name; file systems allow 255 bytes, and a name has more parts
+_INNER_FOLDERS = {"wandb"}  # W&B's own, with thousands of files
 
 
 def check_regular(path: Path, *, key: object, hint: str | None = None) -> None:
@@ -24,26 +42,194 @@ def check_regular(path: Path, *, key: object, hint: str | None = None) -> None:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise UserError("it does not exist", key=key, **value, hint=hint) from None
+    except (OSError, ValueError) as error:  # links in a circle, no permission; a zero byte in a name
+        raise UserError(_reason(error), key=key, **value, hint=hint) from None
     if not stat.S_ISREG(mode):
         problem = "it is a folder, not a file" if stat.S_ISDIR(mode) else "it is a pipe, socket or device, not a file"
         raise UserError(problem, key=key, **value, hint=hint)
 
 
-def read_text(path: Path, *, most_bytes: int) -> str:
+def _reason(error: OSError | ValueError) -> str:
+    reason = getattr(error, "strerror", None) or "its name is not allowed"
+    return f"it cannot be read ({reason})"
+
+
+def read_bytes(path: Path, *, most_bytes: int, hint: str | None = None) -> bytes:
+    """Read a file of limited size.
+
+    Raises:
+        UserError: it is no regular file, cannot be read, or is larger than `most_bytes`.
+    """
+    check_regular(path, key=path, hint=hint)
+    try:
+        with path.open("rb") as file:
+            # the size that the system reports may be wrong by now, and reading `most_bytes` would take as much memory
+            if (size := os.fstat(file.fileno()).st_size) <= most_bytes:
+                content = file.read(size + 1)
+                size = len(content)
+    except OSError as error:
+        raise UserError(_reason(error), key=path, hint=hint) from None
+    if size > most_bytes:
+        raise UserError(f"it has more than {most_bytes} bytes", key=path, hint=hint)
+    return content
+
+
+def read_text(path: Path, *, most_bytes: int, hint: str | None = None) -> str:
     """Read a UTF-8 text file of limited size.
 
     Raises:
         UserError: it is no regular file, larger than `most_bytes`, or not UTF-8.
     """
-    check_regular(path, key=path)
-    with path.open("rb") as file:
-        content = file.read(most_bytes + 1)  # the size that the system reports may be wrong by now
-    if len(content) > most_bytes:
-        raise UserError(f"it has more than {most_bytes} bytes", key=path)
+    return _decoded(read_bytes(path, most_bytes=most_bytes, hint=hint), path, hint)
+
+
+def _decoded(content: bytes, source: object, hint: str | None) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise UserError("it is not text in UTF-8", key=path) from None
+        raise UserError("it is not text in UTF-8", key=source, hint=hint) from None
+
+
+def read_json(path: Path, *, hint: str | None = None) -> dict[str, Any]:
+    """Read a JSON file that holds one object; errors as in `read_bytes` and `parse_json`."""
+    return parse_json(read_bytes(path, most_bytes=_MOST_DOCUMENT_BYTES, hint=hint), path, hint=hint)
+
+
+def parse_json(content: bytes, source: object, *, hint: str | None = None) -> dict[str, Any]:
+    """Read one JSON object; `source` is what the error names.
+
+    Raises:
+        UserError: it is not UTF-8 or not JSON, not an object, has a key twice, a number that is not finite or an
+            integer over 64 bits, text that is not Unicode, or too many levels.
+    """
+    text = _decoded(content, source, hint)
+
+    def refuse(problem: str) -> NoReturn:
+        raise UserError(problem, key=source, hint=hint)
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            refuse("it has a key twice")
+        return found
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse("it has a number that is not finite")
+
+    def integer(digits: str) -> int:
+        value = int(digits) if len(digits) < 21 else _LARGEST_INTEGER
+        return value if abs(value) < _LARGEST_INTEGER else refuse("it has an integer with too many digits")
+
+    hooks: dict[str, Any] = {"object_pairs_hook": distinct, "parse_float": finite, "parse_int": integer}
+    try:
+        found = json.loads(text, **hooks, parse_constant=lambda _: refuse("it has a number that is not finite"))
+    except json.JSONDecodeError as error:
+        refuse(f"it is not JSON (line {error.lineno})")
+    except RecursionError:
+        refuse("it has too many levels")
+    if not isinstance(found, dict):
+        refuse("it is not a JSON object")
+    if _depth(found) > _MOST_DEPTH:
+        refuse("it has too many levels")
+    if re.search(r"\\u[dD][89a-fA-F]", text) and any("\ud800" <= letter <= "\udfff" for letter in canonical(found)):
+        refuse("it has text that is not Unicode")
+    return found
+
+
+def canonical(content: Any) -> str:
+    """Write plain data as JSON in one form: equal data give equal text, whatever the order of keys."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _depth(content: Any) -> int:
+    """Return the number of levels of nested lists and dicts, counted without recursion."""
+    level, depth = [content], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def parse_yaml(content: bytes, source: object, *, hint: str | None = None) -> dict[str, Any]:
+    """Read a YAML mapping as plain data; `source` is what the error names.
+
+    Anchors, aliases and tags are refused: a few of them can stand for more data than fit into memory, or for objects.
+
+    Raises:
+        UserError: it is too large, not UTF-8, not YAML, not one mapping, or has anchors, tags or too many levels.
+    """
+    if len(content) > _MOST_YAML_BYTES:
+        raise UserError(f"it has more than {_MOST_YAML_BYTES} bytes", key=source, hint=hint)
+    text = _decoded(content, source, hint)
+    try:
+        depth, documents = 0, 0
+        for event in yaml.parse(text, Loader=_YAML):
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
+                raise UserError("it has an anchor, an alias or a tag", key=source, hint=hint)
+            if depth > _MOST_DEPTH or documents > 1:
+                problem = "it has more than one document" if documents > 1 else "it has too many levels"
+                raise UserError(problem, key=source, hint=hint)
+        found = yaml.load(text, Loader=_YAML)  # as safe as the C loader
+    except UserError:
+        raise
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise UserError(f"it is not YAML{where}", key=source, hint=hint) from None
+    except (ValueError, TypeError, RecursionError):  # dates that do not exist, numbers of too many digits
+        raise UserError("it has a value that cannot be read", key=source, hint=hint) from None
+    if not isinstance(found, dict):
+        raise UserError("it is not a mapping of keys to values", key=source, hint=hint)
+    return found
+
+
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first, in C, is not in every build
+
+
+def files_below(folder: Path, names: Iterable[str]) -> Iterator[tuple[Path, set[str]]]:
+    """Yield folders below a folder, itself first, that have a file of one of some names, and these names.
+
+    Links to folders are not followed, so they neither lead out of the folder nor in a circle. Folders that cannot be
+    read, and those of W&B, are left out.
+    """
+    wanted, folders = set(names), [str(folder)]
+    while folders:
+        path, found, inner = folders.pop(), set(), []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name in wanted and entry.is_file():
+                        found.add(entry.name)
+                    elif entry.name not in _INNER_FOLDERS and entry.is_dir(follow_symlinks=False):
+                        inner.append(entry.path)
+        except OSError:
+            continue
+        if found:
+            yield Path(path), found
+        folders += sorted(inner, reverse=True)
+
+
+def folder_name(text: str) -> str:
+    r"""Make the name of a folder from any text: letters, digits and ``-_.+``, without a dot in front, never empty.
+
+    Equal texts give equal names. Where characters are replaced or left out, a hash of the text keeps names distinct.
+
+    >>> folder_name("gtzan+fma"), folder_name("Música 2")
+    ('gtzan+fma', 'Música-2-6df11691')
+    >>> folder_name("../../etc"), folder_name("")
+    ('etc-74ccf3c5', 'e3b0c442')
+    """
+    name = re.sub(r"[^\w.+-]+", "-", text).strip("-.")[:_LONGEST_NAME]
+    while len(name.encode()) > 2 * _LONGEST_NAME:
+        name = name[:-1]
+    if name == text and text:
+        return name
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return "-".join(filter(None, (name.rstrip("."), digest)))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -77,7 +77,7 @@ def draw_run(
     epochs = pd.DataFrame({"epoch": np.arange(1, 6), "train/loss": 1.0, "train/accuracy": np.linspace(0.3, 0.9, 5)})
     epochs["val/loss"], epochs["val/accuracy"] = 1.0, np.linspace(0.3, 0.7, 5) + 0.01 * random.standard_normal(5)
     epochs.to_csv(folder / "curves.csv", index=False)
-    predictions = pd.read_csv(folder / "predictions.csv")
+    predictions = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
     accuracy = float((predictions["genre"] == predictions["predicted"]).mean())
     (folder / "metrics.json").write_text(json.dumps({"test/accuracy": accuracy}))
     config = {"dataset": {"root": root, "corpus": "gtzan", "name": dataset}, "window": window}
@@ -105,6 +105,37 @@ def draw_run(
     }
     (folder / "run.json").write_text(json.dumps(facts))
     return folder
+
+
+@pytest.fixture(scope="session")
+def change_run() -> Callable[..., None]:
+    """`change_run(folder, change)` changes the frame of predictions.csv, and what must fit it in other files.
+
+    A changed column `predicted` changes probabilities, and changed probabilities change `predicted`. Genres in
+    split.csv and the accuracy in metrics.json follow.
+    """
+
+    def change(folder: Path, changed: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        before = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
+        frame = changed(before.copy()).reset_index(drop=True)
+        columns = [name for name in frame if name.startswith("p_")]
+        probs, genres = frame[columns].to_numpy().copy(), np.array([name[2:] for name in columns])
+        same = before.set_index("track")["predicted"].loc[frame["track"]].to_numpy() == frame["predicted"].to_numpy()
+        for row in np.flatnonzero(~same):
+            chosen, best = int(np.flatnonzero(genres == frame["predicted"][row])[0]), int(probs[row].argmax())
+            probs[row, [chosen, best]] = probs[row, [best, chosen]]
+        frame[columns] = probs
+        ranked = np.argsort(-probs, axis=1, kind="stable")
+        for rank, name in enumerate(("predicted", "second", "third")):
+            frame[name] = genres[ranked[:, rank]]
+        frame.to_csv(folder / "predictions.csv", index=False)
+        split = pd.read_csv(folder / "split.csv", keep_default_na=False)
+        genre = split["track"].map(frame.set_index("track")["genre"])
+        split.assign(genre=genre.fillna(split["genre"])).to_csv(folder / "split.csv", index=False)
+        accuracy = float((frame["genre"] == frame["predicted"]).mean())
+        (folder / "metrics.json").write_text(json.dumps({"test/accuracy": accuracy}))
+
+    return change
 
 
 @pytest.fixture

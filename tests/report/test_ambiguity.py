@@ -13,21 +13,18 @@ from genregrid.report.cell import Cell, read_grid
 from genregrid.report.doubt import doubts_of
 
 
-def rewritten(folder: Path, predicted: dict[str, str]) -> None:
-    """Change the predictions for some tracks."""
-    frame = pd.read_csv(folder / "predictions.csv")
-    frame["predicted"] = frame["track"].map(predicted).fillna(frame["predicted"])
-    frame.to_csv(folder / "predictions.csv", index=False)
-
-
 @pytest.fixture
-def cell(make_run: Callable[..., Path]) -> Cell:
+def cell(make_run: Callable[..., Path], change_run: Callable[..., None]) -> Cell:
     """Two seeds of one fold, right but for four tracks."""
     for seed, predicted in (
         (0, {"blues.00000": "jazz", "jazz.00000": "rock", "rock.00002": "blues"}),
         (1, {"blues.00000": "jazz", "jazz.00000": "blues", "rock.00004": "blues"}),
     ):
-        rewritten(make_run(f"grid/{seed}", seed=seed, skill=30.0), predicted)
+        other = pd.Series(predicted)
+        change_run(
+            make_run(f"grid/{seed}", seed=seed, skill=30.0),
+            lambda frame, other=other: frame.assign(predicted=frame["track"].map(other).fillna(frame["predicted"])),
+        )
     (cell,), _ = read_grid(make_run("other/0").parents[1] / "grid")
     return cell
 

@@ -40,11 +40,15 @@ def test_settings_keep_cells_of_one_model_apart(make_run: Callable[..., Path], t
     assert {cell.label for cell in cells} == {"lstm 3 s model.hidden_size=8", "lstm 3 s model.hidden_size=16"}
 
 
-def test_log_probabilities_are_those_of_the_file_and_finite_where_one_is_zero(make_run: Callable[..., Path]) -> None:
+def test_log_probabilities_are_those_of_the_file_and_finite_where_one_is_zero(
+    make_run: Callable[..., Path], change_run: Callable[..., None]
+) -> None:
+    def changed(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.loc[0, ["p_blues", "p_jazz", "p_rock"]] = [0.25, 0.75, 0.0]
+        return frame
+
     folder = make_run("grid/a")
-    frame = pd.read_csv(folder / "predictions.csv")
-    frame.loc[0, ["p_blues", "p_jazz", "p_rock"]] = [0.25, 0.75, 0.0]
-    frame.to_csv(folder / "predictions.csv", index=False)
+    change_run(folder, changed)
     (cell,), _ = read_grid(folder.parent)
     assert cell.log_probs[0].tolist() == pytest.approx([np.log(0.25), np.log(0.75), np.log(1e-300)])
 
@@ -59,7 +63,7 @@ def test_genres_called_none_stay_genres(make_run: Callable[..., Path]) -> None:
 def test_a_damaged_run_is_named(make_run: Callable[..., Path], user_error: Expect) -> None:
     folder = make_run("grid/a")
     (folder / "predictions.csv").write_text("nothing\n1\n")
-    with user_error(folder, problem="KeyError"):
+    with user_error(folder / "predictions.csv", problem="no column 'track'"):
         read_grid(folder.parent)
 
 
@@ -138,19 +142,21 @@ def test_a_probability_that_is_not_a_number_is_a_damaged_run(make_run: Callable[
     frame = pd.read_csv(folder / "predictions.csv")
     frame.loc[0, "p_jazz"] = np.nan
     frame.to_csv(folder / "predictions.csv", index=False)
-    with user_error(folder, problem="probability"):
+    with user_error(folder / "predictions.csv", problem="no finite number in column 'p_jazz'"):
         read_grid(folder.parent)
 
 
-@pytest.mark.parametrize("damage", ["twice", "unknown"])
+@pytest.mark.parametrize(
+    ("damage", "problem"), [("twice", "a track that is there twice"), ("unknown", "not in split.csv")]
+)
 def test_predictions_that_do_not_fit_their_split_are_a_damaged_run(
-    make_run: Callable[..., Path], user_error: Expect, damage: str
+    make_run: Callable[..., Path], user_error: Expect, damage: str, problem: str
 ) -> None:
     folder = make_run("grid/a")
     frame = pd.read_csv(folder / "predictions.csv")
     frame.loc[0, "track"] = frame.loc[1, "track"] if damage == "twice" else "nobody.00000"
     frame.to_csv(folder / "predictions.csv", index=False)
-    with user_error(folder, problem="a track twice"):
+    with user_error(folder / "predictions.csv", problem=problem):
         read_grid(folder.parent)
 
 

@@ -58,14 +58,14 @@ def test_a_model_that_guesses_gets_little_weight(two: list[str], tmp_path: Path)
     assert sum(weight.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_weights_and_temperatures_do_not_see_test_tracks(two: list[str], tmp_path: Path) -> None:
+def test_weights_and_temperatures_do_not_see_test_tracks(
+    two: list[str], tmp_path: Path, change_run: Callable[..., None]
+) -> None:
     """Other predictions for test tracks change the vote, but neither weights nor temperatures."""
     ensemble(two, tmp_path / "before")
-    for path in (tmp_path / "good").glob("*/predictions.csv"):
-        frame = pd.read_csv(path)
-        probs = [name for name in frame if name.startswith("p_")]
-        frame[probs] = frame[probs].to_numpy()[:, ::-1]
-        frame.to_csv(path, index=False)
+    probs = ["p_blues", "p_jazz", "p_rock"]
+    for folder in (tmp_path / "good").iterdir():
+        change_run(folder, lambda frame: frame.assign(**dict(zip(probs, frame[probs[::-1]].to_numpy().T, strict=True))))
     ensemble(two, tmp_path / "after")
     before, after = (facts(result(tmp_path / name)) for name in ("before", "after"))
     assert before["members"] == after["members"]
@@ -88,12 +88,13 @@ def test_runs_of_one_model_are_averaged_before_they_vote(make_run: Make, tmp_pat
     np.testing.assert_allclose(predictions[probs].to_numpy(), mean.loc[predictions.index].to_numpy(), atol=1e-4)
 
 
-def test_a_track_that_one_member_did_not_test_is_left_out_with_a_note(two: list[str], tmp_path: Path) -> None:
-    path = Path(two[1]) / "0/predictions.csv"
-    frame = pd.read_csv(path)
-    frame.iloc[1:].to_csv(path, index=False)
+def test_a_track_that_one_member_did_not_test_is_left_out_with_a_note(
+    two: list[str], tmp_path: Path, change_run: Callable[..., None]
+) -> None:
+    frame = pd.read_csv(Path(two[1]) / "0/predictions.csv")
+    change_run(Path(two[1]) / "0", lambda frame: frame.iloc[1:])
     text = ensemble(two, tmp_path / "vote")
-    assert "fold 0, split seed 0: 1 tracks that not every member tested are left out" in text
+    assert "fold 0, split seed 0: tracks left out, as not every member tested them: 1" in text
     assert frame["track"].iloc[0] not in set(pd.read_csv(result(tmp_path / "vote") / "predictions.csv")["track"])
 
 
@@ -186,5 +187,5 @@ def test_damaged_validation_predictions_are_reported(
     text = path.read_text()
     changed = {"cut": text[:-40], "genre": text.replace(",blues,", ",polka,", 1), "bytes": "\x00\x01,\n1,2,3"}
     path.write_text(changed[damage])
-    with user_error(path, problem="damaged"):
+    with user_error(path, hint="run it again"):
         ensemble(two, tmp_path / "vote")

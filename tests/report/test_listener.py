@@ -128,11 +128,11 @@ def test_answers_that_do_not_fit_are_reported(
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "cannot be read as a CSV"),
-        ("", "cannot be read as a CSV"),
+        (None, "does not exist"),
+        ("", "is empty"),
         ("a,b\n1,2\n", "no column 'person'"),
         ("person,track,start_seconds,guess,model\n", "no answers"),
-        (b"\x00\xff\xfe\x80", "the file "),
+        (b"\x00\xff\xfe\x80", "not text in UTF-8"),
     ],
 )
 def test_files_without_answers_are_reported(

@@ -7,7 +7,6 @@ and if a model was trained, ``predictions_val.csv``, ``curves.csv``, ``config.ya
 
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +21,14 @@ from torch import Tensor
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PARTS
 from genregrid.data.table import FeatureTable
+from genregrid.errors import printable
+from genregrid.exhibit.spreadsheet import write_csv
+from genregrid.files import write_text
 from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.score import confusion_matrix
 from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import RunFacts
+from genregrid.record.folder import with_hashes
 
 _PER_GENRE = ("precision", "recall", "f1", "certainty")
 
@@ -79,6 +82,7 @@ class Result:
         # JSON has no NaN: the certainty of a genre without test tracks is null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
+        written = ["metrics.json", "config.yaml", "checkpoint.ckpt"]
         levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
         per_genre = per_genre.assign(dataset=self.facts.dataset_label, split=self.facts.split_label)
@@ -87,28 +91,32 @@ class Result:
         tables = {"per_genre": per_genre, "predictions": self.predictions, "predictions_val": self.validation}
         for name, table in (tables | {"timeline": self.timeline, "split": self.split, "curves": self.curves}).items():
             if len(table):
-                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-        self.confusion.to_csv(folder / "confusion.csv", index_label="genre")
-        if self.window_confusion is not None:
-            self.window_confusion.to_csv(folder / "confusion_slice.csv", index_label="genre")
+                write_csv(table, folder / f"{name}.csv", index=False, float_format="%.6g")
+                written.append(f"{name}.csv")
+        for name, table in (("confusion", self.confusion), ("confusion_slice", self.window_confusion)):
+            if table is not None:
+                write_csv(table, folder / f"{name}.csv", index_label="genre")
+                written.append(f"{name}.csv")
         more: dict[str, Any] = {"accuracy_interval": [round(end, 6) for end in self.interval], "notes": self.notes}
         if len(self.validation):
             correct = self.validation["genre"] == self.validation["predicted"]
             more["val_accuracy"] = round(float(correct.mean()), 6)
-        _write_json(folder / "run.json", self.facts.to_json() | more)  # last: it marks a finished run
+        content = with_hashes(self.facts.to_json() | more, folder, written)
+        _write_json(folder / "run.json", content)  # last: it marks a finished run
 
     def summary(self) -> str:
         """Return a table for the screen: the main scores with the interval, then a line per genre."""
         low, high = self.interval
         scores = self.scores
         table = self.per_genre()
+        table["genre"] = table["genre"].map(printable)
         for name in ("precision", "recall", "f1"):
             table[name] = (100 * table[name]).map("{:.1f}".format)
         table["certainty"] = table["certainty"].map("{:.2f}".format)
         return "\n".join(
             [
                 "",
-                self.title,
+                printable(self.title, 1000),
                 f"accuracy {100 * scores['test/accuracy']:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
                 f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
                 f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
@@ -210,6 +218,4 @@ def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dic
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.writing")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)  # a process that reads a running grid finds the whole file or none
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.record.facts import RunFacts, marked_name
-from genregrid.record.folder import ERROR_FILE, why_failed
+from genregrid.record.folder import ERROR_FILE, REPAIR, RunFolder, run_folders, why_failed
+from genregrid.record.prediction import RunTables, genres_of
 
 _GIVE_FOLDER = "give the folder of a multirun, or outputs"
-_REPAIR = "remove the run folder or run it again"
+# Files that a report can do without, but whose tables and figures then lack the run.
+_OPTIONAL = ("config.yaml", "predictions_val.csv", "timeline.csv", "curves.csv")
+# Characters of all labels and settings of a run together; those of an ensemble name its members.
+_MOST_TEXT = 200_000
+_LONGEST_LABEL = 2000
 #: Columns that distinguish cells.
 KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
 _RUN_FACTS = ["folder", "fold", "seed", "split_seed", "val_fold"]
@@ -41,6 +46,7 @@ class Cell:
     config: dict[str, Any]  # config.yaml of its first run; empty if there is none
     runs: pd.DataFrame  # one row per run: run, from 0, and `_RUN_FACTS`
     predictions: pd.DataFrame  # of every run and test track: predictions.csv, and run, fold, seed and group
+    tables: tuple[RunTables, ...]  # of each run
 
     @property
     def label(self) -> str:
@@ -121,35 +127,21 @@ class Cell:
     @cached_property
     def validation(self) -> pd.DataFrame:
         """predictions_val.csv of every run that has it, with the column run."""
-        return self._read_all("predictions_val.csv")
+        return self._read_all("predictions_val.csv", RunTables.validation)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv of every run that has it, with the column run."""
-        return self._read_all("curves.csv")
+        return self._read_all("curves.csv", RunTables.curves)
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
         """timeline.csv of every run that has it, with the column run."""
-        return self._read_all("timeline.csv")
+        return self._read_all("timeline.csv", RunTables.timeline)
 
-    def _read_all(self, name: str) -> pd.DataFrame:
-        frames = []
-        for run, folder in zip(self.runs["run"], self.runs["folder"], strict=True):
-            if (folder / name).is_file():
-                try:
-                    frames.append(read_run_csv(folder / name).assign(run=run))
-                    if name.startswith("predictions"):
-                        _check_predictions(frames[-1], name)
-                except (ValueError, KeyError) as error:  # pandas raises both for damaged files
-                    damage = f"it is damaged ({str(error).splitlines()[0]})"
-                    raise UserError(damage, key=folder / name, hint=_REPAIR) from None
+    def _read_all(self, name: str, read: Callable[[RunTables], pd.DataFrame]) -> pd.DataFrame:
+        frames = [read(own).assign(run=run) for run, own in enumerate(self.tables) if own.folder.has(name)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def genres_of(frame: pd.DataFrame) -> list[str]:
-    """Return the genres with a column ``p_<genre>``, in order."""
-    return [name[2:] for name in frame if name.startswith("p_")]
 
 
 def genre_numbers(frame: pd.DataFrame, genres: list[str]) -> NDArray[np.int64]:
@@ -186,18 +178,18 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
         if not folder.is_dir():
             raise UserError("it is not a folder", key="runs", value=folder, hint=_GIVE_FOLDER)
 
-    def found(name: str) -> Iterator[Path]:
-        return (path for folder in folders for path in folder.rglob(name))
-
-    # resolved, as one folder may be inside another or be given twice
-    finished = [path.parent for path in sorted({path.resolve(): path for path in found("run.json")}.values())]
-    files = [*found("config.yaml"), *found(ERROR_FILE)]  # some runs fail before they write config.yaml
-    started = {path.parent for path in files if "wandb" not in path.parts}
+    # real paths, as one folder may be inside another or be given twice
+    found = {os.path.realpath(path): (path, names) for folder in folders for path, names in run_folders(folder)}
+    finished = [path for _, (path, names) in sorted(found.items()) if "run.json" in names]
     notes = []
-    for path in sorted(started.difference(finished)):
-        failed = f"failed and was skipped: {why_failed(path)}" if (path / ERROR_FILE).is_file() else ""
-        notes.append(f"{path} {failed or 'has no result yet and was skipped'}")
+    for path, names in sorted(found.values()):
+        if "run.json" not in names:
+            failed = f"failed and was skipped: {why_failed(path)}" if ERROR_FILE in names else ""
+            notes.append(f"{path} {failed or 'has no result yet and was skipped'}")
     runs = [_read_run(path) for path in finished]
+    for run in runs:
+        missing = run["tables"].folder.missing(_OPTIONAL)
+        notes += [f"{run['folder']} has lost its {name}, and what is made of it lacks this run" for name in missing]
     again = [run["folder"] for run in runs if run["repeats"]]
     notes += [f"{path} scores a checkpoint on its own split again and is no new run" for path in again]
     runs = [run for run in runs if not run["repeats"]]
@@ -225,53 +217,46 @@ def _notes_on_comparing(cells: list[Cell]) -> Iterator[str]:
             yield f"{cell.title}: its runs were made by {num} commits of the source"
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
-    try:
-        facts = RunFacts.from_json(json.loads((folder / "run.json").read_text(encoding="utf-8")), folder / "run.json")
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        predictions = read_run_csv(folder / "predictions.csv")
-        groups = read_run_csv(folder / "split.csv").drop_duplicates("track")
-        group = predictions["track"].map(groups.set_index("track")["group"])
-        _check_predictions(predictions, "predictions.csv")
-        if predictions["track"].duplicated().any() or group.isna().any():
-            raise ValueError("predictions.csv has a track twice, or a track that is not in split.csv")
-        return vars(facts) | {
-            "dataset": facts.dataset_label,
-            "split": facts.split_label,
-            "slice_seconds": float(facts.slice_seconds),
-            "folder": folder,
-            "repeats": facts.trained_on == facts.origin,
-            "trained_on": facts.trained_on or "",
-            "scored": facts.checkpoint or "",
-            "num_train": facts.num_tracks["train"],
-            "num_test": facts.num_tracks["test"],
-            "accuracy": metrics["test/accuracy"],
-            "knobs": facts.settings
-            | {"folds": facts.folds, "val_folds": facts.val_folds}
-            | {"genres": ",".join(genres_of(predictions))}
-            | {"data": hashlib.sha256(json.dumps(facts.data_hashes, sort_keys=True).encode()).hexdigest()[:8]},
-            "facts": facts,
-            "predictions": predictions.assign(group=group.to_numpy(np.int64), fold=facts.fold, seed=facts.seed),
-        }
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"it is not a complete run folder ({type(error).__name__}: {error})"
-        raise UserError(reason, key=folder, hint=_REPAIR) from None
+def _read_run(path: Path) -> dict[str, Any]:
+    folder = RunFolder(path)
+    facts = RunFacts.from_json(folder.content, path / "run.json")
+    _check_facts(facts, path / "run.json")
+    tables = RunTables(folder)
+    return vars(facts) | {
+        "dataset": facts.dataset_label,
+        "split": facts.split_label,
+        "slice_seconds": float(facts.slice_seconds),
+        "folder": path,
+        "repeats": facts.trained_on == facts.origin,
+        "trained_on": facts.trained_on or "",
+        "scored": facts.checkpoint or "",
+        "num_train": facts.num_tracks["train"],
+        "num_test": facts.num_tracks["test"],
+        "accuracy": tables.accuracy(),
+        "knobs": facts.settings
+        | {"folds": facts.folds, "val_folds": facts.val_folds}
+        | {"genres": ",".join(tables.genres)}
+        | {"data": hashlib.sha256(json.dumps(facts.data_hashes, sort_keys=True).encode()).hexdigest()[:8]},
+        "facts": facts,
+        "predictions": tables.predictions.assign(fold=facts.fold, seed=facts.seed),
+        "tables": tables,
+    }
 
 
-def read_run_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV of a run folder: names such as `None`, `NA` or `000010` stay text, and numbers may be missing."""
-    names = dict.fromkeys(("track", "genre", "predicted", "second", "third"), str)
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=names)
-
-
-def _check_predictions(frame: pd.DataFrame, name: str) -> None:
-    """Raise a ValueError if a probability is missing, or a genre has no column."""
-    if not np.isfinite(log_probs_of(frame)).all():
-        raise ValueError(f"{name} has a probability that is not a number")
-    if not frame["genre"].isin(genres_of(frame)).all():
-        raise ValueError(f"{name} has a genre without a column of probabilities")
+def _check_facts(facts: RunFacts, source: Path) -> None:
+    """Refuse facts of the right types that no run has."""
+    labels = (facts.model, facts.dataset_label, facts.protocol, facts.trained_on or "", facts.started)
+    wrong = {
+        "slice_seconds": facts.slice_seconds <= 0,
+        "folds": facts.folds < 1,
+        "fold": not 0 <= facts.fold < max(facts.folds, 1),
+        "val_folds": facts.val_folds is not None and facts.val_folds < 1,
+        "num_tracks": not all(isinstance(facts.num_tracks.get(part), int) for part in ("train", "test")),
+        "model, dataset_label, protocol, trained_on or started": max(map(len, labels)) > _LONGEST_LABEL,
+        "settings": len(json.dumps(facts.settings)) > _MOST_TEXT,
+    }
+    if keys := [name for name, is_wrong in wrong.items() if is_wrong]:
+        raise UserError(f"its key '{keys[0]}' has a value that no run has", key=source, hint=REPAIR)
 
 
 def _settings(frame: pd.DataFrame) -> "pd.Series[str]":
@@ -299,12 +284,27 @@ def _setting(value: Any) -> str:
 def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
     runs = runs.sort_values(["seed", "fold", "val_fold"], kind="stable").assign(run=range(len(runs)))
     predictions = [frame.assign(run=run) for run, frame in zip(runs["run"], runs["predictions"], strict=True)]
-    path = runs["folder"].iloc[0] / "config.yaml"
-    config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
     return Cell(
         **key,
         facts=runs["facts"].iloc[0],
-        config=config,
+        config=_config(runs["tables"].iloc[0].folder),
         runs=runs[["run", *_RUN_FACTS]].reset_index(drop=True),
         predictions=pd.concat(predictions, ignore_index=True),
+        tables=tuple(runs["tables"]),
     )
+
+
+def _config(folder: RunFolder) -> dict[str, Any]:
+    """Read config.yaml; the types of what a report uses of it are checked."""
+    config = folder.config()
+    dataset = config.get("dataset", {})
+    wrong = [] if isinstance(dataset, dict) else ["dataset"]
+    if not wrong:
+        texts = {f"dataset.{name}": dataset.get(name) for name in ("corpus", "root")}
+        wrong = [name for name, value in texts.items() if not isinstance(value, str | None)]
+        lists = dataset.get("filtered") or {}
+        if not isinstance(lists, dict) or not all(isinstance(text, str) for text in (*lists, *lists.values())):
+            wrong.append("dataset.filtered")
+    if wrong:
+        raise UserError(f"its key '{wrong[0]}' has a wrong type", key=folder.path / "config.yaml", hint=REPAIR)
+    return config

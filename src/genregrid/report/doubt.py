@@ -41,7 +41,7 @@ def _two_labels(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     """Yield tracks that equal a track of another genre, slice by slice; only `track` groups nothing but those."""
     if cell.facts.protocol != "track":
         return
-    split = pd.read_csv(cell.runs["folder"].iloc[0] / "split.csv", keep_default_na=False).drop_duplicates("track")
+    split = cell.tables[0].split.drop_duplicates("track")
     for _, group in split[split.groupby("group")["genre"].transform("nunique") > 1].groupby("group"):
         for track, genre in zip(group["track"], group["genre"], strict=True):
             others = group.loc[group["genre"] != genre, "track"]

@@ -8,19 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from scipy.special import logsumexp
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.exhibit.table import Table, columns
+from genregrid.files import folder_name, write_text
 from genregrid.metrics.calibration import fit_temperature, rescale
 from genregrid.metrics.interval import ClusterBootstrap
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.soft_vote import mixture_weights
 from genregrid.record.facts import RunFacts, start_facts
+from genregrid.record.folder import run_folders
 from genregrid.record.result import Result, prediction_columns
-from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid, read_run_csv
+from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid
 
 #: Validation rows, imagined, that favour no member.
 _PRIOR_ROWS = 20.0
@@ -43,19 +45,20 @@ def ensemble(runs: object, folder: Path) -> str:
     """
     cells, notes = read_grid(*_folders(runs))
     notes += [f"{cell.title} is an ensemble itself and is left out" for cell in cells if cell.facts.members is not None]
-    text = []
+    text, written = [], []
     groups = _groups([cell for cell in cells if cell.facts.members is None])
     for index, group in enumerate(groups):
         number = sum(other[0].split == group[0].split for other in groups[:index])
         votes = [vote for fold, seed in _divisions(group) if (vote := _vote(group, fold, seed, notes)) is not None]
-        for vote in votes:
-            vote.result.write(_make_folder(vote.result.facts, group[0].config, folder, number))
+        written += [(vote.result, group[0].config, number) for vote in votes]
         if votes:
             text.append(_summary(group, votes))
     if not text:
         why = "".join(f". {note[0].upper()}{note[1:]}" for note in notes)
         raise UserError(f"no two runs share a corpus, a protocol, a fold and a split seed{why}", key="ensemble")
-    return "\n\n".join([*text, *notes])
+    for result, config, number in written:  # after all votes, as a damaged file of a later one would leave half of them
+        result.write(_make_folder(result.facts, config, folder, number))
+    return "\n\n".join([*text, *map(printable, notes)])
 
 
 def _folders(runs: object) -> list[Path]:
@@ -66,7 +69,7 @@ def _folders(runs: object) -> list[Path]:
         if not isinstance(name, str) or not name or not Path(name).is_dir():
             hint = "write several folders in brackets, [A,B]" if "," in str(name) else _FOLDERS_HINT
             raise UserError("this is not a folder", key="ensemble", value=name, hint=hint)
-        if not any(Path(name).rglob("run.json")):
+        if not any("run.json" in names for _, names in run_folders(Path(name))):
             problem = "this folder has no finished run: a run folder has run.json and metrics.json"
             raise UserError(problem, key="ensemble", value=name)
     return [Path(str(name)) for name in names]
@@ -83,9 +86,10 @@ class _Vote(NamedTuple):
 def _make_folder(facts: RunFacts, config: dict[str, Any], folder: Path, number: int) -> Path:
     """Make the run folder of a vote, with the configuration of its corpus; `number` distinguishes groups."""
     name = f"ensemble{number or ''}-{facts.split_label}-fold{facts.fold}-seed{facts.seed}"
-    path = folder / facts.dataset_label / name
+    path = folder / folder_name(facts.dataset_label) / folder_name(name)
     path.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create({"dataset": config.get("dataset", {})}), path / "config.yaml")
+    config = {"dataset": config.get("dataset", {})}
+    write_text(path / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
     return path
 
 
@@ -122,7 +126,7 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
             raise UserError(f"{where}: the members have no {part} track in common", key="ensemble")
     tracks, known = common.values()
     num_more = max(member.test["track"].nunique() for member in members) - len(tracks)
-    notes += [f"{where}: {num_more} tracks that not every member tested are left out"] if num_more else []
+    notes += [f"{where}: tracks left out, as not every member tested them: {num_more}"] if num_more else []
     every = pd.concat([frame[["track", "genre"]] for member in members for frame in (member.test, member.validation)])
     genre_of = every.drop_duplicates("track").set_index("track")[["genre"]]
     temperatures = [member.temperature(known) for member in members]
@@ -137,7 +141,7 @@ def _vote(cells: Sequence[Cell], fold: int, split_seed: int, notes: list[str]) -
         for part, names, log_probs in (("test", tracks, test), ("val", known, validation))
     ]
     # a validation track of one run may be a training track of another; here it counts as validation
-    split = read_run_csv(members[0].folder / "split.csv")
+    split = members[0].split.copy()
     split["part"] = np.select([split["track"].isin(tracks), split["track"].isin(known)], ["test", "val"], "train")
     facts = replace(
         _facts(cells, weights, temperatures, num_runs),
@@ -157,7 +161,7 @@ class _Member:
         if cell.validation.empty:
             raise UserError("its runs have no predictions_val.csv for the weights", key=cell.title, hint="run it again")
         self._genres = cell.genres
-        self.folder = Path(runs["folder"].iloc[0])
+        self.split = cell.tables[runs["run"].iloc[0]].split
         frames = (cell.predictions, cell.validation)
         self.test, self.validation = (frame[frame["run"].isin(runs["run"])] for frame in frames)
 
@@ -182,6 +186,8 @@ def _facts(
         cells[0].facts,
         **start_facts(),
         model="ensemble",
+        identity="",  # that of the member is of its training
+        search=None,
         dataset_label="+".join(dict.fromkeys(cell.dataset for cell in cells)),
         recipe="+".join(dict.fromkeys(cell.facts.recipe for cell in cells if cell.facts.recipe is not None)),
         slice_seconds=max(cell.slice_seconds for cell in cells),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genregrid.errors import UserError
+from genregrid.exhibit.spreadsheet import read_csv
 from genregrid.exhibit.table import Section, Table, columns
 from genregrid.metrics.comparison import mcnemar
 from genregrid.metrics.interval import ClusterBootstrap
@@ -64,18 +65,15 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
         UserError: the file is no CSV of answers, or does not fit the runs.
     """
     try:
-        answers = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise _wrong(path, f"the file cannot be read as a CSV ({type(error).__name__})", hint=_FILE_HINT) from None
-    if missing := [name for name in _NEEDED if name not in answers]:
-        raise _wrong(path, f"the file has no column '{missing[0]}'", hint=_FILE_HINT)
+        answers = read_csv(path, text=(*_NEEDED, "genre", "predicted"), needed=_NEEDED)
+    except UserError as error:
+        raise _wrong(path, error.problem, hint=_FILE_HINT) from None
     if answers.empty:
         raise _wrong(path, "the file has no answers")
-    answers["person"] = answers["person"].replace("", "listener")
+    answers["person"] = answers["person"].fillna("listener")
     answers["start_seconds"] = pd.to_numeric(answers["start_seconds"], errors="coerce")
     for name in _NEEDED:
-        empty = answers[name].isna() | (answers[name] == "")
-        if empty.any():
+        if (empty := answers[name].isna()).any():
             raise _wrong(path, f"line {int(empty.idxmax()) + 2} has no {name}")
     again = answers.duplicated(["person", "track", "start_seconds", "model"])
     notes = [f"{int(again.sum())} slices of {path} have two answers; the first one counts"] if again.any() else []

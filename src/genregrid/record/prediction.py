@@ -1,0 +1,170 @@
+"""Read the tables of a run folder that numbers are made of, and refuse values that no run can have written.
+
+Hashes find a file that was changed (`genregrid.record.folder`). These checks hold for runs without hashes too.
+"""
+
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genregrid.data.split import PARTS
+from genregrid.errors import UserError
+from genregrid.files import parse_json
+from genregrid.record.folder import REPAIR, RunFolder
+
+# Probabilities are written to six digits, and are sums of float32.
+_TOLERANCE = 1e-3
+_ROUNDED = 1e-5
+_RANKS = ("predicted", "second", "third")  # the most probable genres, where the file has them
+
+
+def genres_of(frame: pd.DataFrame) -> list[str]:
+    """Return the genres with a column ``p_<genre>``, in order."""
+    return [name[2:] for name in frame if name.startswith("p_")]
+
+
+class RunTables:
+    """The checked tables of a run folder.
+
+    Attributes:
+        folder: of the run.
+        genres: names in the order of the logits.
+        split: split.csv, a row per track and part.
+        predictions: predictions.csv, with the column group of split.csv.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Read split.csv and predictions.csv.
+
+        Raises:
+            UserError: a file is missing or damaged, or a value is one that no run can have written.
+        """
+        self.folder = folder
+        self.split = self._split()
+        self._genre_of = self.split.drop_duplicates("track").set_index("track")[["genre", "group"]]
+        self.predictions = self._predictions("predictions.csv", "test")
+        self.genres = genres_of(self.predictions)
+        group = self.predictions["track"].map(self._genre_of["group"])
+        self.predictions["group"] = group.to_numpy(np.int64)
+
+    def accuracy(self) -> float:
+        """Return the accuracy of metrics.json, a fraction, as runs are sorted by it.
+
+        Raises:
+            UserError: it is missing, or differs from the accuracy of the predictions.
+        """
+        name = "metrics.json"
+        content = parse_json(self.folder.read(name), self.folder.path / name, hint=REPAIR)
+        value = content.get("test/accuracy")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._refuse(name, "its key 'test/accuracy' is missing or no number")
+        if abs(value - (self.predictions["genre"] == self.predictions["predicted"]).mean()) > _ROUNDED:
+            self._refuse(name, f"its test/accuracy, {value:g}, is not that of predictions.csv")
+        return float(value)
+
+    def validation(self) -> pd.DataFrame:
+        """Read predictions_val.csv; errors as for predictions.csv."""
+        return self._predictions("predictions_val.csv", "val", self.genres)
+
+    def timeline(self) -> pd.DataFrame:
+        """Read timeline.csv.
+
+        Raises:
+            UserError: as for predictions.csv, or a slice has wrong times or is there twice.
+        """
+        name = "timeline.csv"
+        frame = self._predicted(name, ("slice", "start_seconds", "stop_seconds"), self.genres)
+        times = self._numbers(frame, name, ["slice", "start_seconds", "stop_seconds"])
+        self._refuse_rows(frame, name, (times[:, 1] < 0) | (times[:, 1] >= times[:, 2]), "a slice without a duration")
+        self._refuse_rows(frame, name, frame.duplicated(["track", "slice"]), "a slice that is there twice")
+        return frame
+
+    def curves(self) -> pd.DataFrame:
+        """Read curves.csv.
+
+        Raises:
+            UserError: an epoch is not a number above 0, or a value is neither missing nor a finite number.
+        """
+        name = "curves.csv"
+        frame = self.folder.csv(name, ("epoch",))
+        epoch = self._numbers(frame, name, ["epoch"])[:, 0]
+        self._refuse_rows(frame, name, (epoch < 0) | (epoch != epoch.round()), "an epoch that is no number of epochs")
+        for column in frame:
+            kept = frame[column].notna()
+            self._numbers(frame[kept], name, [column])
+        return frame
+
+    def _split(self) -> pd.DataFrame:
+        name = "split.csv"
+        frame = self.folder.csv(name, ("track", "part", "genre", "group"))
+        self._refuse_rows(frame, name, frame[["track", "genre"]].isna().any(axis=1), "a row without a track or genre")
+        self._refuse_rows(frame, name, ~frame["part"].isin(PARTS), "an unknown part")
+        group = self._numbers(frame, name, ["group"])[:, 0]
+        self._refuse_rows(frame, name, (group != group.round()) | (abs(group) > 2**53), "a group that is no integer")
+        self._refuse_rows(frame, name, frame.duplicated(["track", "part"]), "a track that is in a part twice")
+        genres = frame.groupby("track")["genre"].transform("nunique")
+        self._refuse_rows(frame, name, genres > 1, "a track with two genres")
+        return frame.astype({"group": np.int64})
+
+    def _predictions(self, name: str, part: str, genres: list[str] | None = None) -> pd.DataFrame:
+        frame = self._predicted(name, (), genres)
+        self._refuse_rows(frame, name, frame["track"].duplicated(), "a track that is there twice")
+        if "part" in frame:
+            self._refuse_rows(frame, name, frame["part"] != part, f"a track of another part than {part}")
+        return frame
+
+    def _predicted(self, name: str, needed: tuple[str, ...], genres: list[str] | None) -> pd.DataFrame:
+        """Read a table with the columns of `genregrid.record.result.prediction_columns`."""
+        frame = self.folder.csv(name, ("track", "genre", "predicted", "certainty", *needed))
+        columns = genres_of(frame)
+        if not len(frame):
+            self._refuse(name, "it has no rows")
+        if len(columns) < 2 or (genres is not None and columns != genres):
+            self._refuse(name, "its columns p_GENRE are not those of two or more genres of the run")
+        probs = self._numbers(frame, name, [f"p_{genre}" for genre in columns])
+        self._numbers(frame, name, ["certainty"])
+        self._refuse_rows(frame, name, (probs < 0).any(axis=1), "a probability below 0")
+        self._refuse_rows(frame, name, abs(probs.sum(axis=1) - 1) > _TOLERANCE, "probabilities that do not add up to 1")
+        self._refuse_rows(frame, name, ~frame["genre"].isin(columns), "a genre without a column of probabilities")
+        self._refuse_rows(frame, name, _ranked_wrongly(frame, columns, probs), "genres that do not fit their ranks")
+        known = frame["track"].map(self._genre_of["genre"])
+        self._refuse_rows(frame, name, known.isna(), "a track that is not in split.csv")
+        self._refuse_rows(frame, name, known != frame["genre"], "another genre than split.csv")
+        return frame
+
+    def _numbers(self, frame: pd.DataFrame, name: str, columns: list[str]) -> NDArray[np.float64]:
+        """Return columns as (row, column) float64, all finite."""
+        values = np.empty((len(frame), len(columns)))
+        for number, column in enumerate(columns):
+            kind = frame[column].dtype
+            is_number = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+            found = frame[column] if is_number else pd.to_numeric(frame[column].astype(str), errors="coerce")
+            values[:, number] = found
+            self._refuse_rows(frame, name, ~np.isfinite(values[:, number]), f"no finite number in column '{column}'")
+            if not is_number and len(frame):
+                self._refuse(name, f"its column '{column}' has numbers of too many digits")
+        return values
+
+    def _refuse_rows(self, frame: pd.DataFrame, name: str, wrong: Any, problem: str) -> None:
+        """Refuse the table because of the first row that is wrong, if there is one; `wrong` is (row,) bool."""
+        rows = np.flatnonzero(np.asarray(wrong, bool))
+        if len(rows):
+            self._refuse(name, f"row {int(frame.index[rows[0]]) + 1} has {problem}")
+
+    def _refuse(self, name: str, problem: str) -> NoReturn:
+        raise UserError(problem, key=self.folder.path / name, hint=REPAIR)
+
+
+def _ranked_wrongly(frame: pd.DataFrame, genres: list[str], probs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where the most probable genres, by name, do not have the largest probabilities, (row,) bool."""
+    number = {genre: index for index, genre in enumerate(genres)}
+    ranked = -np.sort(-probs, axis=1)
+    wrong = np.zeros(len(frame), bool)
+    for rank, name in enumerate(_RANKS):
+        if name in frame and rank < len(genres):
+            index = frame[name].map(number).to_numpy(np.float64)
+            chosen = probs[np.arange(len(frame)), np.nan_to_num(index).astype(np.int64)]
+            wrong |= np.isnan(index) | (abs(chosen - ranked[:, rank]) > _ROUNDED)
+    return wrong
