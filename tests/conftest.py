@@ -209,7 +209,7 @@ def draw_frame(
     """Draw a small frame of the CSV contract: filename, length, the 57 descriptors, label.
 
     Rows are sorted by genre, track and slice. A descriptor is a genre's centre, plus what its track and its slice add
-    (standard deviations 0.7 and 0.5); variances, energies and tempo are positive.
+    (standard deviations 0.7 and 0.5); variances, energies and tempo are positive, shares are below 1.
 
     Args:
         genres: genre names; tracks are called ``genre.00000``, ``genre.00001``, ...
@@ -247,7 +247,9 @@ def draw_frame(
         [not name.startswith(("mfcc", "harmony", "perceptr")) or "_var" in name for name in FEATURE_NAMES]
     )
     # rounded to what float32 keeps: a frame in memory and its CSV read back make equal tables
-    values = np.round(np.where(positive, 3 * np.exp(0.3 * z), 5 * z), 4)
+    values = np.where(positive, 3 * np.exp(0.3 * z), 5 * z)
+    shares = np.isin(FEATURE_NAMES, ("chroma_stft_mean", "zero_crossing_rate_mean"))
+    values = np.round(np.where(shares, values / (3 + values), values), 4)
     frame = pd.DataFrame(values, columns=list(FEATURE_NAMES))
     num_samples = round(slice_seconds * SAMPLE_RATE_HZ)
     length = num_samples + 13 * (track_index % 5) if whole_clips else np.full(len(names), num_samples - 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from genregrid.data.catalogue import read_artists, read_lists
-from genregrid.data.feature_csv import place
+from genregrid.data.scan import place
 
 Writer = Callable[[str, str], Path]
 Expect = Callable[..., Any]

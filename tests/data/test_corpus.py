@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from genregrid.config import DatasetConfig
 from genregrid.data import corpus as corpus_module
 from genregrid.data.corpus import Corpus
-from genregrid.data.feature_csv import place
 from genregrid.data.note import RecipeNote, note_path
+from genregrid.data.scan import place
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.features.recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES

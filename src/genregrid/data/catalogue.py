@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genregrid.data.feature_csv import place
+from genregrid.data.scan import place
 from genregrid.data.slice_rows import TRACK_PATTERN
 from genregrid.errors import UserError
 

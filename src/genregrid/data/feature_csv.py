@@ -1,20 +1,27 @@
 """Read one feature CSV, and describe its first fault with file, row and column."""
 
-import csv
 import difflib
-import hashlib
 import math
+import os
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.data.scan import MOST_BLANK_LINES, place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
-from genregrid.errors import UserError
+from genregrid.data.value_range import range_fault, value_ranges
+from genregrid.errors import UserError, printable
+from genregrid.exhibit.spreadsheet import unguarded
+from genregrid.files import check_regular
+from genregrid.name import MOST_GENRE_CHARACTERS, MOST_TRACK_CHARACTERS, name_fault
 
 _FRAME_DESCRIPTORS = (
     "chroma_stft",
@@ -36,188 +43,254 @@ FEATURE_NAMES: tuple[str, ...] = (
 #: What pandas reads as a missing value, in lower case.
 MISSING_WORDS = frozenset({"nan", "n/a", "na", "null", "none"})
 KEY_COLUMNS = ("filename", "length", "label")
+#: Columns of a file. Learned descriptors have some thousands, and a million would take minutes to look through.
+MOST_COLUMNS = 20_000
+# Text that pandas reads at once, so that long lines take no more memory than many short ones.
+_BLOCK_BYTES = 64 << 20
+# Characters of a cell or a name within a sentence.
+_SHOWN = 60
+# Characters of the note about columns that were not read: 1000 names of 20 characters.
+_NOTED = 20_000
 SAMPLE_RATE_HZ = 22_050
 
 
-def place(source: object, row: int, column: str | None = None) -> str:
-    """Describe where a fault is; row 1 is the header.
-
-    >>> place("mine.csv", 3, "tempo")
-    "mine.csv, row 3, column 'tempo'"
-    """
-    return f"{source}, row {row}" + (f", column '{column}'" if column else "")
-
-
-def read_feature_csv(
-    path: Path, feature_names: Sequence[str], num_rows: int | None = None, allocate: Allocate = in_memory
-) -> SliceRows:
+def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocate = in_memory) -> SliceRows:
     """Read filename, length, label and the named features in blocks, so that memory holds little more than these.
 
-    Without `num_rows` all rows are read, and commas and lines are counted to find faults. A few of the last rows of the
-    allocated array may stay unused.
+    A few of the last rows of the allocated array may stay unused.
 
     Raises:
-        UserError: the file cannot be read or a cell breaks the contract.
+        UserError: the file cannot be read, a cell breaks the contract, or the file changes meanwhile.
     """
-    if not path.is_file():
-        problem = "it is a folder, not a file" if path.is_dir() else "it does not exist"
-        hint = "give the path of a feature CSV (data/README.md describes its columns)"
-        raise UserError(problem, key=path, hint=hint)
-    columns = _header(path)
-    check_columns(columns, str(path), feature_names)
     numbers = [*feature_names, "length"]
-    scan = _scan(path) if num_rows is None else None
-    features = allocate((max(1, scan.most_rows) if scan else num_rows or 1, len(feature_names)))
-    try:
-        keys, length_samples = _fill(features, path, numbers, num_rows)
-    except ValueError as error:  # so is pandas' ParserError
-        unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
-        raise _first_fault(path, columns, numbers) or unreadable from None
-    if keys.empty:
-        raise UserError("it has a header but no rows; expected one row per slice", key=path)
-    row = np.arange(2, len(keys) + 2)
-    if scan:
+    with _opened(path) as file:
+        try:
+            found = scan(file, path)
+        except OSError as error:  # of the disk or the network
+            raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
+        columns = _header(file, path)
+        check_columns(columns, str(path), feature_names)
+        # a row has a character for each number, and a separator for each column
+        most_rows = min(found.num_lines, found.num_bytes // (len(columns) + len(numbers)))
+        try:
+            features = allocate((max(1, most_rows), len(feature_names)))
+        except MemoryError:
+            problem = f"{most_rows} rows of {len(feature_names)} numbers do not fit into memory"
+            raise UserError(problem, key=path, hint="set dataset.cache to a folder on a disk with room") from None
+        rows_at_once = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // max(1, found.longest_line)))
+        keys, length_samples = _fill(features, file, path, columns, numbers, rows_at_once)
+        if not len(keys):
+            raise UserError("it has a header but no rows; expected one row per slice", key=path)
         # pandas silently drops cells after the last column; commas in quotes are no fault
-        has_surplus = scan.num_commas != (len(columns) - 1) * (len(keys) + 1)
-        if has_surplus and (fault := _first_fault(path, columns, numbers)):
-            raise fault
-        if scan.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
-            row = _row_numbers(path)
+        if found.num_commas != (len(columns) - 1) * (len(keys) + 1):
+            _check_num_fields(file, path, len(columns))
+        row = np.arange(2, len(keys) + 2)
+        if found.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
+            if found.num_lines - len(keys) > MOST_BLANK_LINES:
+                raise UserError(f"it has more than {MOST_BLANK_LINES} blank lines", key=path)
+            row = np.fromiter((last for _, last, _ in records(file, path)), np.int64)[1:]
     extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
-    sha256 = scan.sha256 if scan else ""
-    return SliceRows(str(path), keys.assign(row=row), features[: len(keys)], length_samples, sha256, extra)
+    return SliceRows(str(path), keys.assign(row=row), features[: len(keys)], length_samples, found.sha256, extra)
+
+
+def peek_lengths(path: Path, most_rows: int) -> tuple[list[str], list[float]]:
+    """Read file names and lengths in samples of the first rows, `most_rows` at most; nothing else is read.
+
+    Raises:
+        UserError: as `read_feature_csv`, for these rows.
+    """
+    with _opened(path) as file:
+        try:
+            columns = _header(file, path)
+            check_columns(columns, str(path), ())
+            rows = list(islice(records(file, path), most_rows + 1))[1:]
+        except UnicodeDecodeError:
+            scan(file, path)  # names the row
+            raise UserError("it is not UTF-8 text", key=path) from None
+    if not rows:
+        raise UserError("it has a header but no rows; expected one row per slice", key=path)
+    for _, last, cells in rows:
+        if fault := _row_fault(path, last, cells, columns, ["length"]):
+            raise fault
+    name, length = columns.index("filename"), columns.index("length")
+    return [unguarded(cells[name]) for *_, cells in rows], [float(cells[length]) for *_, cells in rows]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a CSV, and raise if it is not the same file with the same content at the end."""
+    check_regular(path, key=path, hint="give the path of a feature CSV (data/README.md describes its columns)")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
+    with file:
+        before = _state(file)
+        try:
+            yield file
+        finally:
+            if _state(file) != before:
+                hint = "wait until it is written, and start again"
+                raise UserError("it was changed while it was read", key=path, hint=hint)
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
 
 
 def _fill(
-    features: NDArray[np.float32], path: Path, numbers: list[str], num_rows: int | None
+    features: NDArray[np.float32],
+    file: BinaryIO,
+    path: Path,
+    columns: list[str],
+    numbers: list[str],
+    rows_at_once: int,
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Read a file's features into an array, and return keys and lengths of the rows."""
     keys, lengths = [], []
     start = 0
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite and is refused below
-        with pd.read_csv(
-            path,
-            usecols=["filename", "label", *numbers],
-            dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
-            nrows=num_rows,
-            chunksize=BLOCK_ROWS,
-        ) as blocks:
+    least, largest = value_ranges(numbers)
+    file.seek(0)
+    try:
+        with (
+            warnings.catch_warnings(),
+            pd.read_csv(
+                file,
+                usecols=["filename", "label", *numbers],
+                dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
+                chunksize=rows_at_once,
+            ) as blocks,
+        ):
+            warnings.filterwarnings("ignore", "overflow encountered")  # 1e39 becomes infinite and is refused below
             for block in blocks:
                 values = block[numbers].to_numpy(np.float32)
-                if not (block[["filename", "label"]].notna().all(axis=None) and np.isfinite(values).all()):
-                    raise ValueError("a cell is missing or not a finite number")
+                if not ((values >= least) & (values <= largest)).all():  # so is NaN
+                    raise ValueError("a number is missing or out of range")
+                names, labels = (_names(block[name], most) for name, most in _NAME_LIMITS.items())
                 features[start : start + len(block)] = values[:, :-1]
                 lengths.append(values[:, -1].copy())
-                keys.append(name_keys(block["filename"], block["label"]))
+                keys.append(name_keys(names, labels))
                 start += len(block)
+    except ValueError as error:  # so is pandas' ParserError
+        unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
+        raise _first_fault(file, path, columns, numbers, start) or unreadable from None
+    if not keys:
+        return pd.DataFrame(), np.empty(0, np.float32)
     return concatenated(keys), np.concatenate(lengths)
 
 
-class _Scan(NamedTuple):
-    sha256: str
-    num_commas: int
-    num_lines: int
-    most_rows: int  # an upper bound, since a carriage return without a line feed may end a line too
+_NAME_LIMITS = {"filename": MOST_TRACK_CHARACTERS, "label": MOST_GENRE_CHARACTERS}
 
 
-def _scan(path: Path) -> _Scan:
-    """Hash a file and count its commas and lines in one pass."""
-    digest = hashlib.sha256()
-    num_commas = num_lines = num_returns = 0
-    block = b""
-    with path.open("rb") as file:
-        while more := file.read(1 << 20):
-            block = more
-            digest.update(block)
-            num_commas += block.count(b",")
-            num_lines += block.count(b"\n")
-            num_returns += block.count(b"\r")
-    last = not block.endswith(b"\n")
-    return _Scan(digest.hexdigest(), num_commas, num_lines + last, num_lines + num_returns)
+def _names(cells: "pd.Series[str]", most: int) -> list[str]:
+    """Return names as they were before a spreadsheet's guard; raise ValueError if one is missing or unfit."""
+    if cells.isna().any():
+        raise ValueError("a name is missing")
+    names = [name if name[0] != "'" else unguarded(name) for name in cells.tolist()]
+    different = set(names)
+    is_plain = all(map(str.isprintable, different)) and all(map(str.strip, different))  # as nearly always, and fast
+    if not (is_plain and max(map(len, different), default=0) <= most) and any(
+        name_fault(name, most) for name in different
+    ):
+        raise ValueError("a name is unfit")
+    return names
 
 
-def _row_numbers(path: Path) -> NDArray[np.int64]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        return np.fromiter((reader.line_num for cells in reader if cells), np.int64)[1:]
-
-
-def _header(path: Path) -> list[str]:
-    """Return the column names; raise if this is no comma-separated UTF-8 text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
-    except OSError as error:
-        raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
-    if not line.strip():
+def _header(file: BinaryIO, path: Path) -> list[str]:
+    """Return the column names; raise if this is no comma-separated text."""
+    first, _, columns = next(records(file, path), (0, 0, [""]))
+    if first != 1:
         raise UserError("it is empty; expected a header and one row per slice", key=path)
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if "," not in line and delimiter in line:
+        if len(columns) == 1 and delimiter in columns[0]:
             problem = f"the columns are separated by {name}"
             raise UserError(problem, key=place(path, 1), hint="save the file with commas")
-    return next(csv.reader([line]))
-
-
-def _not_utf8(path: Path) -> UserError:
-    data = path.read_bytes()
-    try:
-        data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 text (byte {data[error.start]:#04x})"
-        return UserError(problem, key=place(path, row), hint="save the file as UTF-8")
-    return UserError("it is not UTF-8 text", key=path, hint="save the file as UTF-8")
+    return columns
 
 
 def check_columns(columns: Sequence[str], source: str, feature_names: Sequence[str]) -> None:
     """Raise if a column is missing or occurs twice; suggest the column that was probably meant."""
-    missing = [name for name in (*KEY_COLUMNS, *feature_names) if name not in columns]
+    if len(columns) > MOST_COLUMNS:
+        problem = f"it has {len(columns)} columns, and {MOST_COLUMNS} can be read"
+        raise UserError(problem, key=place(source, 1), hint="leave out columns that are not needed")
+    wanted = (*KEY_COLUMNS, *feature_names)
+    counts = Counter(columns)
+    missing = [name for name in wanted if name not in counts]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         named = ", ".join(f"'{name}'" for name in missing[:3]) + more
-        unknown = [name for name in columns if name not in {*KEY_COLUMNS, *FEATURE_NAMES}]
-        near = difflib.get_close_matches(missing[0], unknown, n=1)
-        meant = f" (is it '{near[0]}'?)" if near and len(missing) <= 3 else ""
+        known = {*KEY_COLUMNS, *FEATURE_NAMES}
+        unknown = [name for name in counts if len(name) <= _SHOWN and name not in known]
+        near = difflib.get_close_matches(missing[0], unknown, n=1) if len(missing) <= 3 else []
+        meant = f" (is it '{near[0]}'?)" if near else ""
         hint = "data/README.md lists the columns"
         raise UserError(f"the columns {named} are missing{meant}", key=place(source, 1), hint=hint)
-    twice = sorted({name for name in columns if columns.count(name) > 1} & {*KEY_COLUMNS, *feature_names})
+    twice = sorted(name for name in wanted if counts[name] > 1)
     if twice:
         raise UserError("the column occurs more than once", key=place(source, 1, twice[0]), hint="keep one of them")
 
 
-def _first_fault(path: Path, columns: list[str], numbers: Sequence[str]) -> UserError | None:
-    """Find the first cell that breaks the contract. It is slow and only used after the fast reader failed."""
-    where = {name: columns.index(name) for name in ("filename", "label", *numbers)}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            next(reader)
-            for cells in filter(None, reader):
-                row = reader.line_num
-                if len(cells) != len(columns):
-                    return UserError(f"{len(cells)} fields, but the header has {len(columns)}", key=place(path, row))
-                for name, position in where.items():
-                    if fault := _cell_fault(cells[position], name in numbers):
-                        return UserError(fault[0], key=place(path, row, name), hint=fault[1])
-    except UnicodeDecodeError:
-        return _not_utf8(path)
+def extra_note(name: str, extra: Sequence[str]) -> str:
+    """Return the note about columns that were not read."""
+    return f"{printable(name)}: ignored the columns {printable(', '.join(extra), most=_NOTED)}"
+
+
+def _check_num_fields(file: BinaryIO, path: Path, num_columns: int) -> None:
+    for first, last, cells in records(file, path):
+        if len(cells) != num_columns:
+            raise _wrong_num_fields(path, first, last, len(cells), num_columns)
+
+
+def _first_fault(
+    file: BinaryIO, path: Path, columns: list[str], numbers: Sequence[str], num_good: int
+) -> UserError | None:
+    """Find the first cell after `num_good` rows that breaks the contract. It is slow, and pandas names no place."""
+    for first, last, cells in islice(records(file, path), 1 + num_good, None):
+        if len(cells) != len(columns):
+            return _wrong_num_fields(path, first, last, len(cells), len(columns))
+        if fault := _row_fault(path, last, cells, columns, numbers):
+            return fault
     return None
 
 
-def _cell_fault(cell: str, is_number: bool) -> tuple[str, str | None] | None:
-    """Return the problem of a cell and a hint; ``None`` for a good cell."""
+def _wrong_num_fields(path: Path, first: int, last: int, num_fields: int, num_columns: int) -> UserError:
+    hint = "is a quotation mark missing in this row?" if last > first else None
+    return UserError(f"{num_fields} fields, but the header has {num_columns}", key=place(path, first), hint=hint)
+
+
+def _row_fault(path: Path, row: int, cells: list[str], columns: list[str], numbers: Sequence[str]) -> UserError | None:
+    """Return the first fault among the cells of a row; ``None`` if the row is good."""
+    if len(cells) != len(columns):
+        return _wrong_num_fields(path, row, row, len(cells), len(columns))
+    for name in (*_NAME_LIMITS, *numbers):
+        cell = cells[columns.index(name)]
+        fault = _number_fault(name, cell) if name in numbers else _name_cell_fault(cell, _NAME_LIMITS[name])
+        if fault:
+            return UserError(fault[0], key=place(path, row, name), hint=fault[1])
+    return None
+
+
+def _name_cell_fault(cell: str, most: int) -> tuple[str, str | None] | None:
+    """Return the problem of a name and a hint; ``None`` for a good name."""
+    if not cell:
+        return "the cell is empty", "fill it or leave the whole track out"
+    if cell.lower() in MISSING_WORDS:
+        return f"'{cell}' is read as a missing value", None
+    fault = name_fault(unguarded(cell), most)
+    return (f"'{printable(cell, _SHOWN)}' cannot be a name: {fault}", "rename it") if fault else None
+
+
+def _number_fault(name: str, cell: str) -> tuple[str, str | None] | None:
+    """Return the problem of a number and a hint; ``None`` for a good number."""
     if not cell.strip():
         return "the cell is empty", "fill it or leave the whole track out"
-    if not is_number:
-        return (f"'{cell}' is read as a missing value", None) if cell.lower() in MISSING_WORDS else None
     try:
         # Python accepts 1_000 and digits of other scripts; pandas does not
         value = float(cell.replace("_", "?").encode("ascii"))
     except ValueError:
-        return f"expected a number, found '{cell}'", None
+        return f"expected a number, found '{printable(cell, _SHOWN)}'", None
     if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
-        return f"expected a finite number, found '{cell}'", "leave the track out or extract it again"
-    return None
+        problem = f"expected a finite number, found '{printable(cell, _SHOWN)}'"
+        return problem, "leave the track out or extract it again"
+    return range_fault(name, value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
 #: `blues.00012` or `rock.Some Song`: a genre, then five digits or more, or a word. Fewer digits are a slice number.
-TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|[^.]*[^.\d][^.]*)"
+TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|\d*[^.\d][^.]*)"
 #: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is the whole clip of that track.
 FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 _FILENAME = re.compile(FILENAME_PATTERN)

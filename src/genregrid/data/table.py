@@ -14,7 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ, check_columns, place, read_feature_csv
+from genregrid.data.feature_csv import (
+    FEATURE_NAMES,
+    SAMPLE_RATE_HZ,
+    check_columns,
+    extra_note,
+    peek_lengths,
+    read_feature_csv,
+)
+from genregrid.data.scan import place
 from genregrid.data.slice_rows import (
     Allocate,
     SliceRows,
@@ -26,7 +34,9 @@ from genregrid.data.slice_rows import (
     rows_at,
     slice_number,
 )
-from genregrid.errors import UserError
+from genregrid.data.value_range import range_fault, value_ranges
+from genregrid.errors import UserError, printable
+from genregrid.name import MOST_GENRES
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
@@ -98,11 +108,7 @@ def read_table(
         UserError: a file breaks the contract, or two files contradict each other.
     """
     sources = [read_feature_csv(path, feature_names, allocate=allocate) for path in paths]
-    notes = [
-        f"{path.name}: ignored the columns {', '.join(rows.extra)}"
-        for path, rows in zip(paths, sources, strict=True)
-        if rows.extra
-    ]
+    notes = [extra_note(path.name, rows.extra) for path, rows in zip(paths, sources, strict=True) if rows.extra]
     names = [path.name if [p.name for p in paths].count(path.name) == 1 else str(path) for path in paths]
     hashes = {name: rows.sha256 for name, rows in zip(names, sources, strict=True)}
     return _assemble(sources, genres, slice_seconds, tuple(feature_names), hashes, notes, allocate)
@@ -124,10 +130,13 @@ def table_from_frame(
     if frame.empty:
         raise UserError("it has no rows; expected one row per slice", key=source)
     numbers = [*feature_names, "length"]
-    finite = np.isfinite(frame[numbers].to_numpy(np.float64))
-    if not finite.all():
-        row, column = (int(axis[0]) for axis in np.nonzero(~finite))
-        raise UserError("expected a finite number", key=place(source, row + 2, numbers[column]))
+    values = frame[numbers].to_numpy(np.float64)
+    least, largest = value_ranges(numbers)
+    fits = (values >= least) & (values <= largest)  # not NaN
+    if not fits.all():
+        row, column = (int(axis[0]) for axis in np.nonzero(~fits))
+        problem, hint = range_fault(numbers[column], values[row, column]) or ("expected a finite number", None)
+        raise UserError(problem, key=place(source, row + 2, numbers[column]), hint=hint)
     frame = frame.assign(row=np.arange(2, len(frame) + 2))  # as in a file, whose row 1 is the header
     digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()
     rows = SliceRows(
@@ -142,9 +151,10 @@ def table_from_frame(
 
 def peek_slice_seconds(path: Path) -> float:
     """Read the slice length of a CSV in seconds from its first hundred rows."""
-    rows = read_feature_csv(path, (), num_rows=100)
-    whole_clips = all(slice_number(ending) is None for ending in rows.keys["ending"].cat.categories)
-    return _slice_seconds(rows.length_samples.astype(np.float64), whole_clips, str(path))
+    names, lengths = peek_lengths(path, most_rows=100)
+    endings = name_keys(names, names)["ending"].cat.categories
+    whole_clips = all(slice_number(ending) is None for ending in endings)
+    return _slice_seconds(np.array(lengths), whole_clips, str(path))
 
 
 def _slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, source: str) -> float:
@@ -213,7 +223,8 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
         if bad.any():
             row = keys.iloc[int(bad.argmax())]
             prefix = row["track"].rpartition(".")[0]
-            problem = problem.format(**row, filename=row["track"] + row["ending"], prefix=prefix)
+            names = {"track": row["track"], "filename": row["track"] + row["ending"], "prefix": prefix}
+            problem = problem.format(label=_shown(row["label"]), **{name: _shown(text) for name, text in names.items()})
             raise UserError(problem, key=place(source, row["row"], column), hint=hint)
 
     form = "'{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav"
@@ -222,7 +233,7 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
     if again.any():
         bad = keys.iloc[int(again.argmax())]
         first = keys.iloc[int(((track == track[again.argmax()]) & (ending == ending[again.argmax()])).argmax())]
-        problem = f"'{bad['track']}{bad['ending']}' is in row {first['row']} already"
+        problem = f"'{_shown(bad['track'] + bad['ending'])}' is in row {first['row']} already"
         raise UserError(problem, key=place(source, bad["row"], "filename"))
     numbers = [slice_number(name) for name in endings]
     whole_clip = np.array([number is None for number in numbers])[ending]
@@ -257,7 +268,7 @@ def _kept_once(
     if differs.any():
         index, column = (int(axis[0]) for axis in np.nonzero(differs))
         bad, source = rows.iloc[repeated[index]], rows.iloc[first[index]]["source"]
-        name, here, there = bad["track"] + bad["ending"], mine[index, column], other[index, column]
+        name, here, there = _shown(bad["track"] + bad["ending"]), mine[index, column], other[index, column]
         problem = f"{name} has {here:g} here and {there:g} in {source}"
         key = place(bad["source"], bad["row"], feature_names[column])
         raise UserError(problem, key=key, hint="files of different recipes cannot be joined")
@@ -293,14 +304,15 @@ def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
     again = np.flatnonzero((track[1:] == track[:-1]) & (found[1:] == found[:-1]))
     if len(again):
         first, bad = rows.iloc[again[0]], rows.iloc[again[0] + 1]  # sorted, so the two are neighbours
-        problem = f"'{bad['track']}{bad['ending']}' is slice {bad['slice']} of {bad['track']}, which is in row "
+        track_name, file_name = _shown(bad["track"]), _shown(bad["track"] + bad["ending"])
+        problem = f"'{file_name}' is slice {bad['slice']} of {track_name}, which is in row "
         problem += f"{first['row']} of {first['source']} already"
         raise UserError(problem, key=place(bad["source"], bad["row"], "filename"))
     expected = np.arange(len(rows)) - np.searchsorted(track, track)
     wrong = np.flatnonzero(found != expected)
     if len(wrong):
         bad = rows.iloc[int(wrong[0])]
-        problem = f"slice {expected[wrong[0]]} of {bad['track']} is missing before slice {bad['slice']}"
+        problem = f"slice {expected[wrong[0]]} of {_shown(bad['track'])} is missing before slice {bad['slice']}"
         hint = "add the missing row or leave the whole track out"
         raise UserError(problem, key=place(bad["source"], bad["row"], "filename"), hint=hint)
 
@@ -312,12 +324,23 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
         if unknown.any():
             bad = rows.iloc[int(unknown.argmax())]
             near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"the corpus has {', '.join(genres)}"
-            raise UserError(f"unknown genre '{bad['label']}'", key=place(bad["source"], bad["row"], "label"), hint=hint)
+            hint = f"did you mean '{_shown(near[0])}'?" if near else f"the corpus has {printable(', '.join(genres))}"
+            problem = f"unknown genre '{_shown(bad['label'])}'"
+            raise UserError(problem, key=place(bad["source"], bad["row"], "label"), hint=hint)
+    if len(found) > MOST_GENRES:
+        hint = "is the column 'label' the genre, and not the name of each track?"
+        raise UserError(
+            f"it has {len(found)} genres, and {MOST_GENRES} can be read", key=rows["source"].iloc[0], hint=hint
+        )
     if len(found) < 2:
-        problem = f"all tracks are '{found[0]}'; a classifier needs two genres or more"
+        problem = f"all tracks are '{_shown(found[0])}'; a classifier needs two genres or more"
         raise UserError(problem, key=rows["source"].iloc[0])
     return list(genres) if genres is not None else found
+
+
+def _shown(name: str) -> str:
+    """Return a name as part of a sentence."""
+    return printable(name, most=100)
 
 
 def _constant_columns(

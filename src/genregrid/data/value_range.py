@@ -1,0 +1,56 @@
+"""Ranges of the descriptors: values outside them come from damage, another unit or a table that was standardised."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Descriptors reach 2e7 for samples from -1 to 1, and 1e9 times more only for integers. Squares
+# of larger values overflow single precision in models.
+_LARGEST = 1e12
+# A mean of float32 may exceed its largest value by rounding.
+_LARGEST_SHARE = 1.001
+_SHARES = frozenset({"chroma_stft_mean", "zero_crossing_rate_mean"})
+_NOT_NEGATIVE = _SHARES | {
+    "rms_mean",
+    "spectral_centroid_mean",
+    "spectral_bandwidth_mean",
+    "rolloff_mean",
+    "tempo",
+}
+_SMALLEST_LENGTH = float(np.finfo(np.float32).tiny)
+
+
+def value_ranges(names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the least and the largest value of each column, both (column,) float32."""
+    least, largest = zip(*map(_range, names), strict=True)
+    return np.array(least, np.float32), np.array(largest, np.float32)
+
+
+def _range(name: str) -> tuple[float, float]:
+    """Return the least and the largest value of a column.
+
+    >>> _range("rms_var"), _range("chroma_stft_mean"), _range("mfcc1_mean")
+    ((0.0, 1000000000000.0), (0.0, 1.001), (-1000000000000.0, 1000000000000.0))
+    """
+    if name == "length":
+        return _SMALLEST_LENGTH, _LARGEST
+    least = 0.0 if name.endswith("_var") or name in _NOT_NEGATIVE else -_LARGEST
+    return least, _LARGEST_SHARE if name in _SHARES else _LARGEST
+
+
+def range_fault(name: str, value: float) -> tuple[str, str | None] | None:
+    """Return the problem of a value and a hint; ``None`` for a value that the column can have."""
+    if not np.isfinite(value):
+        return "expected a finite number", None
+    least, largest = (float(bound[0]) for bound in value_ranges([name]))
+    if least <= float(np.float32(value)) <= largest:
+        return None
+    if name == "length":
+        return f"a slice has 1 sample or more, found {value:g}", "give the length in samples at 22050 Hz"
+    if abs(value) > _LARGEST:
+        return f"no descriptor is beyond 1e12, found {value:g}", "leave the track out or extract it again"
+    kind = "a variance" if name.endswith("_var") else f"'{name}'"
+    allowed = "from 0 to 1" if largest == float(np.float32(_LARGEST_SHARE)) else "0 or more"
+    hint = "give descriptors in their own units: models scale them, so a standardised table is of no use"
+    return f"{kind} is {allowed}, found {value:g}", hint

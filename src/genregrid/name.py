@@ -1,0 +1,39 @@
+"""What the name of a genre, a track or a corpus may be. Names come from files and are text: nothing interprets them."""
+
+import re
+import unicodedata
+
+#: Characters of a genre. It is mostly the name of a folder, and file systems allow 255 bytes.
+MOST_GENRE_CHARACTERS = 255
+#: Characters of a file name in a CSV. It may be a path within a genre's folder, and Linux allows paths of 4096 bytes.
+MOST_TRACK_CHARACTERS = 4096
+#: Genres of a corpus. The largest public list, Every Noise at Once, has 6291; a model has an output for each.
+MOST_GENRES = 10_000
+# Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def name_fault(name: str, most: int) -> str | None:
+    r"""Return what is wrong with a name of at most `most` characters; ``None`` for a good name.
+
+    Letters of every script, blanks and signs are allowed, but one character must be visible.
+
+    >>> name_fault("Música 音楽", most=255), name_fault("rock", most=3)
+    (None, 'it has 4 characters, and 3 are allowed')
+    >>> name_fault("  ", most=255), name_fault("a\nb", most=255)
+    ('it has no visible character', "it has the control character '\\n'")
+    """
+    if len(name) > most:
+        return f"it has {len(name)} characters, and {most} are allowed"
+    if name.isprintable() and name.strip():
+        return None
+    if unfit := _UNFIT.search(name):
+        return f"it has the control character {unfit[0]!a}"
+    if not any(map(_is_visible, name)):
+        return "it has no visible character"
+    return None
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] not in "ZC" or category in ("Co", "Cn")  # private, or newer than Python's tables
