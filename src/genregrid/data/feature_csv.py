@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.scan import MOST_BLANK_LINES, place, records, scan
+from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
 from genregrid.data.value_range import range_fault, value_ranges
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import check_regular
-from genregrid.name import MOST_GENRE_CHARACTERS, MOST_TRACK_CHARACTERS, name_fault
+from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, name_fault
 
 _FRAME_DESCRIPTORS = (
     "chroma_stft",
@@ -86,8 +86,6 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocat
             _check_num_fields(file, path, len(columns))
         row = np.arange(2, len(keys) + 2)
         if found.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
-            if found.num_lines - len(keys) > MOST_BLANK_LINES:
-                raise UserError(f"it has more than {MOST_BLANK_LINES} blank lines", key=path)
             row = np.fromiter((last for _, last, _ in records(file, path)), np.int64)[1:]
     extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
     return SliceRows(str(path), keys.assign(row=row), features[: len(keys)], length_samples, found.sha256, extra)
@@ -149,6 +147,7 @@ def _fill(
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Read a file's features into an array, and return keys and lengths of the rows."""
     keys, lengths = [], []
+    genres: set[str] = set()
     start = 0
     least, largest = value_ranges(numbers)
     file.seek(0)
@@ -168,10 +167,15 @@ def _fill(
                 if not ((values >= least) & (values <= largest)).all():  # so is NaN
                     raise ValueError("a number is missing or out of range")
                 names, labels = (_names(block[name], most) for name, most in _NAME_LIMITS.items())
+                if len(genres := genres.union(labels)) > MOST_GENRES:
+                    hint = "is the column 'label' the genre, and not the name of each track?"
+                    raise UserError(f"it has more than {MOST_GENRES} genres", key=path, hint=hint)
                 features[start : start + len(block)] = values[:, :-1]
                 lengths.append(values[:, -1].copy())
                 keys.append(name_keys(names, labels))
                 start += len(block)
+    except UserError:
+        raise
     except ValueError as error:  # so is pandas' ParserError
         unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
         raise _first_fault(file, path, columns, numbers, start) or unreadable from None

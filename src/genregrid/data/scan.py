@@ -20,8 +20,8 @@ from genregrid.errors import UserError
 
 #: Bytes of a line, and characters of a row: 20,000 columns of 25 characters need half of it.
 MOST_LINE_BYTES = 1 << 20
-#: Lines without content. A few at the end are usual; a million are no table.
-MOST_BLANK_LINES = 1_000_000
+# Lines without content, also within quotes: verses of texts have some. More take seconds to count rows past.
+_MOST_BLANK_LINES = 2_000_000
 _PIECE_BYTES = 1 << 20
 
 
@@ -52,8 +52,8 @@ def scan(file: BinaryIO, path: Path) -> Scan:
     """
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
-    num_commas = num_lines = num_quotes = longest = unfinished = 0
-    ended_in_return = has_quoted_breaks = False
+    num_commas = num_lines = num_blank = num_quotes = longest = unfinished = 0
+    ended_in_return = is_checked = False
     num_bytes = left = os.fstat(file.fileno()).st_size  # a file that grows meanwhile would have no end
     file.seek(0)
     while piece := file.read(min(_PIECE_BYTES, left)):
@@ -64,21 +64,35 @@ def scan(file: BinaryIO, path: Path) -> Scan:
         ends = _line_ends(piece)
         if num_quotes or b'"' in piece:
             quotes = np.flatnonzero(np.frombuffer(piece, np.uint8) == ord('"'))
-            has_quoted_breaks |= bool(((num_quotes + np.searchsorted(quotes, ends)) % 2).any())
+            if not is_checked and ((num_quotes + np.searchsorted(quotes, ends)) % 2).any():
+                _check_records(file, path)  # a line ends within quotes
+                is_checked = True
             num_quotes += len(quotes)
         lengths = np.diff(ends, prepend=-1 - unfinished)
         unfinished = len(piece) - 1 - int(ends[-1]) if len(ends) else unfinished + len(piece)
         longest = max(longest, unfinished, int(lengths.max(initial=0)))
         if longest > MOST_LINE_BYTES:
             row = num_lines + 1 + int((lengths > MOST_LINE_BYTES).argmax() if len(ends) else 0)
-            raise UserError(f"a line has at most {MOST_LINE_BYTES} bytes", key=place(path, row))
-        num_lines += len(ends) - (ended_in_return and piece.startswith(b"\n"))
-        num_lines -= piece.count(b"\r\n") if b"\r" in piece else 0
+            problem = f"the line is longer than {MOST_LINE_BYTES} bytes, the most that a line may have"
+            raise UserError(problem, key=place(path, row), hint="is it a feature CSV?")
+        num_pairs = int(ended_in_return and piece.startswith(b"\n")) + (piece.count(b"\r\n") if b"\r" in piece else 0)
+        num_lines += len(ends) - num_pairs
+        num_blank += int(np.count_nonzero(lengths == 1)) - num_pairs
+        if num_blank > _MOST_BLANK_LINES:
+            raise UserError(f"it has more than {_MOST_BLANK_LINES} blank lines", key=path)
         ended_in_return = piece.endswith(b"\r")
-    if has_quoted_breaks:
+    return Scan(digest.hexdigest(), num_bytes, num_commas, num_lines + (unfinished > 0), longest)
+
+
+def _check_records(file: BinaryIO, path: Path) -> None:
+    """Raise if a quotation mark is not closed, and return to the same position."""
+    position = file.tell()
+    try:
         for _ in records(file, path):
             pass
-    return Scan(digest.hexdigest(), num_bytes, num_commas, num_lines + (unfinished > 0), longest)
+    except UnicodeDecodeError:
+        pass  # the scan names the row
+    file.seek(position)
 
 
 def _line_ends(piece: bytes) -> NDArray[np.int64]:

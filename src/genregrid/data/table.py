@@ -36,7 +36,6 @@ from genregrid.data.slice_rows import (
 )
 from genregrid.data.value_range import range_fault, value_ranges
 from genregrid.errors import UserError, printable
-from genregrid.name import MOST_GENRES
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
@@ -327,11 +326,6 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
             hint = f"did you mean '{_shown(near[0])}'?" if near else f"the corpus has {printable(', '.join(genres))}"
             problem = f"unknown genre '{_shown(bad['label'])}'"
             raise UserError(problem, key=place(bad["source"], bad["row"], "label"), hint=hint)
-    if len(found) > MOST_GENRES:
-        hint = "is the column 'label' the genre, and not the name of each track?"
-        raise UserError(
-            f"it has {len(found)} genres, and {MOST_GENRES} can be read", key=rows["source"].iloc[0], hint=hint
-        )
     if len(found) < 2:
         problem = f"all tracks are '{_shown(found[0])}'; a classifier needs two genres or more"
         raise UserError(problem, key=rows["source"].iloc[0])
