@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from genregrid.errors import UserError, command
 
-_SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -e ."
+_SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -e . -c constraints.txt"
 
 
 def start(name: str, conf: Path) -> NoReturn:
