@@ -4,7 +4,7 @@ Hydra checks keys and types when it composes a configuration. ``__post_init__`` 
 runs when ``OmegaConf.to_object`` makes these dataclasses. Imports nothing heavy, so that ``--help`` answers at once.
 """
 
-import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from genregrid.errors import UserError
+from genregrid.files import folder_name
+from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_RECIPE_CHARACTERS, name_fault
 
 PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
 LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
@@ -21,6 +23,12 @@ EVERY_TRACK = "all"
 SEARCH_SCORES = {"loss": False, "accuracy": True, "f1_macro": True}
 #: How several devices work together. Other strategies of Lightning do not return predictions to the first process.
 STRATEGIES = ("auto", "ddp")
+#: Longest slice in seconds, a day; no recording in one piece is longer.
+MOST_SLICE_SECONDS = 86_400.0
+# Shortest slice in seconds: a tenth of a frame of the Fourier transform.
+_LEAST_SLICE_SECONDS = 0.01
+# Characters of the name of a corpus, which is part of folder names.
+_MOST_LABEL_CHARACTERS = 100
 _MAX_SEED = 2**32 - 1  # the largest that NumPy and Lightning accept
 
 
@@ -38,6 +46,8 @@ def split_label(protocol: str, leaks: bool) -> str:
 OmegaConf.register_new_resolver(
     "split_label", lambda protocol: split_label(protocol, protocol in LEAKING_PROTOCOLS), replace=True
 )
+# Hydra makes the run folder before any dataclass is made, so a label that cannot be a folder is cleaned there too.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 _DERIVED_LABEL = "${split_label:${.protocol}}"
 
 
@@ -86,6 +96,18 @@ class DatasetConfig:
     hint: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("name", "corpus", "label", "recipe"):
+            most = MOST_RECIPE_CHARACTERS if name == "recipe" else _MOST_LABEL_CHARACTERS
+            fault = name_fault(str(getattr(self, name)), most)
+            _require(self, f"dataset.{name}", fault is None, fault or "")
+        is_folder = not self.label.startswith(".") and not {"/", "\\"} & set(self.label)
+        problem = "it names folders, so it has no slash and does not begin with a dot"
+        _require(self, "dataset.label", is_folder, problem)
+        _check_genres(self.genres)
+        seconds = self.table_slice_seconds
+        is_length = seconds is None or _LEAST_SLICE_SECONDS <= seconds <= MOST_SLICE_SECONDS  # not NaN
+        problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
+        _require(self, "dataset.table_slice_seconds", is_length, problem)
         is_file = self.path is None or not (self.synthetic or self.tables)
         _require(self, "dataset.path", is_file, "only dataset=csv reads a path", "add dataset=csv")
         hint = "leave it out, or write a CSV of the twin first"
@@ -231,7 +253,8 @@ class TrainConfig:
         _require(self, "seed", 0 <= self.seed <= _MAX_SEED, f"a seed is 0 to {_MAX_SEED}")
         _check_split(self.split)
         _require(self.split, "split.seed", self.split.seed is not None, "training needs a seed of 0 or more")
-        _require(self, "slice", 0 < self.slice < math.inf, "a slice is longer than 0 seconds")
+        problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
+        _require(self, "slice", _LEAST_SLICE_SECONDS <= self.slice <= MOST_SLICE_SECONDS, problem)
         is_window = self.window == "track" or (not isinstance(self.window, str) and self.window >= 1)
         _require(self, "window", is_window, "a number of slices, 1 or more, or 'track' for the whole track")
         hop = self.hop_slices
@@ -268,6 +291,19 @@ class EvaluateConfig:
 def _require(settings: object, key: str, is_right: bool, problem: str, hint: str | None = None) -> None:
     if not is_right:
         raise UserError(problem, key=key, value=getattr(settings, key.rpartition(".")[2]), hint=hint)
+
+
+def _check_genres(genres: list[str] | None) -> None:
+    if genres is None:
+        return
+    problem = f"a list of 2 to {MOST_GENRES} genres, or null for those of the table"
+    if not 2 <= len(genres) <= MOST_GENRES:
+        raise UserError(problem, key="dataset.genres", value=genres)
+    if unfit := [(genre, fault) for genre in genres if (fault := name_fault(genre, MOST_GENRE_CHARACTERS))]:
+        raise UserError(f"'{unfit[0][0]}' cannot be a genre: {unfit[0][1]}", key="dataset.genres")
+    genre, count = Counter(genres).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"'{genre}' is listed twice", key="dataset.genres", hint="leave one of them out")
 
 
 def _check_protocol(split: SplitConfig, known: tuple[str, ...] = PROTOCOLS) -> None:

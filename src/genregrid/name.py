@@ -7,6 +7,8 @@ import unicodedata
 MOST_GENRE_CHARACTERS = 255
 #: Characters of a file name in a CSV. It may be a path within a genre's folder, and Linux allows paths of 4096 bytes.
 MOST_TRACK_CHARACTERS = 4096
+#: Characters of a recipe's name.
+MOST_RECIPE_CHARACTERS = 100
 #: Genres of a corpus. The largest public list, Every Noise at Once, has 6291; a model has an output for each.
 MOST_GENRES = 10_000
 # Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.

@@ -169,10 +169,13 @@ def test_a_full_disk_is_an_error(
         fetch_file(target, [server.url("whole")], [SHA256])
 
 
-def test_gitblob_hash_is_gits_own(server: Server, target: Path) -> None:
+def test_gitblob_hash_is_gits_own(server: Server, target: Path, tmp_path: Path) -> None:
     # Source: Chacon & Straub, Pro Git, section 10.2 "Git Objects".
-    assert "gitblob:bd9dbf5aae1a3862dd1526723246b20206e5fc37" in hashes_of(b"what is up, doc?")
-    (digest,) = hashes_of(CONTENT) - {SHA256}
+    path = tmp_path / "blob"
+    path.write_bytes(b"what is up, doc?")
+    assert "gitblob:bd9dbf5aae1a3862dd1526723246b20206e5fc37" in hashes_of(path)
+    path.write_bytes(CONTENT)
+    (digest,) = hashes_of(path) - {SHA256}
     fetch_file(target, [server.url("whole")], [digest])
     if git := shutil.which("git"):
         printed = subprocess.check_output([git, "hash-object", "--no-filters", target], text=True)

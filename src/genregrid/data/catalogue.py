@@ -1,15 +1,22 @@
 """Read artist indices and published lists of tracks."""
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from genregrid.data.scan import place
 from genregrid.data.slice_rows import TRACK_PATTERN
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
+from genregrid.exhibit.spreadsheet import unguarded
+from genregrid.files import read_bytes
+from genregrid.name import MOST_TRACK_CHARACTERS
 
+# A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
+_MOST_BYTES = 250_000_000
+# Characters of a line or a name within a sentence.
+_SHOWN = 60
 _AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)
 
 
@@ -24,20 +31,22 @@ def read_artists(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file is missing or has neither form.
     """
-    lines = _lines(path, "an artist index")
-    if ":::" not in "".join(lines) or {"track", "artist"} <= set(lines[0].split(",")):
-        return _artists_from_csv(path)
+    text = _text(path, "an artist index")
+    if ":::" not in text or {"track", "artist"} <= set(text.partition("\n")[0].strip().split(",")):
+        return _artists_from_csv(text, path)
     artists: dict[str, str] = {}
-    for row, line in enumerate(lines, start=1):
+    for row, line in enumerate(io.StringIO(text, newline=None), start=1):
         if line.startswith("##") or not line.strip():
             continue
         fields = [field.strip() for field in line.split(":::")]
         if len(fields) < 2:
-            raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{line.strip()}'", key=place(path, row))
-        if fields[1]:
+            found = printable(line.strip(), _SHOWN)
+            raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{found}'", key=place(path, row))
+        if artist := unguarded(fields[1]):
             track = _track_name(fields[0], path, row)
-            if artists.setdefault(track, fields[1]) != fields[1]:
-                raise UserError(f"{track} has the artist '{artists[track]}' already", key=place(path, row))
+            if artists.setdefault(track, artist) != artist:
+                first = printable(artists[track], _SHOWN)
+                raise UserError(f"{_shown(track)} has the artist '{first}' already", key=place(path, row))
     return artists
 
 
@@ -51,40 +60,59 @@ def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
     """
     part_of: dict[str, str] = {}
     for part, path in paths.items():
-        for row, line in enumerate(_lines(path, f"the list of the part '{part}'"), start=1):
+        text = _text(path, f"the list of the part '{part}'")
+        for row, line in enumerate(io.StringIO(text, newline=None), start=1):
             if not line.strip():
                 continue
             track = _track_name(line.strip(), path, row)
             if part_of.setdefault(track, part) != part:
-                raise UserError(f"{track} is in the list of '{part_of[track]}' already", key=place(path, row))
+                problem = f"{_shown(track)} is in the list of '{part_of[track]}' already"
+                raise UserError(problem, key=place(path, row))
     return part_of
 
 
-def _lines(path: Path, what: str) -> list[str]:
-    if not path.is_file():
+def _text(path: Path, what: str) -> str:
+    if not path.exists():
         raise UserError(f"it does not exist; it should be {what}", key=path)
+    content = read_bytes(path, most_bytes=_MOST_BYTES)
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        if b"\0" not in content:
+            return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError("it is not UTF-8 text", key=path, hint=f"save {what} as UTF-8") from None
+        pass
+    raise UserError("it is not UTF-8 text", key=path, hint=f"save {what} as UTF-8")
+
+
+def _shown(name: str) -> str:
+    """Return a name as part of a sentence."""
+    return printable(name, _SHOWN)
 
 
 def _track_name(text: str, path: Path, row: int) -> str:
-    track = _AUDIO_ENDING.sub("", text.rpartition("/")[2])
-    if re.fullmatch(TRACK_PATTERN, track) is None:
-        raise UserError(f"'{text}' names no track of the form genre.NNNNN", key=place(path, row))
+    track = _AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2])
+    if len(track) > MOST_TRACK_CHARACTERS or re.fullmatch(TRACK_PATTERN, track) is None:
+        raise UserError(f"'{_shown(text)}' names no track of the form genre.NNNNN", key=place(path, row))
     return track
 
 
-def _artists_from_csv(path: Path) -> dict[str, str]:
+def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
+    artists: dict[str, str] = {}
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        frame = pd.read_csv(path, usecols=["track", "artist"], dtype=str, keep_default_na=False)
-    except ValueError:
+        columns = next(reader, [])
+        track_at, artist_at = columns.index("track"), columns.index("artist")
+        for cells in reader:
+            if len(cells) <= max(track_at, artist_at):
+                if not any(map(str.strip, cells)):
+                    continue
+                problem = f"{len(cells)} fields, but the header has {len(columns)}"
+                raise UserError(problem, key=place(path, reader.line_num))
+            track, artist = (unguarded(cells[at]).strip() for at in (track_at, artist_at))
+            if artist and artists.setdefault(track, artist) != artist:
+                raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")
+    except UserError:
+        raise
+    except (ValueError, csv.Error):
         problem = "it is no artist index; expected a CSV with the columns track and artist, or lines "
         raise UserError(f"{problem}`FILE ::: ARTIST ::: TITLE`", key=path) from None
-    known = frame.apply(lambda column: column.str.strip())
-    known = known[known["artist"] != ""].drop_duplicates()
-    twice = known["track"][known["track"].duplicated()]
-    if len(twice):
-        raise UserError(f"{twice.iloc[0]} has two artists", key=path, hint="keep one line of each track")
-    return dict(zip(known["track"], known["artist"], strict=True))
+    return artists

@@ -83,7 +83,14 @@ def _read(
         "feature_names": columns_of(recipe) or FEATURE_NAMES,
     }
     key = files_key(chosen) | {"arguments": arguments}
-    table = stored(dataset.cache, key, lambda allocate: read_table(chosen, **arguments, allocate=allocate))
+
+    def read(allocate: Allocate) -> FeatureTable:
+        table = read_table(chosen, **arguments, allocate=allocate)
+        if files_key(chosen)["files"] != key["files"]:  # otherwise the cache would have it under a wrong key
+            raise UserError("it was changed while it was read", key=chosen[0], hint="start again")
+        return table
+
+    table = stored(dataset.cache, key, read)
     _check_notes(notes, table)
     index, listed = dataset.artists, dataset.filtered or {}
 
@@ -103,6 +110,9 @@ def _file(dataset: DatasetConfig, name: str) -> Path:
         return target
     source = (dataset.downloads or {}).get(name)
     if source is not None:
+        if not target.resolve().is_relative_to(Path(dataset.root).resolve()):
+            problem = f"it is not below dataset.root={dataset.root}, and downloads are written there only"
+            raise UserError(problem, key="dataset.downloads", value=name)
         return fetch_file(target, source["urls"], source["hashes"], hint=dataset.hint)
     hint = f"give a path from the folder dataset.root={dataset.root}"
     if dataset.hint:

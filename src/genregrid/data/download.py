@@ -3,11 +3,13 @@
 import hashlib
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 
 # pooch and requests are imported inside the functions, because a corpus that is on disk needs neither.
 
@@ -15,6 +17,9 @@ from genregrid.errors import UserError
 # little more than 3 s leaves TCP time to repeat a lost packet.
 TIMEOUT_SECONDS = (3.05, 20.0)
 NUM_ATTEMPTS = 3  # transfers from one address, if they break off
+# The largest file of a known corpus has 14 MB. A server that sends without end is given up at these limits.
+MOST_BYTES = 1_000_000_000
+MOST_SECONDS = 3600.0
 
 
 def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint: str = "") -> Path:
@@ -44,8 +49,8 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
                 failures[url] = f"{url} answered with HTTP status {error.response.status_code}"
             except (requests.ConnectionError, requests.Timeout) as error:
                 failures[host] = f"no network, or no answer from {host}: {type(error).__name__}"
-            except requests.RequestException as error:
-                failures[url] = str(error)
+            except (requests.RequestException, ValueError) as error:  # such as a length that is no number
+                failures[url] = printable(str(error))
     except OSError as error:
         failures[""] = f"{target.parent} cannot be written: {error.strerror}"
     raise UserError(
@@ -55,16 +60,44 @@ def fetch_file(target: Path, urls: Sequence[str], hashes: Sequence[str], *, hint
     )
 
 
-def hashes_of(content: bytes) -> set[str]:
+def hashes_of(path: Path) -> set[str]:
     """Return the two hashes by which a file can be known, as ``sha256:HEX`` and ``gitblob:HEX``.
 
     The second is git's own, which a repository's tree lists even for files that are too large to be in a clone.
 
     Source: Chacon & Straub, Pro Git, section 10.2 "Git Objects".
     """
+    sha256 = hashlib.sha256()
     # `usedforsecurity`: systems that switch SHA-1 off still allow it for names.
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return {f"sha256:{hashlib.sha256(content).hexdigest()}", f"gitblob:{blob.hexdigest()}"}
+    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            sha256.update(piece)
+            blob.update(piece)
+    return {f"sha256:{sha256.hexdigest()}", f"gitblob:{blob.hexdigest()}"}
+
+
+class _LimitedFile:
+    """A file that raises when more is written, or for longer, than a download may take."""
+
+    def __init__(self, file: BinaryIO, url: str) -> None:
+        self._file = file
+        self._url = url
+        self._num_left = MOST_BYTES
+        self._end = time.monotonic() + MOST_SECONDS
+
+    def write(self, data: bytes) -> int:
+        from requests import RequestException
+
+        self._num_left -= len(data)
+        if self._num_left < 0:
+            raise RequestException(f"{self._url} sends more than {MOST_BYTES} bytes")
+        if time.monotonic() > self._end:
+            raise RequestException(f"{self._url} sends for more than {MOST_SECONDS:g} s")
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _download(url: str, target: Path, hashes: Sequence[str]) -> Path:
@@ -78,12 +111,13 @@ def _download(url: str, target: Path, hashes: Sequence[str]) -> Path:
         path = Path(folder) / target.name
         for _ in range(NUM_ATTEMPTS):
             try:
-                download(url, str(path), None)
+                with path.open("wb") as file:
+                    download(url, _LimitedFile(file, url), None)
                 break
             except ChunkedEncodingError:  # requests' name for a body that ends early
                 continue
         else:
             raise RequestException(f"{url} broke off {NUM_ATTEMPTS} times")
-        if hashes_of(path.read_bytes()).isdisjoint(accepted.lower() for accepted in hashes):
+        if hashes_of(path).isdisjoint(accepted.lower() for accepted in hashes):
             raise RequestException(f"{url} holds another file than expected (wrong hash)")
         return path.replace(target)

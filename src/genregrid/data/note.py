@@ -1,16 +1,20 @@
 """The note beside a CSV that names the recipe of its descriptors."""
 
 import json
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import genregrid
+from genregrid.config import MOST_SLICE_SECONDS
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.errors import UserError
+from genregrid.files import read_text
+from genregrid.name import MOST_RECIPE_CHARACTERS, name_fault
 
 #: The recipe of a corpus if it is not known how its descriptors were computed.
 UNKNOWN_RECIPE = "unknown"
+_MOST_BYTES = 1 << 16  # a note has 300
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,24 @@ def note_path(csv_path: Path) -> Path:
 def read_note(csv_path: Path) -> RecipeNote | None:
     """Read the note beside a CSV; return ``None`` if there is none."""
     path = note_path(csv_path)
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        note = RecipeNote(content["recipe"], float(content["slice_seconds"]), content["sha256"])
-        if not (isinstance(note.recipe, str) and isinstance(note.sha256, str) and 0 < note.slice_seconds < math.inf):
-            raise ValueError("a value of the note is out of range")
-        return note
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        content = json.loads(read_text(path, most_bytes=_MOST_BYTES))
+        return _note(**{name: content[name] for name in ("recipe", "slice_seconds", "sha256")})
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         hint = f"delete it and set dataset.recipe, or extract {csv_path.name} again"
         raise UserError("it is no note of a recipe", key=path, hint=hint) from None
+
+
+def _note(recipe: object, slice_seconds: object, sha256: object) -> RecipeNote:
+    """Check the values of a note, which are of any type; raise ValueError if one is wrong."""
+    if not isinstance(recipe, str) or name_fault(recipe, MOST_RECIPE_CHARACTERS):
+        raise ValueError("a recipe has a name")
+    if isinstance(slice_seconds, bool) or not isinstance(slice_seconds, int | float):
+        raise ValueError("slice_seconds is a number")
+    if not 0 < slice_seconds <= MOST_SLICE_SECONDS:
+        raise ValueError("slice_seconds is out of range")
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError("a SHA-256 has 64 hexadecimal digits")
+    return RecipeNote(recipe, float(slice_seconds), sha256)
