@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import librosa
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.features import audio
-from genregrid.features.audio import AudioError, read_audio
+from genregrid.features.audio import AudioError
 from genregrid.features.folder import TrackFile
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_file
@@ -59,6 +60,22 @@ def with_field(place: slice, value: int) -> Bend:
         return bytes(data)
 
     return bend
+
+
+def read_audio(path: Path) -> "Read":
+    """Read a recording, with all of its samples."""
+    blocks: list[NDArray[np.float32]] = []
+    recording = audio.read_audio(path, blocks.append)
+    samples = np.concatenate(blocks)
+    assert len(samples) == recording.num_samples
+    assert np.abs(samples).max() == recording.peak
+    return Read(samples, recording.seconds, recording.notes)
+
+
+class Read(NamedTuple):
+    samples: NDArray[np.float32]
+    seconds: float
+    notes: tuple[str, ...]
 
 
 def reason(path: Path) -> str:

@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from genregrid.data.catalogue import read_artists
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import read_note
 from genregrid.data.table import read_table
-from genregrid.features import extraction, workers
+from genregrid.features import description, extraction, workers
 from genregrid.features.__main__ import main
 from genregrid.features.audio import Recording, read_audio
 from genregrid.features.extraction import extract
@@ -47,6 +48,15 @@ SOMETHING_SKIPPED = 3  # the exit code
 INTERRUPTED = "interrupted; run the same command again to resume."
 EXISTS = "features.csv: exists already; give --overwrite to replace it, or another --out."
 NAMES = ("pop.one", "pop.two", "rock.00007", "rock.Album_01_ Song")
+
+
+Use = Callable[[NDArray[np.float32]], object]
+
+
+def samples_of(path: Path) -> NDArray[np.float32]:
+    blocks: list[NDArray[np.float32]] = []
+    read_audio(path, blocks.append)
+    return np.concatenate(blocks)
 
 
 def write_noise(path: Path, seconds: float, seed: int = 0, rate: int = SAMPLE_RATE_HZ) -> Path:
@@ -69,11 +79,11 @@ def read_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were read, in their order."""
     seen: list[str] = []
 
-    def read(path: Path) -> Recording:
+    def read(path: Path, use: Use) -> Recording:
         seen.append(path.name)
-        return read_audio(path)
+        return read_audio(path, use)
 
-    monkeypatch.setattr(workers, "read_audio", read)
+    monkeypatch.setattr(description, "read_audio", read)
     return seen
 
 
@@ -85,14 +95,14 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Have ctrl-C come while recording number `count` + 1 is read."""
     num_read = 0
 
-    def read(path: Path) -> Recording:
+    def read(path: Path, use: Use) -> Recording:
         nonlocal num_read
         num_read += 1
         if num_read > count:
             raise KeyboardInterrupt
-        return read_audio(path)
+        return read_audio(path, use)
 
-    monkeypatch.setattr(workers, "read_audio", read)
+    monkeypatch.setattr(description, "read_audio", read)
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, source: Path, count: int, **kwargs: Any) -> None:
@@ -116,7 +126,7 @@ def test_the_csv_holds_the_descriptors_of_each_recording(music: Path, recipe: Re
     assert table.genres == ("pop", "rock")
     assert table.slice_seconds == 0.5
     for number, track in enumerate(find_tracks(music).tracks):
-        samples = read_audio(track.path).samples
+        samples = samples_of(track.path)
         rows = table.track == number
         expected = recipe.describe(samples, 0.5).astype(np.float32)
         np.testing.assert_array_equal(table.features[rows], expected)
@@ -321,8 +331,8 @@ def test_the_bar_counts_tracks(music: Path, capfd: pytest.CaptureFixture[str]) -
     ("arguments", "sentence"),
     [
         (["--slice", "three"], "'three' is not seconds, such as 3 or 1,3,6"),
-        (["--slice", "0.01"], "a slice lasts 0.05 to 3600 seconds"),
-        (["--slice", "nan"], "a slice lasts 0.05 to 3600 seconds"),
+        (["--slice", "0.01"], "a slice lasts 0.05 to 600 seconds"),
+        (["--slice", "nan"], "a slice lasts 0.05 to 600 seconds"),
         (["--workers", "0"], "1 process or more"),
         (["--recipe", "gourmet"], "invalid choice: 'gourmet'"),
     ],
@@ -518,17 +528,27 @@ def of_another_program(path: Path) -> None:
     ],
     ids=["text", "JSON lines", "SQLite"],
 )
-def test_a_file_that_is_no_journal_is_not_changed(
+def test_a_file_that_is_no_journal_is_kept_under_another_name(
     music: Path, write: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(Path("features.partial"))
-    before = Path("features.partial").read_bytes()
+    run(music, out="undisturbed.csv")
+    for number in ("", "1"):
+        write(Path("features.partial"))
+        before = Path("features.partial").read_bytes()
+        capsys.readouterr()
+        assert run(music, "--overwrite") == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first.startswith("features.partial cannot be used: ")
+        assert first.endswith(f"; it is features.partial.unusable{number} now")
+        assert Path(f"features.partial.unusable{number}").read_bytes() == before
+        assert not Path("features.partial").exists()
+        assert Path("features.csv").read_bytes() == Path("undisturbed.csv").read_bytes()
+
+
+def test_a_journal_that_is_no_file_is_refused(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("features.partial")
     assert run(music) == 2
-    assert mistake(capsys) == (
-        "features.partial: is no journal of an extraction, or one of an earlier genregrid; move or delete it, or "
-        "choose another --out."
-    )
-    assert Path("features.partial").read_bytes() == before
+    assert mistake(capsys).startswith("features.partial: ")
 
 
 def test_a_second_run_beside_the_first_is_refused(
@@ -541,22 +561,61 @@ def test_a_second_run_beside_the_first_is_refused(
     assert run(music) == 0
 
 
-def test_a_damaged_journal_is_refused_in_a_sentence(
-    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_journal_is_set_aside_and_what_is_sound_is_kept(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read_paths: list[str]
 ) -> None:
+    run(music, out="undisturbed.csv")
     interrupted(monkeypatch, music, 3)
-    content = bytearray(Path("features.partial").read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)  # all pages but the first
-    Path("features.partial").write_bytes(content)
-    capsys.readouterr()
-    assert run(music) == 2
-    sentence = mistake(capsys)
-    assert sentence.startswith("features.partial: is damaged (")
-    assert sentence.endswith("; delete it to start again.")
+    content = Path("features.partial").read_bytes()
+    num_read = []
+    for page in range(4096, len(content), 4096):
+        damaged = content[:page] + b"\xff" * 4096 + content[page + 4096 :]
+        Path("features.partial").write_bytes(damaged)
+        read_paths.clear()
+        capsys.readouterr()
+        assert run(music, "--overwrite") == 0
+        num_read.append(len(read_paths))
+        assert "features.partial cannot be used: it is damaged (" in capsys.readouterr().out
+        for ending in (".csv", ".recipe.json", ".tracks.csv"):
+            assert Path(f"features{ending}").read_bytes() == Path(f"undisturbed{ending}").read_bytes()
+    assert 1 <= min(num_read) < max(num_read) == len(TRACKS)
+
+
+def test_no_flipped_bit_of_a_journal_changes_a_number(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is damaged, but SQLite itself finds few such faults."""
+    run(music, out="undisturbed.csv")
+    interrupted(monkeypatch, music, 3)
+    content = Path("features.partial").read_bytes()
+    monkeypatch.setattr(description, "read_audio", remembered(read_audio))
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] ^= 1 << random.integers(8)
+        Path("features.partial").write_bytes(damaged)
+        if run(music, "--overwrite") == 0:
+            for ending in (".csv", ".tracks.csv"):
+                assert Path(f"features{ending}").read_bytes() == Path(f"undisturbed{ending}").read_bytes()
+        Path("features.partial").unlink(missing_ok=True)
+
+
+def remembered(read: Callable[[Path, Use], Recording]) -> Callable[[Path, Use], Recording]:
+    """Read each file once only."""
+    known: dict[Path, tuple[Recording, list[NDArray[np.float32]]]] = {}
+
+    def read_once(path: Path, use: Use) -> Recording:
+        if path not in known:
+            blocks: list[NDArray[np.float32]] = []
+            known[path] = (read(path, blocks.append), blocks)
+        recording, blocks = known[path]
+        for block in blocks:
+            use(block)
+        return recording
+
+    return read_once
 
 
 @pytest.mark.parametrize(
-    "damage", ["UPDATE slices SET rows = substr(rows, 1, 99)", "UPDATE described SET facts = CAST(x'ff' AS TEXT)"]
+    "damage", ["UPDATE slices SET rows = substr(rows, 1, 464)", "UPDATE described SET facts = CAST(x'ff' AS TEXT)"]
 )
 def test_a_damaged_value_costs_one_recording(
     music: Path, damage: str, monkeypatch: pytest.MonkeyPatch, read_paths: list[str]
@@ -608,12 +667,12 @@ def test_the_list_itself_is_not_overwritten(music: Path, capsys: pytest.CaptureF
 def test_an_error_in_this_package_costs_one_recording_and_is_named(
     music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def faulty(path: Path) -> Recording:
+    def faulty(path: Path, use: Use) -> Recording:
         if path.name == "one.wav":
             raise ZeroDivisionError("division by zero")
-        return read_audio(path)
+        return read_audio(path, use)
 
-    monkeypatch.setattr(workers, "read_audio", faulty)
+    monkeypatch.setattr(description, "read_audio", faulty)
     assert run(music) == SOMETHING_SKIPPED
     assert "one.wav: not described: ZeroDivisionError, division by zero" in capsys.readouterr().out
 
@@ -697,9 +756,10 @@ def test_the_journal_returns_what_was_added(tmp_path: Path) -> None:
     first.close()
     again = Journal(tmp_path / "x.partial", tmp_path, recipe, [0.5])
     assert again.has(track)
-    rows = again.rows(track, 0.5)
-    assert replace(again.described(track), rows={seconds_key(0.5): rows}) == added
-    np.testing.assert_array_equal(np.array(rows)[:, 1:], recipe.describe(read_audio(recording).samples, 0.5))
+    rows = list(again.rows(track, 0.5))
+    assert again.described(track) == replace(added, rows={})
+    np.testing.assert_array_equal(rows, np.concatenate(added.rows[seconds_key(0.5)]))
+    np.testing.assert_array_equal(np.array(rows)[:, 1:], recipe.describe(samples_of(recording), 0.5))
     assert again.num_slices(track, 0.5) == len(rows)
     again.finish()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav"]
@@ -739,7 +799,7 @@ def test_two_workers_write_what_one_writes(music: Path, capsys: pytest.CaptureFi
 
 
 def describe_or_die(track: TrackFile, recipe: Recipe, slice_seconds: tuple[float, ...]) -> Described:
-    """What a spawned worker runs in place of `describe_file`, which it imports by its name."""
+    """What a spawned worker runs in place of `_describe_watched`, which it imports by its name."""
     if track.path.name == "deadly.wav":
         os._exit(3)
     return workers.describe_file(track, recipe, slice_seconds)
@@ -752,11 +812,12 @@ def test_a_recording_that_kills_its_worker_is_named_and_the_rest_is_done(
     run(music, out="good.csv")
     write_noise(music / "pop/deadly.wav", 1.0)
     capsys.readouterr()
-    monkeypatch.setattr(workers, "describe_file", describe_or_die)
+    monkeypatch.setattr(workers, "_describe_watched", describe_or_die)
     assert run(music, "--workers", "2") == SOMETHING_SKIPPED
     skipped = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped ")]
     assert skipped == [
-        f"skipped {music / 'pop/deadly.wav'}: reading it ended the process: out of memory, or a fault of the decoder"
+        f"skipped {music / 'pop/deadly.wav'}: reading it ended the process: out of memory, "
+        "a fault of the decoder, or nothing read for 600 s"
     ]
     assert Path("features.csv").read_bytes() == Path("good.csv").read_bytes()
 

@@ -1,9 +1,10 @@
 """Read recordings of any sample rate and number of channels as mono at 22 050 Hz."""
 
 import os
+import stat
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ READABLE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", "
 UNREADABLE_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"}
 
 _BLOCK_FRAMES = 1 << 15  # per channel, 0.7 s at 44 100 Hz; a file that is cut off loses its last block
+_BLOCK_VALUES = 1 << 21  # of all channels; only blocks of more than 64 channels have fewer frames
 _RATES_HZ = (4_000, 768_000)
 _STUDIO_RATE_HZ = 48_000  # higher rates are noted
 _SILENT_PEAK = 0.5 / 32_768  # half a step of 16 bits
@@ -31,6 +33,7 @@ _BYTES_PER_SAMPLE = dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1)
 _BYTES_PER_SAMPLE |= {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 # by the first four bytes of a file: byte order, name of the chunk of samples, bytes before its first sample
 _CHUNKED = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
+_MOST_CHUNKS = 1000  # before that of the samples; a file of zeros is millions of empty chunks
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe put a size from here on, because they do not know it
 
 
@@ -40,47 +43,59 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, mono at 22 050 Hz."""
+    """The length of a recording and what is unusual about it; its samples were passed on while it was read."""
 
-    samples: NDArray[np.float32]  # (sample,), finite, nominally in [-1, 1]
+    num_samples: int  # mono, at 22 050 Hz
+    peak: float  # highest absolute sample, nominally at most 1
     notes: tuple[str, ...]  # what was done to it or is unusual about it, a few words each
 
     @property
     def seconds(self) -> float:
         """Length in seconds."""
-        return len(self.samples) / SAMPLE_RATE_HZ
+        return self.num_samples / SAMPLE_RATE_HZ
 
 
-def read_audio(path: Path) -> Recording:
+def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Recording:
     """Read a recording block by block; average its channels, and resample other rates (soxr, high quality).
 
-    Memory grows with the length of the mono signal, not with the file's channels and rate.
+    Memory does not grow with the length of the recording, nor with its channels and its rate.
+
+    Args:
+        path: of the file.
+        use: is called with each block of samples, (sample,) float32, mono at 22 050 Hz, finite and nominally in
+            [-1, 1]. Blocks may be empty. An error may still follow: then the recording must not be used.
 
     Raises:
         AudioError: the file cannot be read, is not audio, is silent, or holds samples that are not finite.
     """
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe waits for a writer, a device has no end
+            raise AudioError("a pipe, socket or device, not a file")
         with path.open("rb") as file:
             head = file.read(4)
-    except OSError as error:
-        raise AudioError(f"cannot be read: {error.strerror}") from None
-    if not head:
-        raise AudioError("empty, 0 bytes")
-    if path.suffix.lower() in UNREADABLE_SUFFIXES:
-        raise AudioError(why_unreadable(path))
-    if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
-        raise AudioError("named .wav but without a RIFF header")
-    with _quiet_decoder():
-        try:
-            sound = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
-            raise AudioError("not audio that can be read") from None
-        with sound:
+        if not head:
+            raise AudioError("empty, 0 bytes")
+        if path.suffix.lower() in UNREADABLE_SUFFIXES:
+            raise AudioError(why_unreadable(path))
+        if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
+            raise AudioError("named .wav but without a RIFF header")
+        with _opened(path) as sound:
             # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of samples
             sound.seekable = lambda: False
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
-            return _read(sound, _promised_frames(path, sound))
+            return _read(sound, _promised_frames(path, sound), use)
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error.strerror or error}") from None
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    with _quiet_decoder():
+        try:
+            return soundfile.SoundFile(os.fsencode(path))  # as bytes, because a name may hold bytes that are not UTF-8
+        except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
+            raise AudioError("not audio that can be read") from None
 
 
 def why_unreadable(path: Path) -> str:
@@ -98,32 +113,41 @@ class _Tally:
     fault: str = ""
 
 
-def _read(sound: soundfile.SoundFile, promised: int) -> Recording:
+def _read(sound: soundfile.SoundFile, promised: int, use: Callable[[NDArray[np.float32]], object]) -> Recording:
     rate = sound.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise AudioError(f"{rate} samples a second; rates of {_RATES_HZ[0]} to {_RATES_HZ[1]} are read")
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32") if rate != SAMPLE_RATE_HZ else None
     tally = _Tally()
-    parts = []
-    for block in _blocks(sound, tally):
-        mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
-        parts.append(mono if resampler is None else resampler.resample_chunk(mono))
+    num_samples, peak = 0, 0.0
+    for samples in _resampled(_blocks(sound, tally), rate):
+        num_samples += len(samples)
+        peak = float(np.maximum(peak, np.abs(samples).max(initial=0)))  # unlike max, it keeps what is no number
+        use(samples)
     if tally.num_frames == 0:
         raise AudioError(f"cannot be decoded: {tally.fault}" if tally.fault else "has a header but no samples")
-    if resampler is not None:
-        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    samples = np.concatenate(parts)
-    if np.abs(samples).max(initial=0) <= _SILENT_PEAK:
+    if peak <= _SILENT_PEAK:
         cancelled = ", as its channels cancel each other" if tally.peak > _SILENT_PEAK else ""
         raise AudioError(f"silent throughout{cancelled}")
-    return Recording(samples, tuple(_notes(sound, tally, promised)))
+    return Recording(num_samples, peak, tuple(_notes(sound, tally, promised)))
+
+
+def _resampled(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks of (frame, channel) at `rate` as blocks of (sample,) at 22 050 Hz."""
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32") if rate != SAMPLE_RATE_HZ else None
+    for block in blocks:
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        yield mono if resampler is None else resampler.resample_chunk(mono)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.float32]]:
     """Yield blocks of (frame, channel) until the end or the first error, and count."""
+    num_frames = max(1, min(_BLOCK_FRAMES, _BLOCK_VALUES // sound.channels))
     while True:
         try:
-            block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            with _quiet_decoder():
+                block = sound.read(num_frames, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             text = str(getattr(error, "error_string", "") or error)
             tally.fault = " ".join(text.split()).removeprefix("Error : ").rstrip(".")
@@ -170,13 +194,15 @@ def _promised_bytes(path: Path) -> int | None:
     with path.open("rb") as file:
         magic = file.read(4)
         if magic == b".snd":
-            size = struct.unpack(">4xI", file.read(8))[0]
-            return None if size >= _UNKNOWN_SIZE else int(size)
+            size = int.from_bytes(file.read(8)[4:], "big")
+            return None if size >= _UNKNOWN_SIZE else size
         if magic not in _CHUNKED:
             return None
         byte_order, samples_name, head_bytes = _CHUNKED[magic]
         file.seek(12)
-        while len(chunk := file.read(8)) == 8:
+        for _ in range(_MOST_CHUNKS):
+            if len(chunk := file.read(8)) < 8:
+                break
             name, size = struct.unpack(f"{byte_order}4sI", chunk)
             if name == samples_name:
                 return None if size >= _UNKNOWN_SIZE else int(size) - head_bytes
@@ -186,19 +212,16 @@ def _promised_bytes(path: Path) -> int | None:
 
 @contextmanager
 def _quiet_decoder() -> Iterator[None]:
-    """Redirect file descriptor 2 to nowhere while a file is read.
+    """Redirect file descriptor 2 to nowhere while the decoder works.
 
     The mp3 decoder in libsndfile prints to it directly, and libsndfile 1.2 has no option against it (its issue 958).
     """
-    try:
-        kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # the process has no standard error
+    with ExitStack() as undone:
+        with suppress(OSError):  # the process has no standard error, or no descriptor left
+            kept = os.dup(2)
+            undone.callback(os.close, kept)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            undone.callback(os.close, nothing)
+            os.dup2(nothing, 2)
+            undone.callback(os.dup2, kept, 2)
         yield
-        return
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)

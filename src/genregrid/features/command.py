@@ -11,14 +11,14 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
-from genregrid.features.recipe import DESCRIPTORS, MIN_SLICE_SECONDS, Recipe
+from genregrid.features.recipe import DESCRIPTORS, MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe
 from genregrid.features.spectrum import Padding
 from genregrid.parallel.pool import num_cores
 
-_MAX_SLICE_SECONDS = 3600.0
+_MOST_KINDS = 20  # of files that are not audio, in the summary
 _SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
 
 
@@ -84,14 +84,15 @@ def _slice_seconds(text: str) -> list[float]:
     try:
         seconds = sorted({float(f"{float(part):g}") for part in text.split(",")})  # file names use this form
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not seconds, such as 3 or 1,3,6") from None
-    if not all(MIN_SLICE_SECONDS <= number <= _MAX_SLICE_SECONDS for number in seconds):
-        raise argparse.ArgumentTypeError(f"a slice lasts {MIN_SLICE_SECONDS:g} to {_MAX_SLICE_SECONDS:g} seconds")
+        problem = f"'{printable(text, 60)}' is not seconds, such as 3 or 1,3,6"
+        raise argparse.ArgumentTypeError(problem) from None
+    if not all(MIN_SLICE_SECONDS <= number <= MAX_SLICE_SECONDS for number in seconds):
+        raise argparse.ArgumentTypeError(f"a slice lasts {MIN_SLICE_SECONDS:g} to {MAX_SLICE_SECONDS:g} seconds")
     return seconds
 
 
 def _workers(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise argparse.ArgumentTypeError("1 process or more")
     return int(text)
 
@@ -108,17 +109,20 @@ def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
 def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:
     """Print what was written and what was skipped; return the exit code."""
     for seconds, path in outputs.items():
-        written = done.written[seconds]
+        written, shown = done.written[seconds], printable(str(path))
         if written.num_slices:
             slices = f"{_count(written.num_slices, 'slice')} of {seconds:g} s of {_count(written.num_tracks, 'track')}"
-            print(f"{path}: {slices} in {_count(written.num_genres, 'genre')}, recipe {recipe.name}")
+            print(f"{shown}: {slices} in {_count(written.num_genres, 'genre')}, recipe {recipe.name}")
         else:
-            print(f"{path}: not written, no recording has a slice of {seconds:g} s")
+            print(f"{shown}: not written, no recording has a slice of {seconds:g} s")
     if found.ignored:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in found.ignored.most_common())
-        print(f"not audio, ignored: {kinds}")
+        kinds = ", ".join(
+            f"{count} {printable(suffix, 20)}" for suffix, count in found.ignored.most_common(_MOST_KINDS)
+        )
+        more = ", ..." if len(found.ignored) > _MOST_KINDS else ""
+        print(f"not audio, ignored: {kinds}{more}")
     if done.num_skipped:
-        print(f"{done.num_skipped} skipped; {done.tracks_path} lists the reasons")
+        print(f"{done.num_skipped} skipped; {printable(str(done.tracks_path))} lists the reasons")
     everything = done.num_skipped == 0 and all(written.num_slices for written in done.written.values())
     return 0 if everything else _SOMETHING_SKIPPED
 

@@ -12,11 +12,14 @@ from typing import IO
 from tqdm import tqdm
 
 from genregrid.data.note import RecipeNote, note_path
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
+from genregrid.exhibit.spreadsheet import guarded
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files, describe_on_cluster
+
+_LONGEST_PATH = 1000  # characters of a path that are printed; the list of tracks has all
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def extract(
         raise UserError("is the list itself and would be replaced", key=found.source, hint="choose another --out")
     with (
         journal_errors(journal_path),
-        closing(Journal(journal_path, found.source, recipe, list(outputs))) as journal,
+        closing(Journal(journal_path, found.source, recipe, list(outputs), report)) as journal,
     ):
         if existing and not overwrite and not journal.is_writing_csvs:
             raise _exists(existing[0])
@@ -115,7 +118,7 @@ def _describe_rest(
     if num_done:
         report(f"resuming: {num_done} of {len(found.tracks)} recordings are in {journal.path} already")
     for path, reason in found.skipped:
-        report(f"skipped {path}: {reason}")
+        report(_line("skipped", path, reason))
     skipped = set()
     disable = None if show_bar is None else not show_bar
     with closing(work), tqdm(total=len(found.tracks), initial=num_done, unit="track", disable=disable) as bar:
@@ -123,11 +126,15 @@ def _describe_rest(
             journal.add(described)
             if described.skipped:
                 skipped.add(described.track)
-                report(f"skipped {described.path}: {described.skipped}")
+                report(_line("skipped", described.path, described.skipped))
             elif described.notes:
-                report(f"noted {described.path}: {'; '.join(described.notes)}")
+                report(_line("noted", described.path, "; ".join(described.notes)))
             bar.update()
     return skipped
+
+
+def _line(result: str, path: object, reason: str) -> str:
+    return f"{result} {printable(str(path), _LONGEST_PATH)}: {printable(reason, _LONGEST_PATH)}"
 
 
 def _write_features(
@@ -151,7 +158,8 @@ def _write_features(
         for track in tracks:
             for index, (length, *features) in enumerate(journal.rows(track, seconds)):
                 number = f".{index}" if is_sliced else ""
-                writer.writerow([f"{track.track}{number}.wav", int(length), *features, track.genre])
+                name, genre = guarded(f"{track.track}{number}.wav"), guarded(track.genre)
+                writer.writerow([name, int(length), *features, genre])
     with path.open("rb") as whole:
         note = RecipeNote(recipe.name, seconds, hashlib.file_digest(whole, "sha256").hexdigest())
     with _replacing(note_path(path)) as file:
@@ -159,16 +167,17 @@ def _write_features(
     return written
 
 
-def _write_tracks(path: Path, found: Found, journal: Journal) -> None:
+def _write_tracks(tracks_path: Path, found: Found, journal: Journal) -> None:
     """Write the result of every recording; the columns track and artist make it an artist index too."""
-    with _replacing(path) as file:
+    with _replacing(tracks_path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["track", "label", "artist", "path", "seconds", "skipped", "notes"])
         for d in map(journal.described, found.tracks):
-            writer.writerow(
-                [d.track, d.genre, d.artist, os.path.abspath(d.path), d.seconds, d.skipped, "; ".join(d.notes)]
-            )
-        writer.writerows(["", "", "", os.path.abspath(skipped), "", reason, ""] for skipped, reason in found.skipped)
+            texts = (d.track, d.genre, d.artist, os.path.abspath(d.path), d.skipped, "; ".join(d.notes))
+            track, genre, artist, path, skipped, notes = (guarded(text) for text in texts)
+            writer.writerow([track, genre, artist, path, d.seconds, skipped, notes])
+        for other, reason in found.skipped:
+            writer.writerow(["", "", "", guarded(os.path.abspath(other)), "", guarded(reason), ""])
 
 
 @contextmanager

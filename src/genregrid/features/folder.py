@@ -1,6 +1,7 @@
 """Find the recordings of a corpus, with the genre and the track name of each."""
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -10,11 +11,15 @@ from pathlib import Path
 
 from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
+from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
+from genregrid.files import check_regular
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters
-_UNFIT = re.compile(r'[./\\,"\x00-\x1f]')
+_UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
+_MOST_LIST_BYTES = 1 << 28  # of a CSV of recordings: a million long paths
+_MOST_LIST_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,9 @@ def find_tracks(source: Path) -> Found:
         found = _unique(source, _in_folder(source))
     elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
         raise UserError("is one recording", key=source, hint=_WANTED)
-    elif source.is_file():
-        found = _unique(source, _in_list(source))
     else:
-        raise UserError("does not exist", key=source, hint=_WANTED)
+        check_regular(source, key=source, hint=_WANTED)
+        found = _unique(source, _in_list(source))
     if not found.tracks:
         hint = f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
         if not source.is_dir():
@@ -65,10 +69,9 @@ def find_tracks(source: Path) -> Found:
 
 def audio_files(path: Path) -> list[Path]:
     """List the audio file itself, or all audio files below a folder, sorted, including unreadable formats."""
-    if path.is_file():
-        return [path]
     if not path.is_dir():
-        raise UserError("does not exist", key=path, hint="give an audio file or a folder of them")
+        check_regular(path, key=path, hint="give an audio file or a folder of them")
+        return [path]
     files = [p for p in _files(path) if p.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
     if not files:
         raise UserError(f"holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))})", key=path)
@@ -113,15 +116,23 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     try:
-        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+        with csv_path.open("rb") as whole:
+            content = whole.read(_MOST_LIST_BYTES + 1)
+        if len(content) > _MOST_LIST_BYTES:
+            raise UserError(f"has more than {_MOST_LIST_BYTES} bytes", key=csv_path, hint="divide it into several")
+        with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            if len(reader.fieldnames or ()) > _MOST_LIST_COLUMNS:  # each row takes as long as the header is
+                problem = f"has more than {_MOST_LIST_COLUMNS} columns"
+                raise UserError(problem, key=csv_path, hint="give the columns path and label")
             missing = [name for name in ("path", "label") if name not in (reader.fieldnames or ())]
             if missing:
                 problem = f"lacks the column '{missing[0]}'; found: {', '.join(reader.fieldnames or ()) or 'nothing'}"
                 hint = "give the columns path and label, separated by commas"
                 raise UserError(problem, key=f"{csv_path}, row 1", hint=hint)
             for cells in reader:
-                path, genre, artist = (str(cells.get(name) or "").strip() for name in ("path", "label", "artist"))
+                texts = (unguarded(str(cells.get(name) or "")) for name in ("path", "label", "artist"))
+                path, genre, artist = (text.strip() for text in texts)
                 is_path = Path(path).name and "\0" not in path
                 fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
                 if fault:

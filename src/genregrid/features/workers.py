@@ -1,15 +1,18 @@
 """Describe one recording, or many in one process per core or on a Ray cluster."""
 
 import ctypes
-from collections.abc import Generator, Sequence
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genregrid.features.audio import AudioError, read_audio
+from genregrid.features.audio import AudioError
+from genregrid.features.description import describe_recording
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, seconds_key, started
 from genregrid.features.recipe import Recipe
@@ -17,36 +20,40 @@ from genregrid.parallel.pool import Pool
 from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+#: A block is read and described in well under a second. A worker that needs longer than this for one has a decoder that
+#: hangs, or a disk that does not answer. There is no limit for a whole recording: a day of music takes many minutes.
+MOST_SECONDS_PER_BLOCK = 600.0
 
 
-def describe_file(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
-    """Read and describe one recording at every slice length; the result names what is wrong with it."""
+def describe_file(
+    track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float], at_block: Callable[[], object] = lambda: None
+) -> Described:
+    """Read and describe one recording at every slice length; the result names what is wrong with it.
+
+    `at_block` is called whenever a part of the recording has been read.
+    """
     result = started(track)
     try:
-        recording = read_audio(track.path)
-        features = {seconds: recipe.describe(recording.samples, seconds) for seconds in slice_seconds}
+        description = describe_recording(track.path, recipe, slice_seconds, at_block)
     except AudioError as error:
         return replace(result, skipped=str(error))
     except MemoryError:
         return replace(result, skipped="takes more memory than there is")
     except Exception as error:  # one recording in a hundred thousand must not end the run
         return replace(result, skipped=f"not described: {type(error).__name__}, {error}")
+    recording = description.recording
     result = replace(result, seconds=round(recording.seconds, 3), notes=recording.notes)
     too_short = f"lasts {recording.seconds:.2f} s, too short for a slice of "
-    missing = [seconds for seconds in slice_seconds if not len(features[seconds])]
+    missing = [seconds for seconds, rows in description.rows.items() if not rows]
     if len(missing) == len(slice_seconds):
         return replace(result, skipped=f"{too_short}{min(missing):g} s")
-    if not all(np.isfinite(values).all() for values in features.values()):
-        peak = np.abs(recording.samples).max()
-        return replace(result, skipped=f"its descriptors are not finite: samples reach {peak:.0e} times full scale")
+    if not description.is_finite:
+        problem = f"its descriptors are not finite: samples reach {recording.peak:.0e} times full scale"
+        return replace(result, skipped=problem)
     if missing:
         lengths = ", ".join(f"{seconds:g}" for seconds in missing)
         result = replace(result, notes=(*result.notes, f"{too_short}{lengths} s"))
-    rows = {}
-    for seconds, values in features.items():
-        lengths_in_samples = [stop - start for start, stop in recipe.slice_bounds(len(recording.samples), seconds)]
-        rows[seconds_key(seconds)] = np.column_stack([lengths_in_samples, values]).tolist() if len(values) else []
-    return replace(result, rows=rows)
+    return replace(result, rows={seconds_key(seconds): rows for seconds, rows in description.rows.items()})
 
 
 def describe_files(
@@ -54,14 +61,16 @@ def describe_files(
 ) -> Generator[Described]:
     """Describe recordings and yield each result as soon as it is done; a recording that ends its process is skipped.
 
-    One worker works in this process.
+    A recording that cannot be read on for `MOST_SECONDS_PER_BLOCK` ends its process too. One worker works in this
+    process, where nothing ends it.
     """
-    describe = partial(describe_file, recipe=recipe, slice_seconds=tuple(slice_seconds))
     if num_workers == 1:
         with threadpool_limits(1):
             keep_freed_memory()
-            yield from map(describe, tracks)
+            for track in tracks:
+                yield describe_file(track, recipe, slice_seconds)
         return
+    describe = partial(_describe_watched, recipe=recipe, slice_seconds=tuple(slice_seconds))
     hint = 'use --workers 1, or in your own script, call extract below `if __name__ == "__main__":`'
     pool = Pool(describe, num_workers, initializer=keep_freed_memory, hint=hint)
     with closing(pool.run(tracks)) as results:
@@ -88,12 +97,36 @@ def describe_on_cluster(
 def _describe_with_one_thread(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
     keep_freed_memory()
     with threadpool_limits(1):
-        return describe_file(track, recipe, slice_seconds)
+        return _describe_watched(track, recipe, slice_seconds)
+
+
+def _describe_watched(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
+    """Do the work of `describe_file`, and end this process if a block takes longer than `MOST_SECONDS_PER_BLOCK`.
+
+    A thread watches, because no signal interrupts a decoder.
+    """
+    last_block, is_done = time.monotonic(), threading.Event()
+
+    def at_block() -> None:
+        nonlocal last_block
+        last_block = time.monotonic()
+
+    def watch() -> None:
+        while not is_done.wait(MOST_SECONDS_PER_BLOCK / 10):
+            if time.monotonic() - last_block > MOST_SECONDS_PER_BLOCK:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        return describe_file(track, recipe, slice_seconds, at_block)
+    finally:
+        is_done.set()
 
 
 def _ended_its_process(track: TrackFile) -> Described:
     """Return the result of a recording whose process ended while it was described."""
-    return replace(started(track), skipped="reading it ended the process: out of memory, or a fault of the decoder")
+    causes = f"out of memory, a fault of the decoder, or nothing read for {MOST_SECONDS_PER_BLOCK:g} s"
+    return replace(started(track), skipped=f"reading it ended the process: {causes}")
 
 
 def keep_freed_memory() -> None:

@@ -1,18 +1,24 @@
 """Score recordings with a trained model: what ``python evaluate.py checkpoint=PATH audio=song.mp3`` runs."""
 
+import math
 import sys
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FeatureTable
 from genregrid.data.window import growing_windows, window_bounds, window_rows
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
+from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.metrics.vote import track_vote
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.record.facts import Provenance
@@ -20,31 +26,38 @@ from genregrid.record.facts import Provenance
 try:
     from threadpoolctl import threadpool_limits
 
-    from genregrid.features.audio import AudioError, Recording, read_audio
+    from genregrid.features.audio import AudioError
+    from genregrid.features.description import Description, describe_recording
     from genregrid.features.folder import audio_files, track_name
-    from genregrid.features.recipe import Recipe, recipe_named
+    from genregrid.features.recipe import MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe, recipe_named
     from genregrid.listening.timeline import ScoredRecording
 except ModuleNotFoundError as error:
     raise UserError("it is not installed", key=error.name, hint='audio needs `pip install -e ".[audio]"`') from None
 
 _LONGEST_STEM = 60  # characters in a picture's name; file systems allow 255 bytes, and a letter may have four
+_LONGEST_PATH = 1000  # characters of a path that are printed; the tables have all
+_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are not UTF-8, separators of lines
+_VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 MiB; layers take some ten times that
+# slices of all windows of a recording: a day of slices of 3 s in windows of an hour. The time grows with their product
+_MOST_WINDOW_SLICES = 1 << 26
 
 
 def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
     """Score recordings with a trained model, write tables and pictures, and return the text to print.
 
     Args:
-        checkpoint: of a model trained on descriptors that a recipe of genregrid computes.
+        checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
         audio: a recording, or a folder of recordings.
         folder: for ``recordings.csv``, ``timeline.csv`` and a picture of each recording; made if missing.
 
     Raises:
-        UserError: the checkpoint's recipe cannot be computed here, or no recording could be scored.
+        UserError: the checkpoint's recipe cannot be computed here, its values cannot be of such a training, its
+            predictions are not finite, or no recording could be scored.
     """
     torch.set_num_threads(1)
     model = load_checkpoint(checkpoint)
     trained = Provenance.from_json(model.provenance, checkpoint)
-    recipe = _recipe(trained, checkpoint)
+    settings = _Settings.of(model, trained, checkpoint)
     files = audio_files(audio)
     scored: list[ScoredRecording] = []
     skipped: dict[str, str] = {}
@@ -52,13 +65,13 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
         with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
             for path in files:
                 try:
-                    scored.append(score_recording(model, trained, recipe, read_audio(path), str(path)))
+                    scored.append(score_recording(model, settings, path))
                 except AudioError as error:
                     skipped[str(path)] = str(error)
-                    print(f"skipped {path}: {error}", file=sys.stderr)
+                    print(f"skipped {printable(str(path), _LONGEST_PATH)}: {printable(str(error))}", file=sys.stderr)
                     continue
                 folder.mkdir(parents=True, exist_ok=True)
-                scored[-1].draw(folder / f"{len(scored) - 1:03d}-{path.stem[:_LONGEST_STEM]}.png")
+                scored[-1].draw(folder / f"{len(scored) - 1:03d}-{_file_stem(path)}.png")
     finally:  # an interrupted command keeps its results too
         if scored:
             _write(scored, skipped, folder)
@@ -71,14 +84,62 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
 def _write(scored: list[ScoredRecording], skipped: dict[str, str], folder: Path) -> None:
     missing = [{"file": file, "notes": f"skipped: {reason}"} for file, reason in skipped.items()]
     recordings = pd.DataFrame([*(one.prediction() for one in scored), *missing])
-    recordings.to_csv(folder / "recordings.csv", index=False, float_format="%.6g")
-    timeline = pd.concat([one.timeline() for one in scored])
-    timeline.to_csv(folder / "timeline.csv", index=False, float_format="%.6g")
+    form: dict[str, Any] = {"index": False, "float_format": "%.6g", "errors": "backslashreplace"}  # names are bytes
+    write_csv(recordings, folder / "recordings.csv", **form)
+    write_csv(pd.concat([one.timeline() for one in scored]), folder / "timeline.csv", **form)
 
 
-def score_recording(
-    model: GenreClassifier, trained: Provenance, recipe: Recipe, recording: Recording, file: str
-) -> ScoredRecording:
+def _file_stem(path: Path) -> str:
+    r"""Return the beginning of a recording's name, without characters that terminals and file systems do not show.
+
+    >>> _file_stem(Path("a\x1b[31m.wav")), _file_stem(Path("Ke$ha - $ong.ogg"))
+    ('a_[31m', 'Ke$ha - $ong')
+    """
+    return "".join("_" if unicodedata.category(c) in _NOT_SHOWN else c for c in path.stem[:_LONGEST_STEM])
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What scoring needs to know about a training, checked."""
+
+    trained: Provenance
+    recipe: Recipe
+    checkpoint: Path
+    source_seconds: float  # length of the slices that are described
+    window_slices: int  # longest window
+    hop_slices: int | None  # between the windows that vote; ``None``: windows do not overlap
+
+    @classmethod
+    def of(cls, model: GenreClassifier, trained: Provenance, checkpoint: Path) -> "_Settings":
+        """Check the settings in a checkpoint, which may have been made by anyone."""
+        recipe = _recipe(trained, checkpoint)
+        source, window = trained.source_slice_seconds, trained.config.get("window")
+        hop = 1 if window == "track" else trained.config.get("hop_slices")
+        names = tuple(model.feature_names)
+        length = ("length",) if "length" in names else ()
+        holds = {
+            "source_slice_seconds": _is_number(source) and MIN_SLICE_SECONDS <= source <= MAX_SLICE_SECONDS,
+            "slice_seconds": _is_number(model.slice_seconds) and model.slice_seconds >= source - 1e-3,
+            "window_slices": _is_count(trained.window_slices),
+            "window": window == "track" or _is_count(window),
+            "hop_slices": hop is None or _is_count(hop),
+            "feature_names": names == (*recipe.feature_names, *length),
+        }
+        if wrong := [name for name, is_right in holds.items() if not is_right]:
+            problem = f"its value of {wrong[0]} is none that a training on recipe {recipe.name} has"
+            raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")
+        return cls(trained, recipe, checkpoint, source, trained.window_slices, hop)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> ScoredRecording:
     """Predict the genre of one recording, slice by slice and as a whole.
 
     The prediction at a slice is that of the window that ends with it. Windows are as long as those of training, and
@@ -86,29 +147,52 @@ def score_recording(
     use: one for a recording as long as those of training, otherwise all complete windows.
 
     Raises:
-        AudioError: the recording is shorter than one slice.
+        AudioError: the recording cannot be read, is shorter than one slice, or too long for windows of that length.
+        UserError: the model's predictions are not finite.
     """
-    table = _table(model, trained, recipe, recording)
-    num_slices, longest = len(table.features), trained.window_slices
-    _, start, stop = growing_windows(np.array([num_slices]), longest)
-    rows = window_rows(np.arange(num_slices), start, stop)
-    features = torch.from_numpy(np.vstack([table.features, np.zeros_like(table.features[:1])]))
-    with torch.inference_mode():
-        logits = model.logits({"features": features[torch.from_numpy(rows)], "length": torch.from_numpy(stop - start)})
+    description = describe_recording(path, settings.recipe, [settings.source_seconds])
+    table = _table(model, settings, description)
+    num_slices = len(table.features)
+    longest = min(settings.window_slices, num_slices)
+    if num_slices * longest > _MOST_WINDOW_SLICES:
+        raise AudioError(f"its {num_slices} slices are too many for the model's windows of {longest} slices; cut it")
+    logits = _growing_logits(model, table.features, longest)
+    if not torch.isfinite(logits).all():
+        problem = f"its predictions for {path} are not finite numbers"
+        raise UserError(problem, key="checkpoint", value=settings.checkpoint, hint="train the model again")
     log_probs = logits.float().log_softmax(dim=1)
-    hop = 1 if trained.config["window"] == "track" else trained.config["hop_slices"]
+    hop = None if settings.hop_slices is None else min(settings.hop_slices, num_slices)
     voting = window_bounds(np.array([num_slices]), longest, hop)[2] - 1
     total = track_vote(log_probs[voting], torch.zeros(len(voting), dtype=torch.int64))[0][0]
     return ScoredRecording(
-        file=file,
+        file=str(path),
         genres=model.genres,
         slice_seconds=table.slice_seconds,
         log_probs=log_probs.numpy(),
         total=total.numpy(),
-        seconds=recording.seconds,
-        marks=trained.facts.marks,
-        notes=[*recording.notes, *_notes_on_training(trained, table, Path(file))],
+        seconds=description.recording.seconds,
+        marks=settings.trained.facts.marks,
+        notes=[*description.recording.notes, *_notes_on_training(settings.trained, table, path)],
     )
+
+
+def _growing_logits(model: GenreClassifier, features: NDArray[np.float32], longest: int) -> torch.Tensor:
+    """Predict the window that ends with each slice, (slice, feature) -> (slice, genre).
+
+    Windows are collected for a limited number of slices at a time; recordings of an hour are one batch.
+    """
+    num_slices, num_features = features.shape
+    _, start, stop = growing_windows(np.array([num_slices]), longest)
+    padded = torch.from_numpy(np.vstack([features, np.zeros_like(features[:1])]))
+    num_together = max(1, _VALUES_AT_ONCE // (longest * num_features))
+    logits = []
+    with torch.inference_mode():
+        for first in range(0, num_slices, num_together):
+            here = slice(first, first + num_together)
+            rows = torch.from_numpy(window_rows(np.arange(num_slices), start[here], stop[here]))
+            length = torch.from_numpy(stop[here] - start[here])
+            logits.append(model.logits({"features": padded[rows], "length": length}))
+    return torch.cat(logits)
 
 
 def _notes_on_training(trained: Provenance, table: FeatureTable, path: Path) -> Iterator[str]:
@@ -130,25 +214,27 @@ def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
     return recipe
 
 
-def _table(model: GenreClassifier, trained: Provenance, recipe: Recipe, recording: Recording) -> FeatureTable:
-    """Compute the slices of a recording as training had them: pooled from shorter slices where those were."""
-    source_seconds = trained.source_slice_seconds
-    bounds = recipe.slice_bounds(len(recording.samples), source_seconds)
-    if len(bounds) < round(model.slice_seconds / source_seconds):
-        raise AudioError(f"lasts {recording.seconds:.2f} s, too short for a slice of {model.slice_seconds:g} s")
-    features = recipe.describe(recording.samples, source_seconds).astype(np.float32)
+def _table(model: GenreClassifier, settings: _Settings, description: Description) -> FeatureTable:
+    """Return the slices of a recording as training had them: pooled from shorter slices where those were."""
+    rows = np.concatenate(
+        [np.empty((0, 1 + len(settings.recipe.feature_names))), *description.rows[settings.source_seconds]]
+    )
+    if len(rows) < round(model.slice_seconds / settings.source_seconds):
+        seconds = description.recording.seconds
+        raise AudioError(f"lasts {seconds:.2f} s, too short for a slice of {model.slice_seconds:g} s")
+    features = rows[:, 1:].astype(np.float32)
     if not np.isfinite(features).all():
         raise AudioError("its descriptors are not finite: its samples lie far beyond full scale")
     table = FeatureTable(
         features=features,
-        feature_names=recipe.feature_names,
-        length_samples=np.array([stop - start for start, stop in bounds], np.float32),
+        feature_names=settings.recipe.feature_names,
+        length_samples=rows[:, 0].astype(np.float32),
         tracks=("recording",),
-        track=np.zeros(len(bounds), np.int64),
-        slice_index=np.arange(len(bounds)),
+        track=np.zeros(len(rows), np.int64),
+        slice_index=np.arange(len(rows)),
         genre=np.zeros(1, np.int64),
         genres=tuple(model.genres),
-        slice_seconds=source_seconds,
+        slice_seconds=settings.source_seconds,
         hashes={},
     )
     table = reslice(table, model.slice_seconds)
@@ -159,7 +245,8 @@ def _title(trained: Provenance) -> str:
     """Describe the model in one line, with its marks."""
     facts = trained.facts
     synthetic = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
-    return (
-        f"\n{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
+    title = (
+        f"{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
         f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{synthetic}"
     )
+    return f"\n{printable(title)}"

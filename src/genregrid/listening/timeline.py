@@ -7,16 +7,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from genregrid.errors import printable
 from genregrid.exhibit.drawing import stacked_areas
 from genregrid.exhibit.mark import Mark
 from genregrid.record.result import prediction_columns
 
 _MOST_SPANS = 12  # in a printed timeline
+_MOST_STEPS = 500  # in a picture, whose axis has some 700 pixels
+_LONG_SECONDS = 1800.0  # from here on a picture has a clock instead of seconds
+_LONGEST_PATH, _LONGEST_TITLE = 1000, 80  # characters of a file's path that are printed, and of its name in a picture
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class ScoredRecording:
             *spans,
             *(f"note: {note}" for note in self.notes),
         ]
-        return "\n  ".join([f"{self.file}: {prediction['genre']}", *lines])
+        first = f"{printable(self.file, _LONGEST_PATH)}: {printable(str(prediction['genre']))}"
+        return "\n  ".join([first, *(printable(line, _LONGEST_PATH) for line in lines)])
 
     def _spans(self) -> Iterator[tuple[float, float, str, float]]:
         """Yield start and stop in seconds, genre and mean certainty of consecutive slices with one predicted genre."""
@@ -79,16 +86,28 @@ class ScoredRecording:
 
     def draw(self, path: Path) -> None:
         """Draw the probability of each genre along the recording as a picture (PNG)."""
+        with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name does not start a formula
+            self._draw(path)
+
+    def _draw(self, path: Path) -> None:
         figure = Figure(figsize=(9, 4), layout="constrained")
         axes = figure.subplots()
-        edges = self.slice_seconds * np.arange(len(self.log_probs) + 1)
-        probs = np.exp(self.log_probs)
+        # slices of a long recording are narrower than a pixel: the mean of neighbours is drawn
+        num_slices = len(self.log_probs)
+        bounds = np.append(np.arange(0, num_slices, -(-num_slices // _MOST_STEPS)), num_slices)
+        edges = self.slice_seconds * bounds
+        probs = np.add.reduceat(np.exp(self.log_probs), bounds[:-1]) / np.diff(bounds)[:, None].astype(np.float32)
         order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
-        stacked_areas(axes, edges, probs, self.genres, order)
+        stacked_areas(axes, edges, probs, [printable(genre, _LONGEST_TITLE) for genre in self.genres], order)
         prediction = self.prediction()
-        title = f"{Path(self.file).name}: {prediction['genre']}, certainty {prediction['certainty']:.2f} decades"
+        name, genre = (printable(str(text), _LONGEST_TITLE) for text in (Path(self.file).name, prediction["genre"]))
+        title = f"{name}: {genre}, certainty {prediction['certainty']:.2f} decades"
         title += f" ({' '.join(self.marks)})" if self.marks else ""
-        axes.set_title(title, parse_math=False)  # a dollar sign in a name does not start a formula
+        axes.set_title(title)
+        if edges[-1] > _LONG_SECONDS:
+            axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 6, 10]))
+            axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
+            axes.set_xlabel("time")
         figure.legend(loc="outside right upper", frameon=False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # matplotlib's font lacks some scripts
@@ -96,9 +115,11 @@ class ScoredRecording:
 
 
 def _clock(seconds: float) -> str:
-    """Format a time as minutes and seconds.
+    """Format a time as minutes and seconds, from an hour on with hours.
 
-    >>> _clock(0.0), _clock(75.5)
-    ('0:00', '1:15')
+    >>> _clock(0.0), _clock(75.5), _clock(3 * 3600 + 125)
+    ('0:00', '1:15', '3:02:05')
     """
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, of_hour = divmod(minutes, 60)
+    return f"{hours}:{of_hour:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
