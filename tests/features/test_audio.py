@@ -4,11 +4,16 @@ Every recording is written into `tmp_path`; none is committed.
 """
 
 import contextlib
+import errno
 import os
+import socket
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import librosa
 import numpy as np
@@ -456,3 +461,151 @@ def test_16_bit_stereo_in_anti_phase_is_named_as_silent(tmp_path: Path) -> None:
 
 def test_stereo_silence_is_not_reported_as_cancelled(tmp_path: Path) -> None:
     assert reason(write(tmp_path / "a.wav", np.zeros((SAMPLE_RATE_HZ, 2)))) == "silent throughout"
+
+
+# --- what is no recording, and what is made to do harm ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pipe.wav", "socket.wav", "zero.wav", "link to a pipe.wav"])
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "pipe.wav":
+        os.mkfifo(path)
+    elif name == "socket.wav":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(os.path.relpath(path))
+    elif name == "zero.wav":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to(tmp_path / "pipe")
+    assert reason(path) == "a pipe, socket or device, not a file"
+
+
+def test_links_that_lead_nowhere_or_in_circles_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").symlink_to("b.wav")
+    (tmp_path / "b.wav").symlink_to("a.wav")
+    assert reason(tmp_path / "a.wav") == "cannot be read: Too many levels of symbolic links"
+    (tmp_path / "c.wav").symlink_to("nowhere.wav")
+    assert reason(tmp_path / "c.wav") == "cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("name", [b"b\xff.wav", b"\x1b[31m\n.wav", b"a" * 251 + b".wav"])
+def test_any_name_that_a_file_can_have_is_read(tmp_path: Path, name: bytes) -> None:
+    path = write(tmp_path / "a.wav", noise())
+    assert read_audio(path.rename(tmp_path / os.fsdecode(name))).seconds == 1.0
+
+
+def test_many_channels_are_read_in_smaller_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = noise(0.5, channels=300)
+    path = write(tmp_path / "a.wav", samples)
+    sizes = []
+    original = soundfile.SoundFile.read
+
+    def read(self: soundfile.SoundFile, *args: Any, **kwargs: Any) -> NDArray[np.float32]:
+        block: NDArray[np.float32] = original(self, *args, **kwargs)
+        sizes.append(block.nbytes)
+        return block
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    np.testing.assert_allclose(read_audio(path).samples, samples.mean(axis=1), atol=1e-7)
+    assert max(sizes) <= 8 << 20
+
+
+def test_a_header_of_empty_chunks_costs_no_time(tmp_path: Path) -> None:
+    """A header without a size of its samples is gigabytes of zeros, which take no room on the disk."""
+    path = write(tmp_path / "a.wav", noise(), subtype="PCM_16")
+    content = path.read_bytes()
+    path.write_bytes(content[:36] + b"data" + struct.pack("<I", 0xFFFF_FFFF) + content[44:])
+    with path.open("r+b") as file:
+        file.seek(36)
+        file.write(b"\0" * 8)
+        file.truncate(1 << 32)
+    start = time.monotonic()
+    with contextlib.suppress(AudioError):
+        audio._promised_bytes(path)
+    assert time.monotonic() - start < 1
+
+
+def test_no_descriptor_is_lost_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = set(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(audio.os, "open", refuse)
+        with audio._quiet_decoder():
+            pass
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(5.0), subtype="PCM_16")
+    blocks: list[NDArray[np.float32]] = []
+
+    def use(samples: NDArray[np.float32]) -> None:
+        blocks.append(samples)
+        os.truncate(path, WAV_HEADER_BYTES + 2 * SAMPLE_RATE_HZ)
+
+    recording = audio.read_audio(path, use)
+    assert recording.num_samples == sum(map(len, blocks)) < 5 * SAMPLE_RATE_HZ
+    assert "where its header promises 5.0 s" in recording.notes[0]
+
+
+MUTATE = """
+import sys
+from pathlib import Path
+import numpy as np
+from genregrid.features.audio import AudioError, read_audio
+
+folder, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+seeds = sorted(path for path in folder.iterdir() if path.stem == "seed")
+counts = {"read": 0, "refused": 0}
+for number in range(first, last):
+    random = np.random.default_rng(number)
+    seed = seeds[number % len(seeds)]
+    content = bytearray(seed.read_bytes())
+    start = int(random.integers(len(content) if number % 3 else min(len(content), 100)))
+    stop = start + int(random.choice([1, 4, 100, len(content)]))
+    match int(random.integers(4)):
+        case 0:
+            content[start:stop] = random.bytes(len(content[start:stop]))
+        case 1:
+            size = int(random.choice([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]))
+            content[start : start + 4] = size.to_bytes(4, "little")
+        case 2:
+            del content[start:stop]
+        case 3:
+            content[start:start] = content[: stop - start]
+    path = folder / f"{number}{seed.suffix}"
+    path.write_bytes(content)
+    print(number, flush=True)
+    try:
+        read_audio(path, len)
+        counts["read"] += 1
+    except AudioError:
+        counts["refused"] += 1
+    path.unlink()
+print(counts)
+"""
+
+
+@pytest.mark.parametrize("num", [150, pytest.param(3000, marks=pytest.mark.slow)])
+def test_damaged_files_of_all_formats_are_read_or_refused(tmp_path: Path, num: int) -> None:
+    """In a process of its own: a fault of a decoder ends its process."""
+    for ending, how in (
+        ("wav", {"subtype": "PCM_16"}),
+        ("WAV", {"subtype": "IMA_ADPCM"}),
+        ("flac", {}),
+        ("ogg", {}),
+        ("opus", {"format": "OGG", "subtype": "OPUS"}),
+        ("mp3", {}),
+        ("aiff", {}),
+        ("au", {"subtype": "ULAW"}),
+        ("caf", {}),
+    ):
+        write(tmp_path / f"seed.{ending}", tone(48_000)[:24_000], 48_000, **how)
+    arguments = [sys.executable, "-c", MUTATE, str(tmp_path), "0", str(num)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-100:] + done.stderr[-2000:]
+    assert "refused" in done.stdout

@@ -16,7 +16,8 @@ from genregrid.data.note import RecipeNote, note_path, read_note
 from genregrid.features import recipe as recipe_module
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
-from genregrid.features.recipe import MIN_SLICE_SECONDS, Recipe, recipe_named
+from genregrid.features.recipe import MIN_SLICE_SECONDS, Recipe, SliceDescriber, recipe_named
+from genregrid.features.spectrum import Padding
 
 REFLECT, CONSTANT = Recipe("kaggle", "reflect"), Recipe("kaggle", "constant")
 RECIPES = [REFLECT, CONSTANT, Recipe("rich", "reflect"), Recipe("rich", "constant")]
@@ -72,6 +73,40 @@ def test_exactly_30_seconds_give_nine_mirrored_slices_and_ten_whole_ones(
 
 def draw_track(num_samples: int) -> NDArray[np.float32]:
     return (0.1 * np.random.default_rng(0).standard_normal(num_samples)).astype(np.float32)
+
+
+@given(
+    num_samples=st.integers(0, 300_000),
+    slice_seconds=st.sampled_from([0.05, 0.5, 1.0, 3.0]) | st.floats(MIN_SLICE_SECONDS, 8.0),
+    padding=st.sampled_from(["reflect", "constant"]),
+    block=st.integers(1000, 200_000),
+)
+@example(num_samples=67_804, slice_seconds=3.0, padding="reflect", block=1000)  # the longest whole slice of 3 s
+@example(num_samples=67_805, slice_seconds=3.0, padding="reflect", block=67_805)
+def test_a_track_in_blocks_has_the_slices_of_the_whole_track(
+    num_samples: int, slice_seconds: float, padding: Padding, block: int
+) -> None:
+    """The descriptors are the first and the last sample, and samples are their own number."""
+
+    def ends(analysis: Analysis) -> dict[str, NDArray[np.float64]]:
+        return {"first": analysis.samples[:, 0].astype(float), "last": analysis.samples[:, -1].astype(float)}
+
+    samples = np.arange(num_samples, dtype=np.float32)
+    recipe = Recipe("ends", padding)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe_module, "DESCRIPTORS", {"ends": (("first", "last"), ends)})
+        describer = SliceDescriber(recipe, slice_seconds)
+        most_held = 0
+        for start in range(0, num_samples, block):
+            describer.add(samples[start : start + block])
+            most_held = max(most_held, sum(map(len, describer._held)))
+        rows = describer.finish()
+    found = [(int(first), int(last) + 1) for part in rows for _, first, last in part]
+    assert found == recipe.slice_bounds(num_samples, slice_seconds)
+    assert [int(length) for part in rows for length, _, _ in part] == [stop - start for start, stop in found]
+    assert describer.num_values == 3 * len(found)
+    step = round(slice_seconds * SAMPLE_RATE_HZ)
+    assert most_held <= max(1.03 * step, 16 * SAMPLE_RATE_HZ) + block
 
 
 @pytest.mark.parametrize("frames_at_once", [1, 45, 10**6])  # a slice of 0.5 s has 22 frames: blocks of 1, 2 and all
