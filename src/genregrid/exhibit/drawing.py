@@ -5,6 +5,7 @@ serves light and dark pages. Models differ in marker and dash too, not in colour
 """
 
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from genregrid.errors import printable
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure
 
@@ -38,12 +40,16 @@ _MARKERS = "os^DvPXp"
 WIDTH = 720.0
 SIZE = 12.0  # of text
 LETTER = 6.6  # assumed width of a letter; the page chooses the font
+_LONGEST_ALT = 20_000  # characters of a description, which names every cell
+_LONGEST_GENRE = 60  # characters; more than 90 leave no room for a drawing
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters that no XML file may have
 _LEFT, _BOTTOM = 58.0, 44.0  # margins for tick labels and an axis title
 
 _STYLE = {
     "svg.fonttype": "none",
     "font.sans-serif": ["DejaVu Sans"],  # each text lists them all; the page's style sheet sets its own font
     "text.parse_math": False,  # a dollar sign in a name does not start a formula
+    "text.usetex": False,  # a user's own style may turn it on, and LaTeX runs commands in names
     "font.size": SIZE,
     **dict.fromkeys(("text.color", "xtick.color", "ytick.color", "grid.color"), INK),
     **dict.fromkeys(("axes.labelcolor", "axes.edgecolor"), INK),
@@ -66,6 +72,11 @@ _STYLE = {
 styled = matplotlib.rc_context(cast(Any, _STYLE))
 
 
+def genre_labels(genres: Sequence[str]) -> list[str]:
+    """Return names of genres as a drawing shows them: on one line, long ones shortened."""
+    return [printable(genre, _LONGEST_GENRE) for genre in genres]
+
+
 def plot(
     height: float, *, top: float = 10, left: float = _LEFT, right: float = 12, width: float = WIDTH
 ) -> tuple[Drawing, Axes]:
@@ -84,7 +95,7 @@ def panels(
     columns = len(titles) if len(titles) <= most else min(most, -(-len(titles) // 2))
     rows, gap = -(-len(titles) // columns), 16.0
     width = (WIDTH - _LEFT - 12 - gap * (columns - 1)) / columns
-    wrapped = [textwrap.wrap(title, int(width / LETTER), break_on_hyphens=False) for title in titles]
+    wrapped = [textwrap.wrap(printable(title), int(width / LETTER), break_on_hyphens=False) for title in titles]
     head = 8 + 16.0 * max(map(len, wrapped))
     height = min(0.85 * width, 260)
     drawing = Drawing(figsize=(WIDTH / 72, (top + rows * (head + height + below) - 20 + _BOTTOM) / 72), frameon=False)
@@ -123,11 +134,11 @@ def look(number: int) -> dict[str, Any]:
 
 def looks(labels: Sequence[str]) -> list[Line2D]:
     """Make the legend entries of models, in the order of their numbers."""
-    return [Line2D([], [], label=label, **look(number)) for number, label in enumerate(labels)]
+    return [Line2D([], [], label=printable(label), **look(number)) for number, label in enumerate(labels)]
 
 
 def _key_columns(labels: Sequence[str]) -> int:
-    return max(1, int((WIDTH - _LEFT) / (60 + LETTER * max(map(len, labels)))))
+    return max(1, int((WIDTH - _LEFT) / (60 + LETTER * max(len(printable(label)) for label in labels))))
 
 
 def key_height(labels: Sequence[str]) -> float:
@@ -150,8 +161,8 @@ def hatch(area: Patch) -> None:
 
 def stacked_areas(
     axes: Axes, edges: ArrayLike, probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
-) -> None:
-    """Draw the probability of each genre along a recording as stacked areas.
+) -> list[Patch]:
+    """Draw the probability of each genre along a recording as stacked areas, and return the areas in that order.
 
     Args:
         axes: to draw on.
@@ -161,19 +172,22 @@ def stacked_areas(
         order: numbers of genres from bottom to top.
     """
     colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
+    areas: list[Patch] = []
     for number, (low, high) in zip(order, pairwise(_levels(probs, order)), strict=True):
-        axes.stairs(high, edges, baseline=low, fill=True, color=colours(number % colours.N), label=genres[number])
+        colour, name = colours(number % colours.N), genre_labels(genres)[number]
+        areas.append(axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=name))
     axes.set(xlim=(np.min(edges), np.max(edges)), ylim=(0, 1), xlabel="seconds", ylabel="probability")
+    return areas
 
 
 def name_areas(
     axes: Axes, edges: NDArray[np.float64], probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
     """Write each genre's name where its area is highest, if the name fits; arguments as in `stacked_areas`."""
-    box = axes.get_window_extent()
+    box, genres = axes.get_window_extent(), genre_labels(genres)
     for number, (below, above) in zip(order, pairwise(_levels(probs, order)), strict=True):
         seconds = LETTER * len(genres[number]) * (edges[-1] - edges[0]) / box.width
-        span = int(np.ceil(seconds / np.diff(edges).min()))
+        span = max(1, int(np.ceil(seconds / np.diff(edges).min())))
         if span > len(probs):
             continue
         low, high = sliding_window_view(below, span).max(axis=1), sliding_window_view(above, span).min(axis=1)
@@ -210,7 +224,7 @@ def write_beside(axes: Axes, points: NDArray[np.float64], labels: Sequence[str])
     within = axes.bbox.get_points()
     places = axes.transData.transform(points)
     taken = [np.stack([place - 5, place + 5]) for place in places]
-    for place, label in zip(places, labels, strict=False):
+    for place, label in zip(places, genre_labels(labels), strict=False):
         half = np.array([LETTER * len(label) / 2, SIZE / 2])
         steps = [(step, gap) for gap in (7, 11, 16, 26) for step in _AROUND]
         middles = [place + step * (half + gap) for step, gap in steps]
@@ -236,6 +250,7 @@ def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "", marks: Sequence[Mark] = ()) -> Figure:
     """Convert a drawing, made inside `styled`, to a figure; marks are in its lower left corner, and end `alt`."""
     width, height = drawing.get_size_inches() * 72
+    alt = printable(alt, _LONGEST_ALT)
     if marks:
         alt = f"{alt} Marks: {', '.join(marks)}."
         drawing.text(2 / width, 5 / height, " ".join(marks), color=LEAK, weight="bold")
@@ -252,4 +267,4 @@ def finished(name: str, title: str, drawing: Drawing, alt: str, note: str = "", 
         f'style="max-width:{width:.0f}px;height:auto" fill="currentColor" stroke-linejoin="round" role="img" '
         f'aria-label="{escape(alt, {chr(34): "&quot;"})}">'
     )
-    return Figure(name, title, root + content, alt, note, tuple(marks))
+    return Figure(name, title, _NO_XML.sub("\N{REPLACEMENT CHARACTER}", root + content), alt, note, tuple(marks))

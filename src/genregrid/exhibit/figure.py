@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
+from genregrid.errors import printable
 from genregrid.exhibit import drawing as draw
 from genregrid.exhibit.drawing import COLOURS, DASHED, INK, LEAK, LETTER, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
@@ -72,7 +73,7 @@ def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple
     `frame` has at least one row; columns label, value, low, high (fractions; an interval may be NaN), leaks (bool), and
     optionally paper (NaN if unknown). `references` are labels and values (fractions) of dashed lines.
     """
-    frame = frame.reset_index(drop=True)
+    frame = frame.reset_index(drop=True).assign(label=frame["label"].map(printable).to_numpy())
     num, row_height, level_height = len(frame), 26.0, 17.0
     left = 16 + LETTER * max(map(len, frame["label"]))
     top = 8 + level_height * len(references)
@@ -140,7 +141,7 @@ def protocols(caption: Caption, frame: pd.DataFrame, order: Sequence[str]) -> Fi
     for number in (number for number, split in enumerate(order) if split in leaking):
         draw.hatch(axes.axvspan(number - 0.5, number + 0.5))
     axes.set(xlim=(-0.5, len(order) - 0.5), ylabel="accuracy (%)")
-    axes.set_xticks(range(len(order)), order)
+    axes.set_xticks(range(len(order)), list(map(printable, order)))
     axes.grid(visible=False, axis="x")
     in_percent(axes.yaxis)
     draw.draw_key(drawing, draw.looks(models))
@@ -275,7 +276,8 @@ def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str])
     """
     share = mutual_confusion(confusion)
     top = float(share.max()) or 1.0
-    drawing, axes = plot(26.0 * len(genres), left=16, right=16 + LETTER * max(map(len, genres)), width=600)
+    names = draw.genre_labels(genres)
+    drawing, axes = plot(26.0 * len(genres), left=16, right=16 + LETTER * max(map(len, names)), width=600)
     leaves, edge = [0], 1.15 * top  # beyond the largest value, so that the closest pair has a branch
     if len(genres) > 1:
         # average linkage joins the same groups for every increasing affine map of 1 - s / max s
@@ -285,7 +287,7 @@ def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str])
             axes.plot(edge - np.array(distance), (np.array(leaf) - 5) / 10, color=INK, linewidth=1.4)
     axes.set(xlim=(-0.02 * top, edge), ylim=(len(genres) - 0.5, -0.5))
     axes.set_xlabel("tracks of two genres that are predicted as the other (%)")
-    axes.set_yticks(range(len(genres)), [genres[number] for number in leaves])
+    axes.set_yticks(range(len(genres)), [names[number] for number in leaves])
     axes.tick_params(axis="y", length=0, labelleft=False, labelright=True)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
@@ -320,11 +322,12 @@ def timeline(
     true = list(genres).index(truth)
     mean = np.average(probs, axis=0, weights=np.diff(edges))
     order = [true, *(number for number in np.argsort(-mean, kind="stable").tolist() if number != true)]
-    drawing, axes = plot(220, right=40 + LETTER * (max(map(len, genres)) + 7))
-    draw.stacked_areas(axes, edges, probs, genres, order)
-    handles, labels = axes.get_legend_handles_labels()
+    names = draw.genre_labels(genres)
+    drawing, axes = plot(220, right=40 + LETTER * (max(map(len, names)) + 7))
+    areas = draw.stacked_areas(axes, edges, probs, genres, order)
+    labels = [names[number] for number in order]
     labels[0] += " (true)"
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), handlelength=1.2)
+    axes.legend(areas[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.02, 1), handlelength=1.2)
     draw.name_areas(axes, edges, probs, genres, order)
     axes.stairs(probs[:, true], edges, baseline=None, color=INK, linewidth=1.5)
     axes.grid(visible=False)

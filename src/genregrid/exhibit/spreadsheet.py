@@ -31,7 +31,8 @@ MOST_BYTES = 2**31  # of a CSV; the largest of an honest run, a timeline of 100,
 _MOST_COLUMNS = 10_000
 _LONGEST_LINE = 2**20  # bytes
 _LONGEST_TEXT = 4096  # characters of a cell; a path has no more
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# a number, and stars of significance after it, run nothing
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\**", re.ASCII)
 
 
 def guarded(text: str) -> str:

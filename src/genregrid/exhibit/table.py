@@ -1,5 +1,6 @@
 """Tables, figures and sections of a report. A table keeps its numbers, whatever form it is written in."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from genregrid.errors import printable
 from genregrid.exhibit.mark import Mark, union
+from genregrid.exhibit.spreadsheet import write_csv
+from genregrid.files import write_text
 
 Form = Literal["text", "count", "seconds", "percent", "points", "decimal", "fine", "p", "share", "audio"]
 
@@ -99,22 +103,24 @@ class Table:
     def text(self) -> str:
         """Write the table for a terminal."""
         titles = [column.title for column in self._all_columns]
-        return str(pd.DataFrame(self.cells, columns=titles).to_string(index=False))
+        cells = [[printable(cell) for cell in row] for row in self.cells]
+        return str(pd.DataFrame(cells, columns=[printable(title) for title in titles]).to_string(index=False))
 
     def markdown(self) -> str:
-        """Write the table in Markdown, with its title above and its note below."""
+        """Write the table in Markdown, with its title above and its note below; their text is never markup."""
         columns = [(number, column) for number, column in enumerate(self._all_columns) if column.form != "audio"]
         lines = [
             "| " + " | ".join(_escaped(column.title) for _, column in columns) + " |",
             "|" + "|".join("---" if column.form == "text" else "---:" for _, column in columns) + "|",
             *("| " + " | ".join(_escaped(row[number]) for number, _ in columns) + " |" for row in self.cells),
         ]
-        return "\n".join([f"### {self.title}", "", *lines, *(["", self.note] if self.note else []), ""])
+        note = ["", _paragraph(self.note)] if self.note else []
+        return "\n".join([f"### {_escaped(self.title)}", "", *lines, *note, ""])
 
     def write(self, folder: Path) -> None:
         """Write ``<name>.csv`` (numbers, to six digits) and ``<name>.md`` into a folder that exists."""
-        self.data.to_csv(folder / f"{self.name}.csv", index=False, float_format="%.6g")
-        (folder / f"{self.name}.md").write_text(self.markdown(), encoding="utf-8")
+        write_csv(self.data, folder / f"{self.name}.csv", index=False, float_format="%.6g")
+        write_text(folder / f"{self.name}.md", self.markdown())
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Figure:
 
     def write(self, folder: Path) -> None:
         """Write ``<name>.svg`` into a folder that exists."""
-        (folder / f"{self.name}.svg").write_text(self.svg, encoding="utf-8")
+        write_text(folder / f"{self.name}.svg", self.svg)
 
 
 Exhibit = Table | Figure
@@ -190,5 +196,25 @@ def written(value: Any, form: Form) -> str:
     return str(value)
 
 
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
+_BLANK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")  # what some program takes for the end of a line
+
+
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    r"""Escape text that Markdown or HTML would take for markup; underscores within words are none.
+
+    >>> print(_escaped("<b>|[x](javascript:y)"), _escaped("model.hidden_size=8, < 0.001"))
+    &lt;b&gt;\|\[x\](javascript:y) model.hidden_size=8, < 0.001
+    """
+    text = _BLANK.sub(" ", text).replace("&", "&amp;")
+    text = re.sub("<(?! [0-9])", "&lt;", text).replace(">", "&gt;")
+    return _MARKUP.sub(r"\\\g<0>", text)
+
+
+def _paragraph(text: str) -> str:
+    r"""Escape text on a line of its own, which is no heading, list or rule.
+
+    >>> print(_paragraph("# a"), _paragraph("1. b"))
+    \# a 1\. b
+    """
+    return re.sub(r"^(\d*)([-+#.)])", r"\1\\\2", _escaped(text).strip())

@@ -3,7 +3,6 @@
 The folder is all that jobs on other machines share. A run folder has run.json in the end, or error.txt if it failed.
 """
 
-import json
 import signal
 import sys
 import threading
@@ -18,13 +17,16 @@ from typing import Any, NoReturn
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from genregrid.errors import UserError, printable
 from genregrid.record.facts import RunFacts
-from genregrid.record.folder import ERROR_FILE, run_folders, why_failed
+from genregrid.record.folder import ERROR_FILE, read_run_json, run_folders, why_failed
 
 # The settings in which the runs of a cell differ.
 _IN_CELL = ("seed", "split.seed", "split.fold", "split.val_fold")
 # Overrides that may differ when a grid is resumed: no result depends on them.
 _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=", "trainer.threads=")
+# The results of evaluations that are no runs.
+_OTHER_RESULTS = {"report.html", "recordings.csv"}
 _SECONDS_BETWEEN_LOOKS = 1.0
 _Cell = tuple[str, frozenset[tuple[str, str]]]  # name and settings
 _BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{postfix}"
@@ -82,15 +84,21 @@ class Progress:
     def status(self) -> GridStatus:
         """Read the folder; each finished run is read once."""
         done, started, failed, scores = [], [], {}, defaultdict[_Cell, list[float]](list)
-        for run, names in sorted(run_folders(self.folder)):
+        for run, names in sorted(run_folders(self.folder, _OTHER_RESULTS)):
             with suppress(FileNotFoundError):  # a job that failed earlier was started again at this moment
                 if "run.json" in names:
                     if run not in self._read:
-                        self._read[run] = _cell_and_score(run / "run.json")
+                        try:
+                            self._read[run] = _cell_and_score(run / "run.json")
+                        except UserError as error:  # damaged after the run
+                            failed[run] = str(error)
+                            continue
                     done.append(run)
                     cell, score = self._read[run]
                     if score is not None:
                         scores[cell].append(score)
+                elif names & _OTHER_RESULTS:
+                    done.append(run)
                 elif ERROR_FILE in names:
                     failed[run] = why_failed(run)
                 else:
@@ -149,12 +157,13 @@ class Progress:
 
 
 def _best(status: GridStatus) -> list[str]:
-    return [f"best {cell} {100 * value:.1f} % of validation" for cell, value in status.accuracy.items()][:1]
+    best = list(status.accuracy.items())[:1]
+    return [f"best {printable(cell)} {100 * value:.1f} % of validation" for cell, value in best]
 
 
 def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
     """Read the cell of a finished run, and its accuracy on validation tracks."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_run_json(path)
     facts = RunFacts.from_json(content, path)
     settings = facts.settings | {"dataset": facts.dataset_label}
     cell = (facts.cell_title, frozenset((key, str(value)) for key, value in settings.items()))

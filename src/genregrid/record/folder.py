@@ -29,9 +29,12 @@ _SENTENCE_BYTES = 2000  # of error.txt; the rest is a traceback
 _NAMES = ("track", "part", "genre", "predicted", "second", "third")  # columns of text
 
 
-def run_folders(folder: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Yield run folders below a folder, started, finished or failed, and which of their files show this state."""
-    yield from files_below(folder, ("config.yaml", "run.json", ERROR_FILE))
+def run_folders(folder: Path, more: Iterable[str] = ()) -> Iterator[tuple[Path, set[str]]]:
+    """Yield run folders below a folder, started, finished or failed, and which of their files show this state.
+
+    Folders that have a file of one of the names `more` are yielded too.
+    """
+    yield from files_below(folder, ("config.yaml", "run.json", ERROR_FILE, *more))
 
 
 def why_failed(run: Path) -> str:

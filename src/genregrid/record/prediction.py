@@ -79,6 +79,8 @@ class RunTables:
         times = self._numbers(frame, name, ["slice", "start_seconds", "stop_seconds"])
         self._refuse_rows(frame, name, (times[:, 1] < 0) | (times[:, 1] >= times[:, 2]), "a slice without a duration")
         self._refuse_rows(frame, name, frame.duplicated(["track", "slice"]), "a slice that is there twice")
+        step = frame.sort_values(["track", "slice"]).groupby("track")["start_seconds"].diff()
+        self._refuse_rows(frame, name, step.reindex(frame.index) <= 0, "a slice that starts too early")
         return frame
 
     def curves(self) -> pd.DataFrame:

@@ -93,10 +93,14 @@ class Result:
             if len(table):
                 write_csv(table, folder / f"{name}.csv", index=False, float_format="%.6g")
                 written.append(f"{name}.csv")
+            else:  # that of an earlier attempt in this folder
+                (folder / f"{name}.csv").unlink(missing_ok=True)
         for name, table in (("confusion", self.confusion), ("confusion_slice", self.window_confusion)):
             if table is not None:
                 write_csv(table, folder / f"{name}.csv", index_label="genre")
                 written.append(f"{name}.csv")
+            else:
+                (folder / f"{name}.csv").unlink(missing_ok=True)
         more: dict[str, Any] = {"accuracy_interval": [round(end, 6) for end in self.interval], "notes": self.notes}
         if len(self.validation):
             correct = self.validation["genre"] == self.validation["predicted"]

@@ -196,6 +196,7 @@ def _timelines(cell: Cell, number: int, reference: Reference | None) -> list[Fig
 def _timeline(cell: Cell, row: int, name: str) -> Figure:
     chosen = cell.predictions.loc[row]
     slices = cell.timeline[(cell.timeline["run"] == chosen["run"]) & (cell.timeline["track"] == chosen["track"])]
+    slices = slices.sort_values("slice")
     probs = slices[[f"p_{genre}" for genre in cell.genres]].to_numpy(np.float64)
     start, stop = (slices[f"{edge}_seconds"].to_numpy(np.float64) for edge in ("start", "stop"))
     window = cell.facts.settings.get("window", "track")

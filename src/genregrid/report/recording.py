@@ -57,6 +57,6 @@ def _tracks_in(folder: Path) -> dict[str, Path]:
 
 def _url(path: Path, page_folder: Path) -> str:
     try:
-        return quote(Path(os.path.relpath(path.absolute(), page_folder.absolute())).as_posix())
+        return quote(os.fsencode(Path(os.path.relpath(path.absolute(), page_folder.absolute())).as_posix()))
     except ValueError:  # another drive
         return path.absolute().as_uri()

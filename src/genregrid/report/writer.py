@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from genregrid.errors import printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Section, Table, columns
+from genregrid.files import write_text
 from genregrid.published.reference import read_reference
 from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
@@ -20,6 +22,8 @@ from genregrid.report.paper import paper_section
 from genregrid.report.recording import recording_urls
 from genregrid.report.rows import CELL_COLUMNS, cell_row
 from genregrid.report.trust import trust_section
+
+_LONGEST_NOTE = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,14 @@ def write_report(
     for section in sections:
         for exhibit in section.exhibits:
             exhibit.write(folder)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    lines = [*text, *notes, f"report: {folder / 'report.html'}"]
+    write_text(folder / "report.html", page)
+    lines = [*text, *(printable(note, _LONGEST_NOTE) for note in notes), f"report: {folder / 'report.html'}"]
     return Report(folder, sections, tuple(cells), "\n".join(lines))
+
+
+def _path_text(path: Path) -> str:
+    """Write a path as text; names in the file system may have bytes that are no text."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _overview(cells: Sequence[Cell], board: Table) -> Section:
@@ -93,7 +102,7 @@ def _overview(cells: Sequence[Cell], board: Table) -> Section:
 def _provenance(cells: Sequence[Cell], notes: Sequence[str]) -> Section:
     """List the run folders that the numbers come from."""
     frame = pd.concat([cell.runs.assign(**cell_row(cell)) for cell in cells], ignore_index=True)
-    frame["folder"] = frame["folder"].astype(str)
+    frame["folder"] = frame["folder"].map(_path_text)
     frame["commit"] = frame["commit"].fillna("").str[:12]
     shown = (
         *CELL_COLUMNS,
@@ -108,4 +117,5 @@ def _provenance(cells: Sequence[Cell], notes: Sequence[str]) -> Section:
     )
     marks = [cell.marks for cell in cells for _ in range(len(cell.runs))]
     table = Table("runs", "Runs", frame, shown, "One row per run. Accuracy is that of its test tracks.", marks)
-    return Section("runs", "Where the numbers come from", "\n\n".join([text, *notes]), (table,))
+    shown_notes = [printable(note, _LONGEST_NOTE) for note in notes]
+    return Section("runs", "Where the numbers come from", "\n\n".join([text, *shown_notes]), (table,))

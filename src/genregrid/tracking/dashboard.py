@@ -72,7 +72,7 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
         report.folder,
         mode,
         project=project,
-        name=f"report {'+'.join(datasets)} {'+'.join(splits)}"[:128],  # the longest name that W&B takes
+        name=f"report {'+'.join(datasets)} {'+'.join(splits)}",
         group=group,
         job_type="report",
         tags=[*models, *datasets, *splits, *slices, *marks],

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 
 if TYPE_CHECKING:
     import wandb
 
 # Seconds to wait for the server before a run is logged offline; the default of 90 looks like a hang.
 _INIT_TIMEOUT_SECONDS = 20
+_LONGEST_NAME, _LONGEST_TAG = 128, 64  # characters that W&B takes
 
 
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
@@ -26,6 +27,10 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
     import wandb  # takes a second, so it is imported only for this logger
 
     mode = resolved_mode(mode)
+    for name in ("name", "group"):
+        if settings.get(name):
+            settings[name] = printable(settings[name], _LONGEST_NAME)
+    settings["tags"] = list(dict.fromkeys(printable(tag, _LONGEST_TAG) for tag in settings.get("tags", ()) if tag))
     settings |= {
         "dir": folder,
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
@@ -35,7 +40,7 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
         try:
             return wandb.init(**settings, mode="online")
         except wandb.Error as error:
-            reason = str(error).splitlines()[0]
+            reason = printable(str(error))
             print(f"W&B refuses or cannot be reached ({reason}): logging offline, for `wandb sync` to upload later.")
             mode = "offline"
     return wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline")

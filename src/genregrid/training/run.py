@@ -18,7 +18,7 @@ from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import TRAIN, Split, split_by_name
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.models.base import GenreClassifier, load_checkpoint
 from genregrid.models.estimator import EstimatorHead
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
@@ -250,10 +250,11 @@ def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] =
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
     notes += [f"{unused} slices are in no window"] if unused else []
     parts = ", ".join(f"{count} {part}" for part, count in facts.num_tracks.items())
+    title = printable(facts.dataset_title)
     print(
-        f"{facts.dataset_title}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
+        f"{title}: {len(datamodule.table.tracks)} tracks, {len(datamodule.table.track)} slices of "
         f"{facts.slice_seconds:g} s; split {facts.split_label}: {parts} tracks",
-        *(f"  {note}" for note in notes),
+        *(f"  {printable(note, 1000)}" for note in notes),
         sep="\n",
         flush=True,
     )

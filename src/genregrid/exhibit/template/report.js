@@ -34,10 +34,14 @@ function make(tag, attributes, click, ...children) {
   return element;
 }
 
+/** Put an apostrophe in front of a text that a spreadsheet would run as a formula, as genregrid.exhibit.spreadsheet does. */
+const guarded = (text) =>
+  /^'*[=+\-@\t\r\n]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\**$/i.test(text) ? `'${text}` : text;
+
 /** Download rows as a CSV (RFC 4180). */
 function download(name, rows) {
   const quoted = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const lines = rows.map((row) => row.map((value) => quoted(String(value ?? ""))).join(",") + "\r\n");
+  const lines = rows.map((row) => row.map((value) => quoted(guarded(String(value ?? "")))).join(",") + "\r\n");
   const url = URL.createObjectURL(new Blob(lines, { type: "text/csv" }));
   make("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
