@@ -1,6 +1,7 @@
 """Fits that are trained as one computation give the results of separate fits."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -179,15 +180,69 @@ def test_a_stack_that_resumes_has_the_bytes_of_one_that_was_not_interrupted(
         assert all(torch.equal(again[name].weights[key], value) for key, value in fitted.weights.items())
 
 
-def test_a_checkpoint_of_another_version_or_other_fits_is_ignored(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_version_or_other_fits_is_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(*identities: str, resume: bool = True) -> Any:
+        return StackCheckpoint(path, identities, seconds=0, resume=resume).read(lambda states: states)
+
     keys = ("fitted", "weights", "optimizer", "rng_state", "order")
     path = tmp_path / "stack.ckpt"
-    checkpoint = StackCheckpoint(path, ["a", "b"], seconds=0, resume=True)
-    assert checkpoint.read() is None
-    checkpoint.save(lambda: [dict.fromkeys(keys, 1), dict.fromkeys(keys, 2)])
-    assert [state["fitted"] for state in checkpoint.read() or ()] == [1, 2]
-    assert StackCheckpoint(path, ["b"], seconds=0, resume=True).read() == [dict.fromkeys(keys, 2)]
-    assert StackCheckpoint(path, ["a", "c"], seconds=0, resume=True).read() is None
-    assert StackCheckpoint(path, ["a"], seconds=0, resume=False).read() is None
+    assert read("a", "b") is None
+    StackCheckpoint(path, ["a", "b"], 0, resume=True).save(lambda: [dict.fromkeys(keys, 1), dict.fromkeys(keys, 2)])
+    assert read("a", "b") == [dict.fromkeys(keys, 1), dict.fromkeys(keys, 2)]
+    assert read("b") == [dict.fromkeys(keys, 2)]
+    assert read("a", resume=False) is None
+    assert capsys.readouterr().out == ""
+    assert read("a", "c") is None
     torch.save({name: {"fitted": {}, "stack": {}, "order": {}} for name in "ab"}, path)
-    assert checkpoint.read() is None
+    assert read("a", "b") is None
+    assert capsys.readouterr().out.count("stack.ckpt: ") == 2
+
+
+def damaged_stacks(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield copies of a stack's checkpoint, each with one impossible value, and the name of the value."""
+    first = next(iter(content))
+    for where, value in (
+        (("fitted",), 1),
+        (("fitted", "curves"), []),
+        (("fitted", "curves", 0, "val/loss"), float("nan")),
+        (("fitted", "curves", 0, "epoch"), 10**9),
+        (("fitted", "weights"), {}),
+        (("weights",), torch.zeros(3)),
+        (("weights",), content[first]["weights"] * torch.nan),
+        (("optimizer", "step"), torch.tensor(1e9)),
+        (("optimizer", "exp_avg_sq"), -content[first]["optimizer"]["exp_avg_sq"] - 1),
+        (("rng_state",), torch.zeros(3, dtype=torch.uint8)),
+        (("order", "order"), torch.full((5056,), 255, dtype=torch.uint8)),
+    ):
+        changed = copy.deepcopy(content)
+        parent = changed[first]
+        for key in where[:-1]:
+            parent = parent[key]
+        parent[where[-1]] = value
+        yield ".".join(map(str, where)), changed
+
+
+@pytest.mark.slow
+def test_a_stack_begins_anew_from_a_checkpoint_that_is_damaged(
+    make_cfg: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfgs = [make_cfg(f"seed={seed}", "trainer.checkpoint_seconds=0", "resume=true") for seed in range(2)]
+    whole = fitted_together(cfgs, tmp_path / "grid")
+    path = tmp_path / "grid/0/stack.ckpt"
+    sound = path.read_bytes()
+    content = torch.load(path, weights_only=True)
+    flipped = bytearray(sound)
+    flipped[len(sound) // 2] ^= 1
+    cases = {"empty": b"", "cut": sound[:-1], "half": sound[: len(sound) // 2], "flipped": bytes(flipped), "text": b"x"}
+    for name, changed in damaged_stacks(content):
+        torch.save(changed, path)
+        cases[name] = path.read_bytes()
+    for name, damaged in cases.items():
+        path.write_bytes(damaged)
+        again = fitted_together(cfgs, tmp_path / "grid")
+        assert "stack.ckpt: " in capsys.readouterr().out, name
+        for identity, fitted in whole.items():
+            assert again[identity].curves == fitted.curves, name
+            assert all(torch.equal(again[identity].weights[key], value) for key, value in fitted.weights.items()), name

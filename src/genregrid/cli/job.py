@@ -14,7 +14,7 @@ from genregrid.cli.mistake import mistake_of, print_mistake
 from genregrid.grid.progress import Progress
 from genregrid.record.folder import ERROR_FILE
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.devices import is_first_process
+from genregrid.training.devices import forget_ranks, is_first_process
 
 # Receives the configuration, the run folder, `Job.corpora` and `Job.fitted`.
 Main = Callable[[DictConfig, Path, CorpusReader, Mapping[str, Any]], Any]
@@ -50,6 +50,7 @@ class Job:
 
         In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program raises.
         """
+        forget_ranks(in_job=True)  # this may be a process of a cluster
         folder = Path(HydraConfig.get().runtime.output_dir)
         in_grid = HydraConfig.get().mode == RunMode.MULTIRUN
         self.folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

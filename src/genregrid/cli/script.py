@@ -12,7 +12,7 @@ from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import missing_group, mistake_of, print_mistake
 from genregrid.config import register_schemas
 from genregrid.errors import UserError, system_error
-from genregrid.training.devices import is_first_process
+from genregrid.training.devices import forget_ranks, is_first_process
 
 # overrides that name files
 _PATHS = {"audio", "checkpoint", "ensemble", "human", "runs"}
@@ -31,6 +31,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     Returns:
         The exit code: 0 if every job succeeded, 2 after a user's mistake or a failed job, 130 after ctrl-C.
     """
+    forget_ranks()
     if sys.stdout is None or not is_first_process():  # closed by the shell; or a process that must not print
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas separate values

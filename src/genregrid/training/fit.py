@@ -22,6 +22,7 @@ from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
 from genregrid.models.network import Network
 from genregrid.training.build import Prepared
+from genregrid.training.devices import announce_parent
 from genregrid.training.resume import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -51,6 +52,7 @@ def build_trainer(
     """
     num_threads = _num_threads(model, settings.devices) if settings.threads is None else settings.threads
     torch.set_num_threads(num_threads)
+    announce_parent(settings)
     if settings.devices > 1:
         os.environ["OMP_NUM_THREADS"] = str(num_threads)  # otherwise Lightning sets the number again
     if settings.patience is not None:

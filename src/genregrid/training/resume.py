@@ -352,7 +352,7 @@ class _Check:
         weights = list(self._model.parameters())
         for number, of_weight in state["state"].items():
             check_adam(of_weight, weights[number], num_steps, may_skip=self._may_skip)
-        require(len(state["state"]) > 0, "it has no optimizer's state")
+        require(state["state"].keys() == set(range(len(weights))), "it lacks an optimizer's state")
         (group,) = state["param_groups"]
         own = self._adam().state_dict()["param_groups"][0]
         cycled = _CYCLED if self._model.one_cycle else set()

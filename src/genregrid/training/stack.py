@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from genregrid.config import TrainerConfig
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.models.base import GenreClassifier, validation_scores
+from genregrid.models.checkpoint import read_checkpoint
 from genregrid.models.mlp import MLP
+from genregrid.training.resume import check_adam, check_curves, check_rng_state, reason_of, require, write_checkpoint
 
 #: The file from which an interrupted stack resumes, in the folder of its first run.
 STACK_CHECKPOINT = "stack.ckpt"
@@ -56,21 +58,29 @@ class StackCheckpoint:
         self._resume = resume
         self._saved = time.monotonic()
 
-    def read(self) -> list[dict[str, Any]] | None:
-        """Return the state of each fit, or ``None`` if the file is missing, lacks a fit or is of an older version."""
-        if not (self._resume and self._path.is_file()):
+    def read(self, check: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> list[dict[str, Any]] | None:
+        """Return what `check` makes of the state of each fit, or ``None`` if there is no file that can be used.
+
+        A file that is damaged, of other fits or of an older version is reported in one line.
+        """
+        if not (self._resume and os.path.lexists(self._path)):
             return None
-        states = torch.load(self._path, map_location="cpu", weights_only=True)
-        found = [states[name] for name in self._identities if name in states and states[name].keys() == _STATE_KEYS]
-        return found if len(found) == len(self._identities) else None
+        try:
+            content = read_checkpoint(self._path, key=self._path)
+            require(content.keys() >= {*self._identities}, "it is of fits with other settings or data")
+            states = [content[name] for name in self._identities]
+            require(all(state.keys() == _STATE_KEYS for state in states), "it is of another version of genregrid")
+            return check(states)
+        except OSError:  # of a disk: not a mistake in the file
+            raise
+        except Exception as error:
+            print(f"{self._path}: {reason_of(error)}; the trainings begin anew.", flush=True)
+            return None
 
     def save(self, states: Callable[[], list[dict[str, Any]]]) -> None:
         """Write the state of each fit if the last checkpoint is old enough."""
         if time.monotonic() - self._saved >= self._seconds:
-            part = self._path.with_name(f"{self._path.name}.writing")
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(dict(zip(self._identities, states(), strict=True)), part)
-            os.replace(part, self._path)
+            write_checkpoint(dict(zip(self._identities, states(), strict=True)), self._path)
             self._saved = time.monotonic()
 
 
@@ -104,8 +114,9 @@ def fit_stack(
     uses_gpu = settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     stack = _Stack(networks, rng_states, torch.device("cuda" if uses_gpu else "cpu"))
     results = [Fitted() for _ in networks]
-    if (saved := checkpoint.read()) is not None:
-        results = [Fitted(**state["fitted"]) for state in saved]
+    steps = [len(module.train_dataloader()) for module in datamodules]
+    if (saved := checkpoint.read(lambda states: stack.checked(states, steps, settings))) is not None:
+        results = [state["fitted"] for state in saved]
         stack.load_state(saved)
         for module, state in zip(datamodules, saved, strict=True):
             module.load_state_dict(state["order"])
@@ -136,6 +147,12 @@ def fit_stack(
                 result.num_worse = 0
         checkpoint.save(states)
     return results
+
+
+def _finite(weights: Any, shape: torch.Size) -> Tensor:
+    is_alike = isinstance(weights, Tensor) and weights.dtype == torch.float32 and weights.shape == shape
+    require(is_alike and bool(weights.isfinite().all()), "its weights do not fit the model")
+    return cast(Tensor, weights)
 
 
 def _pooled(model: MLP, batches: WindowBatches) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,8 +234,36 @@ class _Stack:
             for number, (row, generator) in enumerate(zip(self._rows, self._generators, strict=True))
         ]
 
+    def checked(
+        self, states: Sequence[dict[str, Any]], steps_per_epoch: Sequence[int], settings: TrainerConfig
+    ) -> list[dict[str, Any]]:
+        """Return states from a file, with `Fitted` made of what was checked, if these fits can resume from them.
+
+        Raises:
+            UnusableError: a value is impossible for these fits. Other errors mean the same.
+        """
+        checked = []
+        longest = max(len(state["fitted"]["curves"]) for state in states)
+        for state, row, num_steps in zip(states, self._rows, steps_per_epoch, strict=True):
+            curves = check_curves(state["fitted"]["curves"], settings.max_epochs)
+            losses = [epoch["val/loss"] for epoch in curves]
+            result = Fitted({}, min(losses), curves, len(losses) - 1 - losses.index(min(losses)))
+            require(settings.patience is None or result.num_worse <= settings.patience, "its training had ended")
+            for name, shape in zip(self._names, self._shapes, strict=True):
+                result.weights[name] = _finite(state["fitted"]["weights"][name], shape)
+            check_adam(state["optimizer"], row, num_steps * longest)  # a fit that has stopped still takes steps
+            check_rng_state(state["rng_state"])
+            check_rng_state(state["order"]["order"])
+            weights = _finite(state["weights"], row.shape)
+            kept = {name: state[name] for name in ("optimizer", "rng_state", "order")}
+            checked.append(kept | {"fitted": result, "weights": weights})
+        ended = [state["fitted"].has_stopped(settings.patience) for state in checked]
+        epochs = {len(state["fitted"].curves) for state, has_ended in zip(checked, ended, strict=True) if not has_ended}
+        require(epochs <= {longest}, "its fits are at different epochs")
+        return checked
+
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned, or `checked`."""
         for row, generator, state in zip(self._rows, self._generators, states, strict=True):
             row.copy_(state["weights"])
             generator.set_state(state["rng_state"])
