@@ -127,7 +127,7 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
         UnicodeDecodeError: it is not text in UTF-8.
     """
     file.seek(0)
-    num_characters = 0  # since the last row ended
+    num_blank = num_characters = 0  # characters since the last row ended
 
     def lines() -> Iterator[str]:
         nonlocal num_characters
@@ -143,6 +143,9 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
     try:
         for cells in reader:
             num_characters = 0
+            num_blank += not cells
+            if num_blank > _MOST_BLANK_LINES:
+                raise UserError(f"it has more than {_MOST_BLANK_LINES} blank lines", key=path)
             if len(cells) > 1 or "".join(cells).strip():
                 yield first, reader.line_num, cells
             first = reader.line_num + 1
