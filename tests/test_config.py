@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -99,6 +100,10 @@ def test_roots_follow_the_variable(composed: Composed, monkeypatch: pytest.Monke
 # --- values that are refused --------------------------------------------------------------------------------------
 
 
+NO_NAMES = ("", "  ", "a\nb", "\x1b[31m", "x" * 101)
+NO_SECONDS = (0, -1, 1e-300, 1e300, math.inf, math.nan)
+
+
 def training(**keys: Any) -> TrainConfig:
     return TrainConfig(**{"dataset": DatasetConfig(), "split": SplitConfig("track"), **keys})
 
@@ -137,6 +142,19 @@ def test_default_settings_are_accepted(composed: Composed, protocol: str) -> Non
         (TrainerConfig, "trainer.precision", "bf16-true"),
         (TrainerConfig, "trainer.checkpoint_seconds", -1),
         (TrainerConfig, "trainer.checkpoint_seconds", math.nan),
+        *(
+            (DatasetConfig, f"dataset.{name}", text)
+            for name in ("name", "corpus", "label", "recipe")
+            for text in NO_NAMES
+        ),
+        *(
+            (DatasetConfig, "dataset.label", label)
+            for label in ("../../..", "a/b", "a\\b", ".", "..", ".hidden", "/etc")
+        ),
+        *((DatasetConfig, "dataset.genres", genres) for genres in ([], ["rock"])),
+        *((DatasetConfig, "dataset.table_slice_seconds", seconds) for seconds in NO_SECONDS),
+        *((training, "slice", seconds) for seconds in NO_SECONDS),
+        (partial(DatasetConfig, synthetic=True), "dataset.num_tracks", 10**12),
         (partial(DatasetConfig, synthetic=True), "dataset.num_tracks", 1001),
         (partial(DatasetConfig, synthetic=True), "dataset.num_tracks", 0),
         (partial(DatasetConfig, synthetic=True), "dataset.num_tracks", 10),
@@ -226,3 +244,19 @@ def test_evaluation_needs_a_protocol_and_a_seed_that_is_not_negative(
 def test_the_seed_of_an_evaluation_is_not_negative(user_error: Callable[..., Any]) -> None:
     with user_error("seed", -1):
         EvaluateConfig(checkpoint="x", seed=-1)
+
+
+@pytest.mark.parametrize(("genres", "problem"), [(["rock", "rock", "pop"], "listed twice"), (["rock", " "], "visible")])
+def test_genres_are_different_names(user_error: Callable[..., Any], genres: list[str], problem: str) -> None:
+    with user_error("dataset.genres", problem=problem):
+        DatasetConfig(genres=genres)
+
+
+@pytest.mark.parametrize(("label", "name"), [("twin-synthetic", "twin-synthetic"), ("../../etc", None)])
+def test_a_label_never_leaves_the_folder_of_results(composed: Composed, label: str, name: str | None) -> None:
+    config = composed(f"dataset.label={label}", hydra=True)
+    HydraConfig.instance().set_config(config)
+    folder = Path(config.hydra.run.dir)
+    assert len(folder.parts) == 3
+    assert ".." not in folder.parts
+    assert folder.parts[1] == (name or folder.parts[1])

@@ -1,14 +1,18 @@
 """Claims about `genregrid.data.catalogue`: artists and published lists by track name."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.scan import place
+from genregrid.errors import UserError
+from genregrid.exhibit import spreadsheet
 
 Writer = Callable[[str, str], Path]
 Expect = Callable[..., Any]
@@ -168,3 +172,41 @@ def test_real_lists_have_their_published_sizes(real_file: Callable[[str], Path])
     folder = {"train": "train", "val": "valid", "test": "test"}
     lists = read_lists({part: real_file(f"gtzan/splits/filtered/{name}_filtered.txt") for part, name in folder.items()})
     assert Counter(lists.values()) == {"train": 443, "val": 197, "test": 290}
+
+
+HOSTILE = {
+    "zeros": b"track,artist\n" + b"\0" * 1000,
+    "open quote": b'track,artist\nblues.00001,"' + b"a" * 200_000,
+    "wide": b"x," * 200_000 + b"\n",
+    "short row": b"track,artist\nblues.00001\n",
+    "long line": b":::" + b"x" * 1_000_000,
+    "long track": b"blues." + b"a" * 10_000 + b".wav ::: A ::: T",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_index_ends_in_one_short_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    for read in (lambda: read_artists(tmp_path / "a.csv"), lambda: read_lists({"train": tmp_path / "a.csv"})):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) <= 600
+
+
+def test_a_sparse_index_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    os.truncate(tmp_path / "a.csv", 10 * 2**30)
+    os.mkfifo(tmp_path / "b.csv")
+    for name in ("a.csv", "b.csv"):
+        with pytest.raises(UserError):
+            read_artists(tmp_path / name)
+
+
+def test_guards_of_spreadsheets_are_taken_away(tmp_path: Path) -> None:
+    names = {"=rock.00001": "+one", "@pop.00001": "'=two", "'jazz.00001": "'three"}
+    frame = pd.DataFrame({"track": list(names), "artist": list(names.values())})
+    spreadsheet.write_csv(frame, tmp_path / "tracks.csv", index=False)
+    assert read_artists(tmp_path / "tracks.csv") == names
+    (tmp_path / "list.txt").write_text("'=rock.00001\n@pop.00001.wav\n")
+    assert read_lists({"train": tmp_path / "list.txt"}) == {"=rock.00001": "train", "@pop.00001": "train"}

@@ -400,3 +400,11 @@ def test_the_columns_read_are_those_of_the_recipe(
     assert load_corpus(name="mine", slice_seconds=3, path=str(path)).table.feature_names == RICH_FEATURE_NAMES
     with user_error("column 'mfcc1_delta_rms'", hint="extract at this slice length instead"):
         load_corpus(name="mine", slice_seconds=6, path=str(path))
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/tmp/outside.csv", "sub/../../outside.csv"])
+def test_downloads_are_written_below_the_root_only(tmp_path: Path, user_error: Expect, name: str) -> None:
+    downloads = {name: {"slice_seconds": 3, "urls": ["http://127.0.0.1:9/x"], "hashes": ["sha256:" + "0" * 64]}}
+    dataset = DatasetConfig(name="x", root=str(tmp_path / "root"), tables=[name], downloads=downloads)
+    with user_error("dataset.downloads", name, problem="not below"):
+        corpus_module.load_corpus(dataset, 3, columns_of)

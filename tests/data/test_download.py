@@ -1,5 +1,6 @@
 """Claims about `genregrid.data.download`, against a server on this machine's loopback address."""
 
+import contextlib
 import errno
 import hashlib
 import shutil
@@ -35,8 +36,20 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "gone":
             self.send_error(404)
             return
+        if kind == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/passwd" if count else self.path)
+            self.end_headers()
+            return
+        if kind == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client hangs up
+                while True:
+                    self.wfile.write(CONTENT)
+            return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("Content-Length", "many" if kind == "length" else str(len(CONTENT)))
         self.end_headers()
         is_broken = self.server.seen.count(self.path) <= int(count or 0)
         body = CONTENT.upper() if kind == "wrong" else CONTENT
@@ -185,3 +198,20 @@ def test_gitblob_hash_is_gits_own(server: Server, target: Path, tmp_path: Path) 
 def test_import_leaves_the_network_libraries_alone() -> None:
     code = "import sys, genregrid.data.download; print({'pooch', 'requests', 'tqdm'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+@pytest.mark.parametrize("limit", ["MOST_BYTES", "MOST_SECONDS"])
+def test_an_endless_stream_is_given_up(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, user_error: Expect, limit: str
+) -> None:
+    monkeypatch.setattr(download, limit, {"MOST_BYTES": 10_000_000, "MOST_SECONDS": 0.1}[limit])
+    with user_error(target, problem="sends "):
+        fetch_file(target, [server.url("endless")], [SHA256])
+    assert names(target) == []
+
+
+@pytest.mark.parametrize("path", ["redirect", "redirect-9", "length"])
+def test_a_server_that_misleads_is_a_failure(server: Server, target: Path, user_error: Expect, path: str) -> None:
+    with user_error(target, problem="could not be downloaded"):
+        fetch_file(target, [server.url(path)], ["sha256:" + "0" * 64])
+    assert names(target) == []

@@ -1,5 +1,7 @@
 """Claims about `genregrid.data.store`: a stored table equals the one that was read, and is never outdated."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -139,3 +141,111 @@ def test_a_damaged_table_is_named(write_csv: Writer, tmp_path: Path, user_error:
     (tmp_path / "cache" / name / "features.npy").write_bytes(b"")
     with user_error("dataset.cache", problem=f"{name} is damaged", hint="delete it"):
         load(path, tmp_path / "cache")
+
+
+@pytest.fixture
+def kept(write_csv: Writer, tmp_path: Path) -> tuple[Path, Path]:
+    """A CSV, and the entry of its table in the cache."""
+    path = write_csv()
+    load(path, tmp_path / "cache")
+    (name,) = entries(tmp_path / "cache")
+    return path, tmp_path / "cache" / name
+
+
+FILES = ("features.npy", "length_samples.npy", "track.npy", "slice_index.npy", "genre.npy", "table.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.999])
+def test_a_flipped_bit_is_found(kept: tuple[Path, Path], user_error: Expect, name: str, share: float) -> None:
+    path, entry = kept
+    content = bytearray((entry / name).read_bytes())
+    content[int(share * len(content))] ^= 1
+    (entry / name).write_bytes(content)
+    with user_error("dataset.cache", problem="is damaged", hint="delete it"):
+        load(path, entry.parent)
+
+
+def test_a_bit_flipped_under_an_old_time_is_found(kept: tuple[Path, Path], user_error: Expect) -> None:
+    path, entry = kept
+    state = (entry / "features.npy").stat()
+    with (entry / "features.npy").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\1\2\3")
+    os.utime(entry / "features.npy", ns=(state.st_atime_ns, state.st_mtime_ns))
+    with user_error("dataset.cache", problem="is damaged"):
+        load(path, entry.parent)
+
+
+def test_features_are_compared_once_an_hour(kept: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, entry = kept
+    compared: list[str] = []
+    hash_of = store.sha256_of
+    monkeypatch.setattr(store, "sha256_of", lambda path: compared.append(path.name) or hash_of(path))
+    load(path, entry.parent)
+    assert compared == []
+    for age in (3601, -60):  # a note from the future is that of another clock
+        moment = (entry / "checked.txt").stat().st_mtime - age
+        os.utime(entry / "checked.txt", (moment, moment))
+        load(path, entry.parent)
+    assert compared == ["features.npy"] * 2
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", ["missing", "folder", "pipe", "link", "empty", "pickle"])
+def test_a_file_of_another_kind_is_refused(kept: tuple[Path, Path], user_error: Expect, name: str, what: str) -> None:
+    path, entry = kept
+    (entry / name).unlink()
+    match what:
+        case "folder":
+            (entry / name).mkdir()
+        case "pipe":
+            os.mkfifo(entry / name)
+        case "link":
+            (entry / name).symlink_to(path)
+        case "empty":
+            (entry / name).write_bytes(b"")
+        case "pickle":
+            np.save(entry / "object", np.array([{}]), allow_pickle=True)
+            (entry / "object.npy").rename(entry / name)
+    with user_error("dataset.cache", problem="is damaged"):
+        load(path, entry.parent)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "null", '{"table": 1, "sha256": {}}', "[" * 100_000, '{"table": {}, "sha256": []}']
+)
+def test_a_description_of_another_form_is_refused(kept: tuple[Path, Path], user_error: Expect, text: str) -> None:
+    path, entry = kept
+    (entry / "table.json").write_text(text)
+    with user_error("dataset.cache", problem="is damaged"):
+        load(path, entry.parent)
+
+
+@pytest.mark.parametrize("name", ["track", "genre", "features"])
+def test_arrays_that_do_not_fit_are_refused_whatever_their_hashes(
+    kept: tuple[Path, Path], user_error: Expect, name: str
+) -> None:
+    path, entry = kept
+    np.save(entry / f"{name}.npy", np.load(entry / f"{name}.npy") + np.array(1000, np.float64))
+    document = json.loads((entry / "table.json").read_text())
+    document["sha256"][f"{name}.npy"] = hashlib.sha256((entry / f"{name}.npy").read_bytes()).hexdigest()
+    (entry / "table.json").write_text(json.dumps(document))
+    with user_error("dataset.cache", problem="is damaged"):
+        load(path, entry.parent)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_stored(
+    write_csv: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_error: Expect
+) -> None:
+    path = write_csv()
+    read_table = corpus_module.read_table
+
+    def read(paths: list[Path], **kwargs: Any) -> FeatureTable:
+        os.utime(path, (0, 0))
+        return read_table(paths, **kwargs)
+
+    monkeypatch.setattr(corpus_module, "read_table", read)
+    with user_error(path, problem="was changed while it was read"):
+        load(path, tmp_path / "cache")
+    assert entries(tmp_path / "cache") == []
