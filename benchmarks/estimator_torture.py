@@ -1,8 +1,8 @@
 """Change the bytes of fitted estimators at random, load and use them, and count what is not refused in one sentence.
 
 Each estimator that a checkpoint may hold is fitted to a small table. Its arrays, shapes, types, schema, booster text
-and raw bits are changed, with right checksums. A worker process loads the bytes and predicts. Counted are signals, hangs,
-memory above 2 GB and exceptions other than `UserError`; all four should be 0.
+and raw bits are changed, with right checksums. A worker process loads the bytes and predicts. Counted are signals,
+hangs, memory above 2 GB and exceptions other than `UserError`; all four should be 0.
 
     python benchmarks/estimator_torture.py --tries 1000
     python benchmarks/estimator_torture.py --tries 300 --only SVC
