@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 
 from genregrid.data.table import FEATURE_NAMES, FeatureTable
 from genregrid.models.argument import parameters
-from genregrid.models.base import GenreClassifier, load_checkpoint
+from genregrid.models.base import GenreClassifier
 from genregrid.models.deep_features import DeepFeatureLSTM
 from genregrid.models.estimator import EstimatorClassifier
 from genregrid.models.network import Network
+from genregrid.models.trained import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))

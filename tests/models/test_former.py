@@ -9,8 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from genregrid.models.base import CHECKPOINT_KEY, load_checkpoint
+from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.models.former import as_recorded, today
+from genregrid.models.trained import load_checkpoint
 
 CLASSES = {
     "boosting": "boosting.Boosting",

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from genregrid.data.table import FEATURE_NAMES, FeatureTable
-from genregrid.models.base import load_checkpoint
 from genregrid.models.set_mlp import SetMLP
+from genregrid.models.trained import load_checkpoint
 
 GENRES = ["blues", "classical", "metal"]
 Fit = Callable[..., pl.Trainer]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from genregrid.config import SplitConfig
 from genregrid.exhibit.mark import Mark
 from genregrid.record.facts import Provenance, RunFacts
 
@@ -35,10 +36,15 @@ FACTS = RunFacts(
 )
 PROVENANCE = Provenance(
     facts=FACTS,
-    config={"window": "track"},
+    corpus="mine",
+    twin_tracks=1000,
+    split=SplitConfig(protocol="row", allow_leak=True, seed=7),
+    window=None,
+    hop_slices=None,
+    batch_size=16,
+    seed=1,
     tracks={"train": ["blues.00000"], "val": ["blues.00001"], "test": ["blues.00002"]},
     seen=[3, 4],
-    root="${oc.env:GENREGRID_DATA,data}",
     source_slice_seconds=3.0,
     window_slices=10,
 )
@@ -56,7 +62,7 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
 def test_a_checkpoint_holds_facts_and_provenance_side_by_side() -> None:
     content = PROVENANCE.to_json()
     assert content.items() >= FACTS.to_json().items()
-    assert list(content)[-6:] == ["config", "tracks", "seen", "root", "source_slice_seconds", "window_slices"]
+    assert list(content)[-5:] == ["config", "tracks", "seen", "source_slice_seconds", "window_slices"]
 
 
 def test_facts_that_a_run_does_not_have_are_left_out() -> None:

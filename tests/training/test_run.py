@@ -11,8 +11,8 @@ import torch
 from omegaconf import DictConfig
 
 from genregrid.errors import UserError
-from genregrid.models.base import load_checkpoint
 from genregrid.models.estimator import EstimatorClassifier
+from genregrid.models.trained import load_checkpoint
 from genregrid.record.result import Result
 from genregrid.report.cell import read_grid
 from genregrid.report.ensemble import ensemble
@@ -43,10 +43,15 @@ def run(corpus: Path, composed: MakeConfig, tmp_path: Path) -> MakeResult:
 
 
 @pytest.fixture
-def rescore(composed: MakeConfig, tmp_path: Path) -> MakeResult:
-    """`rescore("folder", *overrides)` evaluates the checkpoint of the run in `run` into a folder below `tmp_path`."""
+def rescore(composed: MakeConfig, corpus: Path, tmp_path: Path) -> MakeResult:
+    """`rescore("folder", *overrides)` evaluates the checkpoint of the run in `run` into a folder below `tmp_path`.
+
+    The dataset is that of the training, unless an override chooses one.
+    """
 
     def evaluated(folder: str, *overrides: str) -> Result:
+        if not any(override.startswith("dataset=") for override in overrides):
+            overrides = ("dataset=csv", f"dataset.path={corpus}", *overrides)
         cfg = composed(f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", *overrides, config="evaluate")
         return evaluate(cfg, tmp_path / folder)
 
@@ -255,7 +260,6 @@ def test_evaluate_takes_the_test_part_of_the_training_from_a_changed_file(
 def test_evaluate_finds_data_that_moved(
     composed: MakeConfig, rescore: MakeResult, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A root given by GENREGRID_DATA is resolved again."""
     for name in ("old", "new"):
         (tmp_path / name / "gtzan").mkdir(parents=True)
         (tmp_path / name / "gtzan" / "mine.csv").write_bytes(corpus.read_bytes())
@@ -264,7 +268,7 @@ def test_evaluate_finds_data_that_moved(
     train(composed(*QUICK, *data, "model=mlp"), tmp_path / "run", "mlp")
     (tmp_path / "old" / "gtzan" / "mine.csv").unlink()
     monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "new"))
-    rescore("again")
+    rescore("again", *data[:2])
 
 
 def test_leaks_are_marked_under_any_chosen_protocol_and_no_other_label(run: MakeResult, user_error: UserErrors) -> None:

@@ -1,6 +1,5 @@
 """Score recordings with a trained model: what ``python evaluate.py checkpoint=PATH audio=song.mp3`` runs."""
 
-import math
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.metrics.vote import track_vote
-from genregrid.models.base import GenreClassifier, load_checkpoint
+from genregrid.models.base import GenreClassifier
+from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance
 
 try:
@@ -113,30 +113,19 @@ class _Settings:
     def of(cls, model: GenreClassifier, trained: Provenance, checkpoint: Path) -> "_Settings":
         """Check the settings in a checkpoint, which may have been made by anyone."""
         recipe = _recipe(trained, checkpoint)
-        source, window = trained.source_slice_seconds, trained.config.get("window")
-        hop = 1 if window == "track" else trained.config.get("hop_slices")
+        source = trained.source_slice_seconds
+        hop = 1 if trained.window is None else trained.hop_slices
         names = tuple(model.feature_names)
         length = ("length",) if "length" in names else ()
         holds = {
-            "source_slice_seconds": _is_number(source) and MIN_SLICE_SECONDS <= source <= MAX_SLICE_SECONDS,
-            "slice_seconds": _is_number(model.slice_seconds) and model.slice_seconds >= source - 1e-3,
-            "window_slices": _is_count(trained.window_slices),
-            "window": window == "track" or _is_count(window),
-            "hop_slices": hop is None or _is_count(hop),
+            "source_slice_seconds": MIN_SLICE_SECONDS <= source <= MAX_SLICE_SECONDS,
+            "slice_seconds": model.slice_seconds >= source - 1e-3,
             "feature_names": names == (*recipe.feature_names, *length),
         }
         if wrong := [name for name, is_right in holds.items() if not is_right]:
             problem = f"its value of {wrong[0]} is none that a training on recipe {recipe.name} has"
             raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")
         return cls(trained, recipe, checkpoint, source, trained.window_slices, hop)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> ScoredRecording:

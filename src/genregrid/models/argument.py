@@ -3,14 +3,19 @@
 A signature such as ``def __init__(self, *, hidden_size: Count = 64, dropout: Share = 0.3)`` is all that a class needs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
-from math import inf
 from types import FunctionType
 from typing import Annotated, Any, get_args
+from unicodedata import category
 
 from genregrid.errors import UserError
+
+#: Beyond it, no setting has a meaning, and products of a few of them are infinite.
+_LARGEST = 1e30
+_MOST_FEATURES = 10_000
+_LONGEST_NAME = 1_000  # characters
 
 
 @dataclass(frozen=True)
@@ -21,17 +26,50 @@ class Allowed:
     accepts: Callable[[Any], bool]
 
 
-def is_number(value: object, low: float, high: float = inf) -> bool:
-    """Return whether a value is a number from low to high, both included; booleans and NaN are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+def is_number(value: object, low: float, high: float = _LARGEST) -> bool:
+    """Return whether a value is a finite number from low to high, both included; booleans are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= min(high, _LARGEST)
 
 
-def is_whole(value: object, low: int) -> bool:
-    """Return whether a value is a whole number, `low` or more."""
-    return isinstance(value, int) and is_number(value, low)
+def is_whole(value: object, low: int, high: float = _LARGEST) -> bool:
+    """Return whether a value is a whole number from low to high, both included."""
+    return isinstance(value, int) and is_number(value, low, high)
 
 
-Count = Annotated[int, Allowed("must be a whole number, 1 or more", lambda value: is_whole(value, 1))]
+def is_name(value: object) -> bool:
+    r"""Return whether a value is text that can name a genre or a descriptor: not empty, and one line.
+
+    >>> is_name("R&B"), is_name("Musique concrète"), is_name(" "), is_name("a\nb"), is_name(3)
+    (True, True, False, False, False)
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_NAME:
+        return False
+    return value.isprintable() or not any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value)
+
+
+def _are_names(value: object, low: int, high: int) -> bool:
+    if not isinstance(value, list | tuple) or not low <= len(value) <= high:
+        return False
+    return all(map(is_name, value)) and len({*value}) == len(value)
+
+
+Count = Annotated[int, Allowed("must be a whole number from 1 to 100000", lambda value: is_whole(value, 1, 100_000))]
+#: Features of a layer; a layer of the largest has 17 million weights.
+Width = Annotated[int, Allowed("must be a whole number from 1 to 4096", lambda value: is_whole(value, 1, 4096))]
+#: Layers of a network.
+Depth = Annotated[int, Allowed("must be a whole number from 1 to 100", lambda value: is_whole(value, 1, 100))]
+#: Genre names, in the order of the logits.
+Genres = Annotated[
+    Sequence[str],
+    Allowed("must be a list of 2 to 1000 different names", lambda value: _are_names(value, 2, 1000)),
+]
+#: Names of descriptors, in the order of the feature axis.
+FeatureNames = Annotated[
+    Sequence[str],
+    Allowed(
+        f"must be a list of 1 to {_MOST_FEATURES} different names", lambda value: _are_names(value, 1, _MOST_FEATURES)
+    ),
+]
 Positive = Annotated[float, Allowed("must be a number above 0", lambda value: is_number(value, 0) and value != 0)]
 NotNegative = Annotated[float, Allowed("must be a number, 0 or more", lambda value: is_number(value, 0))]
 #: A share that may be 0, but not 1.

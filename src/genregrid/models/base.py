@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,8 +13,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from genregrid.errors import UserError
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.vote import track_vote
-from genregrid.models.argument import check_arguments
-from genregrid.models.former import today
+from genregrid.models.argument import FeatureNames, Genres, Positive, check_arguments
 from genregrid.models.transform import FeatureTransform
 
 #: Key of a checkpoint for the model's class and the provenance.
@@ -54,9 +50,9 @@ class GenreClassifier(pl.LightningModule):
     def __init__(
         self,
         *,
-        genres: Sequence[str],
-        feature_names: Sequence[str],
-        slice_seconds: float,
+        genres: Genres,
+        feature_names: FeatureNames,
+        slice_seconds: Positive,
         transform: str = "standardise",
     ) -> None:
         super().__init__()
@@ -100,6 +96,9 @@ class GenreClassifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Set `scored` and log all its scores."""
         logits, genre, track = self._gather_from_all()
+        # a trainer has no datamodule only where batches come from elsewhere
+        table = getattr(getattr(self.trainer, "datamodule", None), "table", None)
+        check_finite(logits, track, () if table is None else table.tracks)
         log_probs, track_genre, numbers = voted(logits, genre, track)
         values = scores(log_probs, track_genre, self.genres, "test/")
         values |= scores(logits, genre, self.genres, "test_slice/")
@@ -117,12 +116,24 @@ class GenreClassifier(pl.LightningModule):
         self.provenance = {k: v for k, v in checkpoint[CHECKPOINT_KEY].items() if k != "model_class"}
 
     @torch.inference_mode()
-    def predict_logits(self, batches: Iterable[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute logits (window, genre) float32, true genre and track, both (window,) int64, of one batch or more."""
+    def predict_logits(
+        self, batches: Iterable[dict[str, Tensor]], tracks: Sequence[str] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute logits (window, genre) float32, true genre and track, both (window,) int64, of one batch or more.
+
+        Args:
+            batches: as those of `genregrid.data.datamodule`.
+            tracks: names of the tracks, for the error.
+
+        Raises:
+            UserError: the logits of a window are not finite.
+        """
         self.eval()
         for batch in batches:
             self.validation_step(batch, 0)
-        return self._gather()
+        logits, genre, track = self._gather()
+        check_finite(logits, track, tracks)
+        return logits, genre, track
 
     def _gather_from_all(self) -> tuple[Tensor, Tensor, Tensor]:
         """Collect the kept windows of all processes, in the order of a single process."""
@@ -147,44 +158,24 @@ class GenreClassifier(pl.LightningModule):
         return logits, genre, track
 
 
-def load_checkpoint(path: Path) -> GenreClassifier:
-    """Load the model of a checkpoint on the CPU, with its provenance.
-
-    Only classes of `genregrid.models` are built, whatever a checkpoint names.
+def check_finite(logits: Tensor, track: Tensor, tracks: Sequence[str] = ()) -> None:
+    """Refuse logits that are not finite: they have no score and no most probable genre.
 
     Args:
-        path: a checkpoint, or a run folder with a checkpoint.ckpt.
+        logits: (window, genre).
+        track: of each window, (window,) int64, an index into `tracks`.
+        tracks: names of the tracks; empty if they have none.
 
     Raises:
-        UserError: there is no such file, or it is no checkpoint of genregrid.
+        UserError: the logits of a window are NaN or infinite; it names the first track.
     """
-    if path.is_dir():
-        path /= "checkpoint.ckpt"
-    if not path.is_file():
-        hint = "give the checkpoint.ckpt of a run folder"
-        raise UserError("the file does not exist", key="checkpoint", value=path, hint=hint)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        name, arguments = today(content[CHECKPOINT_KEY]["model_class"])
-        cls = _model_class(name)
-        if cls is None:
-            raise UserError(f"the checkpoint is of a model of another package, {name}", key="checkpoint", value=path)
-        model = cls.load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
-    except UserError:  # a model whose package is not installed
-        raise
-    except Exception as error:  # torch raises half a dozen types for other files
-        problem = f"the file is no checkpoint of genregrid, or of another version ({type(error).__name__})"
-        raise UserError(problem, key="checkpoint", value=path) from error
-    return model.eval()
-
-
-def _model_class(name: str) -> type[GenreClassifier] | None:
-    """Find a model's class by its dotted name, in a module of this package and nowhere else."""
-    module, _, cls = name.rpartition(".")
-    package, _, stem = module.rpartition(".")
-    is_own = package == __package__ and stem.isidentifier() and find_spec(module)
-    found = getattr(import_module(module), cls, None) if is_own else None
-    return found if isinstance(found, type) and issubclass(found, GenreClassifier) else None
+    wrong = ~logits.isfinite().all(dim=1)
+    if wrong.any():
+        number = int(track[wrong][0])
+        of = tracks[number] if number < len(tracks) else f"number {number}"
+        problem = f"its logits are not finite for {int(wrong.sum())} of {len(wrong)} windows, the first of track {of}"
+        hint = "its weights are too large, or the descriptors lie far outside those of the training"
+        raise UserError(problem, key="model", hint=hint)
 
 
 def voted(logits: Tensor, genre: Tensor, track: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from genregrid.models.argument import Count, Share
+from genregrid.models.argument import Depth, Share, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import Attention
 
@@ -22,7 +22,7 @@ class BiLSTMAttention(Network):
         dropout: probability in [0, 1) of dropping a feature of the weighted mean.
     """
 
-    def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Width = 128, num_layers: Depth = 1, dropout: Share = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True, bidirectional=True)
         self.attention = Attention(2 * hidden_size, hidden_size)

@@ -100,8 +100,8 @@ class CheckpointFile:
         """Read a tensor; tensors that shared a storage have copies of it."""
         return self._view(stored, self._values(stored.storage))
 
-    def filled(self) -> dict[Any, Any]:
-        """Return the content with all tensors; those that shared a storage share it again."""
+    def filled(self, content: dict[Any, Any]) -> dict[Any, Any]:
+        """Return a part of the content with all its tensors; those that shared a storage share it again."""
         storages: dict[str, Tensor] = {}
 
         def value(of: Any) -> Any:
@@ -114,8 +114,8 @@ class CheckpointFile:
                 return type(of)((key, value(item)) for key, item in of.items())
             return type(of)(map(value, of)) if isinstance(of, list | tuple) else of
 
-        content: dict[Any, Any] = value(self.content)
-        return content
+        whole: dict[Any, Any] = value(content)
+        return whole
 
     def _values(self, storage: _Storage) -> Tensor:
         if not storage.num_values:
@@ -154,7 +154,7 @@ def open_checkpoint(path: Path, *, key: object) -> Iterator[CheckpointFile]:
 def read_checkpoint(path: Path, *, key: object) -> dict[Any, Any]:
     """Read all of a file that `torch.save` wrote; arguments and errors as for `open_checkpoint`."""
     with open_checkpoint(path, key=key) as file:
-        return file.filled()
+        return file.filled(file.content)
 
 
 def _opened(file: BinaryIO) -> CheckpointFile:

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from genregrid.models.argument import Allowed, Count, Share, is_whole
+from genregrid.models.argument import Allowed, Depth, Share, Width, is_whole
 from genregrid.models.network import Network
 from genregrid.models.pooling import inside, masked_max, masked_mean
 
-Odd = Annotated[int, Allowed("must be an odd whole number", lambda value: is_whole(value, 1) and value % 2 == 1)]
+Odd = Annotated[
+    int, Allowed("must be an odd whole number below 1000", lambda value: is_whole(value, 1, 999) and value % 2 == 1)
+]
 
 
 class CNN(Network):
@@ -29,8 +31,8 @@ class CNN(Network):
     def __init__(
         self,
         *,
-        hidden_size: Count = 128,
-        num_layers: Count = 2,
+        hidden_size: Width = 128,
+        num_layers: Depth = 2,
         kernel_size: Odd = 3,
         dropout: Share = 0.5,
         **shared: Any,

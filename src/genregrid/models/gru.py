@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.argument import Count, Share
+from genregrid.models.argument import Depth, Share, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import last_slice
 
@@ -21,7 +21,7 @@ class GRU(Network):
         dropout: probability in [0, 1) of dropping a feature of the last state.
     """
 
-    def __init__(self, *, hidden_size: Count = 128, num_layers: Count = 1, dropout: Share = 0.5, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Width = 128, num_layers: Depth = 1, dropout: Share = 0.5, **shared: Any) -> None:
         super().__init__(**shared)
         self.gru = nn.GRU(len(self.feature_names), hidden_size, num_layers, batch_first=True)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, len(self.genres)))

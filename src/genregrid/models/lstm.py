@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.argument import Count, Share
+from genregrid.models.argument import Depth, Share, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import last_slice
 
@@ -21,7 +21,7 @@ class LSTM(Network):
         dropout: probability in [0, 1) of dropping a feature of the dense layer.
     """
 
-    def __init__(self, *, hidden_size: Count = 64, num_layers: Count = 2, dropout: Share = 0.3, **shared: Any) -> None:
+    def __init__(self, *, hidden_size: Width = 64, num_layers: Depth = 2, dropout: Share = 0.3, **shared: Any) -> None:
         super().__init__(**shared)
         self.lstm = nn.LSTM(len(self.feature_names), hidden_size, num_layers, batch_first=True)
         dense, last = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, len(self.genres))

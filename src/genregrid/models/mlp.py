@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genregrid.models.argument import Count, Share, Switch
+from genregrid.models.argument import Share, Switch, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import masked_mean
 
@@ -27,7 +27,7 @@ class MLP(Network):
     """
 
     def __init__(
-        self, *, hidden_size: Count | None = None, relu: Switch = False, dropout: Share = 0.3, **shared: Any
+        self, *, hidden_size: Width | None = None, relu: Switch = False, dropout: Share = 0.3, **shared: Any
     ) -> None:
         super().__init__(**shared)
         if hidden_size is None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from genregrid.models.argument import Allowed, Count, Share
+from genregrid.models.argument import Allowed, Depth, Share, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import SUMMARIES, Attention, masked_max, masked_mean, masked_spread
 
@@ -18,7 +18,7 @@ Summary = Annotated[
     Sequence[str],
     Allowed(
         f"must be a list of {', '.join(SUMMARIES)}, or []",
-        lambda value: isinstance(value, list | tuple) and {*value} <= {*SUMMARIES},
+        lambda value: isinstance(value, list | tuple) and len(value) <= 20 and {*value} <= {*SUMMARIES},
     ),
 ]
 
@@ -40,8 +40,8 @@ class SetMLP(Network):
     def __init__(
         self,
         *,
-        hidden_size: Count = 128,
-        num_layers: Count = 2,
+        hidden_size: Width = 128,
+        num_layers: Depth = 2,
         dropout: Share = 0.5,
         input_dropout: Share = 0.1,
         summary: Summary = (),

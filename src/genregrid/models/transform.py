@@ -91,6 +91,25 @@ class FeatureTransform(nn.Module):
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(scale))
 
+    def check(self) -> None:
+        """Refuse numbers that `fit` cannot have set, such as those of a damaged checkpoint.
+
+        Raises:
+            UserError: a mean that is not finite, a scale that is not above 0, or a shape that is not of this kind.
+        """
+        shape = self.shape
+        is_sound = self.mean.isfinite().all() and self.scale.isfinite().all() and (self.scale > 0).all()
+        if self.kind in ("log_variance", "log"):  # variances have a floor
+            is_sound &= (shape.isfinite() | (shape.isnan() & ~self._is_variance)).all()
+        else:
+            is_sound &= shape.isfinite().all()
+        if self.kind == "quantile":
+            is_sound &= (shape.diff(dim=0) >= 0).all()
+        elif self.kind == "yeo_johnson":
+            is_sound &= (shape[1] > 0).all()
+        if not is_sound:
+            raise UserError("its mean, scale or shape has values that no features give", key="model.transform")
+
     def forward(self, features: Tensor) -> Tensor:
         """Transform raw features, (..., feature) float32; the result is finite if they are."""
         transformed: Tensor = (self._shaped(features) - self.mean) / self.scale

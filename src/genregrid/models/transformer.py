@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from genregrid.errors import UserError
-from genregrid.models.argument import Count, Share
+from genregrid.models.argument import Count, Depth, Share, Width
 from genregrid.models.network import Network
 from genregrid.models.pooling import filled, inside, masked_mean
 
@@ -29,8 +29,8 @@ class Transformer(Network):
     def __init__(
         self,
         *,
-        hidden_size: Count = 64,
-        num_layers: Count = 2,
+        hidden_size: Width = 64,
+        num_layers: Depth = 2,
         num_heads: Count = 4,
         dropout: Share = 0.3,
         **shared: Any,

@@ -4,17 +4,21 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
+from unicodedata import category
+
+import numpy as np
 
 from genregrid.config import PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
+from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
 
 if TYPE_CHECKING:
@@ -33,12 +37,24 @@ _LOCATIONS = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads
 _OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "members")
 
 
+#: A count or a number of a fold, and a seed.
+_Number = Annotated[int, Allowed("0 or more", lambda value: is_whole(value, 0, 2**32))]
+_Size = Annotated[int, Allowed("1 or more", lambda value: is_whole(value, 1, 2**32))]
+_Seconds = Annotated[float, Allowed("a thousandth or more", lambda value: is_number(value, 0.001, 1e6))]
+_LONGEST_TEXT = 10_000
+_MOST_TRACKS = 2_000_000
+_HINT = "its version of genregrid may differ: make it again"
+# Fields of `Provenance` that are made from other keys.
+_CHECKED_APART = ("facts", "split", "tracks", "seen")
+_PARTS = ("train", "val", "test")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What was run, on what data and by which versions: the content of run.json, in its order."""
 
     model: str  # name in outputs
-    seed: int  # of initial weights and batches
+    seed: _Number  # of initial weights and batches
     settings: dict[str, Any]  # other settings of the configuration by dotted key
     started: str  # ISO 8601, UTC
     versions: dict[str, str]  # of Python and packages
@@ -47,15 +63,15 @@ class RunFacts:
     dataset_label: str  # label of the corpus in outputs
     synthetic: bool  # whether the corpus of training or test is a statistical twin
     recipe: str | None = None  # of the descriptors; None in old run folders
-    slice_seconds: float
+    slice_seconds: _Seconds
     protocol: str  # how tracks are divided into parts
     leaks: bool  # whether test tracks were trained on
-    folds: int
-    fold: int  # number of the test fold
-    val_folds: int | None  # None if the protocol has no validation folds
-    val_fold: int = 0
-    split_seed: int  # of the division into folds
-    num_tracks: dict[str, int]  # by part
+    folds: _Number
+    fold: _Number  # number of the test fold
+    val_folds: _Number | None  # None if the protocol has no validation folds
+    val_fold: _Number = 0
+    split_seed: _Number  # of the division into folds
+    num_tracks: dict[str, _Number]  # by part
     data_hashes: dict[str, str]  # SHA-256 of every table, by file name
     identity: str = ""  # see `identity`; empty if nothing was trained
     checkpoint: str | None = None  # path of the checkpoint that was scored
@@ -116,15 +132,24 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a checkpoint keeps about the training of its weights: plain values only."""
+    """What a checkpoint keeps about the training of its weights: what it knows, and no path or address.
+
+    It is data from a file: nothing in it is resolved, imported or opened.
+    """
 
     facts: RunFacts  # of the training run
-    config: dict[str, Any]  # the resolved configuration as plain dicts
+    corpus: str  # which recordings the names of tracks mean
+    twin_tracks: _Number  # size of the statistical twin; without a meaning for other corpora
+    split: SplitConfig
+    window: _Size | None  # slices; None for whole tracks
+    hop_slices: _Size | None
+    batch_size: _Size
+    seed: _Number
     tracks: dict[str, list[str]]  # names of the tracks of each part
     seen: list[int]  # fingerprints of training and validation tracks, to recognise them under other names
-    root: str  # `dataset.root` before interpolations are resolved, as data may move
-    source_slice_seconds: float  # slice length of the table that slices were pooled from
-    window_slices: int  # longest window of training
+    source_slice_seconds: _Seconds  # slice length of the table that slices were pooled from
+    window_slices: _Size  # longest window of training
+    path: str | None = None  # of the CSV, in the checkpoints of older versions; only shown
 
     @property
     def known_tracks(self) -> set[str]:
@@ -132,13 +157,95 @@ class Provenance:
         return {*self.tracks["train"], *self.tracks["val"]}
 
     def to_json(self) -> dict[str, Any]:
-        """Return one flat dict of plain values: the facts, then the rest."""
-        return self.facts.to_json() | {name: value for name, value in vars(self).items() if name != "facts"}
+        """Return one dict of plain values: the facts, then the rest.
+
+        Names of tracks are one text for each part, and fingerprints a tensor: a million of them are read at once.
+        """
+        import torch  # a report reads facts only, and does without it
+
+        seen = np.array(self.seen, np.uint64).view(np.int64)
+        return self.facts.to_json() | {
+            "config": {
+                "dataset": {"corpus": self.corpus, "num_tracks": self.twin_tracks},
+                "split": asdict(self.split),
+                "window": self.window or "track",
+                "hop_slices": self.hop_slices,
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+            },
+            "tracks": {part: _joined(names) for part, names in self.tracks.items()},
+            "seen": torch.from_numpy(seen),
+            "source_slice_seconds": self.source_slice_seconds,
+            "window_slices": self.window_slices,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: object) -> Self:
-        """Read what `to_json` returned; arguments and errors as in `RunFacts.from_json`."""
-        return cls(facts=RunFacts.from_json(content, source), **_checked(cls, content, source))
+        """Read what `to_json` returned, of this version or an older one; keys that have no effect are ignored.
+
+        Raises:
+            UserError: a key is missing, or has a value of another type or out of its range.
+        """
+        facts = RunFacts.from_json(content, source)
+        config = _checked_dict(content, "config", source)
+        dataset = _checked_dict(config, "dataset", source)
+        split = _checked(SplitConfig, _checked_dict(config, "split", source), source)
+        flat = {
+            "corpus": dataset.get("corpus"),
+            "twin_tracks": dataset.get("num_tracks", 1000),
+            "path": dataset.get("path"),
+        }
+        named = {name: config[name] for name in ("window", "hop_slices", "batch_size", "seed") if name in config}
+        if named.get("window") == "track":
+            named["window"] = None
+        flat |= named | {name: content[name] for name in ("source_slice_seconds", "window_slices") if name in content}
+        try:
+            trained_split = SplitConfig(**split)
+        except UserError as error:
+            raise UserError(f"its split is not sound: {error}".rstrip("."), key=source, hint=_HINT) from error
+        return cls(
+            facts=facts,
+            split=trained_split,
+            tracks={part: _names(content, part, source) for part in _PARTS},
+            seen=_fingerprints(content, source),
+            **_checked(cls, flat, source),
+        )
+
+
+def _joined(names: Sequence[str]) -> str | list[str]:
+    r"""Join names of tracks as lines; a name with a line break is kept apart.
+
+    >>> _joined(["a", "b"]), _joined(["a\nb"])
+    ('a\nb', ['a\nb'])
+    """
+    text = "\n".join(names)
+    return text if text.count("\n") == len(names) - 1 else list(names)
+
+
+def _names(content: Mapping[str, Any], part: str, source: object) -> list[str]:
+    names = _checked_dict(content, "tracks", source).get(part)
+    if isinstance(names, str):
+        names = names.split("\n") if names.count("\n") < _MOST_TRACKS else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"its key 'tracks' has no list of names for '{part}'", key=source, hint=_HINT)
+    return names
+
+
+def _fingerprints(content: Mapping[str, Any], source: object) -> list[int]:
+    seen: Any = content.get("seen")
+    if hasattr(seen, "numpy"):  # a tensor, whose type needs torch
+        values = seen.numpy()
+        seen = values.view(np.uint64).tolist() if values.dtype == np.int64 and values.ndim == 1 else None
+    if not isinstance(seen, list) or not all(type(one) is int and 0 <= one < 2**64 for one in seen):
+        raise UserError("its key 'seen' has no fingerprints of tracks", key=source, hint=_HINT)
+    return seen
+
+
+def _checked_dict(content: Mapping[str, Any], name: str, source: object) -> dict[str, Any]:
+    value = content.get(name)
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"its key '{name}' is missing or no dict", key=source, hint=_HINT)
+    return value
 
 
 def training_facts(
@@ -239,29 +346,50 @@ def cell_name(model: str, slice_seconds: float, split: str = "") -> str:
 
 
 def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, Any]:
-    """Return the values of a dataclass's fields other than `facts`, each of the declared type."""
-    hints, hint = get_type_hints(cls), "its version of genregrid may differ: make it again"
-    names = {field.name: field.default is MISSING for field in fields(cls) if field.name != "facts"}
+    """Return the values of a dataclass's fields, each of the declared type, other than those of `_CHECKED_APART`."""
+    hints = get_type_hints(cls, include_extras=True)
+    names = {field.name: field.default is MISSING for field in fields(cls) if field.name not in _CHECKED_APART}
     for name, is_required in names.items():
         if is_required and name not in content:
-            raise UserError(f"it has no key '{name}'", key=source, hint=hint)
+            raise UserError(f"it has no key '{name}'", key=source, hint=_HINT)
         if name in content and not _has_type(content[name], hints[name]):
-            raise UserError(f"its key '{name}' has a value of a wrong type, {content[name]!r}", key=source, hint=hint)
+            value = repr(content[name]) if isinstance(content[name], str | float | int | None) else "no such value"
+            raise UserError(f"its key '{name}' has a value of a wrong type, {value}", key=source, hint=_HINT)
     return {name: content[name] for name in names if name in content}
 
 
 def _has_type(value: Any, hint: Any) -> bool:
-    """Return whether a value has a type; a whole number is a float, but true and false are no numbers.
+    """Return whether a value has a type, and all that it holds; a whole number is a float, true and false are not.
 
     >>> _has_type(3, float), _has_type(True, int), _has_type(None, str | None), _has_type([1], dict[str, int])
     (True, False, True, False)
+    >>> _has_type({"a": "1"}, dict[str, int]), _has_type([1, 2], list[int]), _has_type(-1, _Number)
+    (False, True, False)
     """
-    if isinstance(hint, UnionType):
-        return any(_has_type(value, one) for one in get_args(hint))
-    kind = get_origin(hint) or hint
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if hint is Any:
+        return True
+    if isinstance(hint, UnionType) or kind is Union:
+        return any(_has_type(value, one) for one in arguments)
+    if hasattr(hint, "__metadata__"):
+        return _has_type(value, arguments[0]) and all(rule.accepts(value) for rule in hint.__metadata__)
+    if kind is list:
+        return isinstance(value, list) and all(_has_type(item, arguments[0]) for item in value)
+    if kind is dict:
+        whole = isinstance(value, dict) and all(_has_type(key, arguments[0]) for key in value)
+        return whole and all(_has_type(item, arguments[1]) for item in value.values())
+    if kind is str:
+        return isinstance(value, str) and len(value) <= _LONGEST_TEXT and _is_clean(value)
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind is float:
+        return isinstance(value, int | float) and is_number(value, -1e30)
+    return isinstance(value, kind)
+
+
+def _is_clean(text: str) -> bool:
+    """Return whether text has no control characters, which a terminal would run, and can be written as UTF-8."""
+    return text.isprintable() or not any(category(character) in ("Cc", "Cs") for character in text)
 
 
 def _settings(config: dict[str, Any], without: set[str]) -> dict[str, Any]:

@@ -182,13 +182,15 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFac
 def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
     if not len(datamodule.val_dataloader()):
         return pd.DataFrame()
-    log_probs, _, track = voted(*(model.validated or model.predict_logits(datamodule.val_dataloader())))
+    log_probs, _, track = voted(
+        *(model.validated or model.predict_logits(datamodule.val_dataloader(), datamodule.table.tracks))
+    )
     return prediction_table(datamodule.table, "val", track, log_probs)
 
 
 def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
     table, row = datamodule.table, datamodule.timeline_rows
-    log_probs = model.predict_logits(datamodule.timeline_dataloader())[0].log_softmax(dim=1)
+    log_probs = model.predict_logits(datamodule.timeline_dataloader(), datamodule.table.tracks)[0].log_softmax(dim=1)
     frame = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")
     start = table.slice_seconds * table.slice_index[row]
     frame.insert(1, "slice", table.slice_index[row])

@@ -1,11 +1,13 @@
 """Build objects from the configuration, from the corpus to the model: what a fit needs."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,7 +18,9 @@ from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.split import TRAIN, VAL, Split, split_table
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
+from genregrid.files import write_text
 from genregrid.models.base import GenreClassifier
+from genregrid.models.trained import blank_model
 from genregrid.record.facts import Provenance, RunFacts, training_facts
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import check_devices
@@ -47,19 +51,23 @@ def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared
     pl.seed_everything(settings.seed, verbose=False)
     corpus = corpora.read(settings.dataset, settings.slice)
     config = plain_config(cfg, corpus)
-    datamodule = datamodule_of(corpus.table, split_of(corpus, settings.split), config)
+    datamodule = datamodule_of(corpus.table, split_of(corpus, settings.split), settings)
     model = _model(settings.model, settings.trainer, corpus.table)
     model.transform.fit(datamodule.table.features, datamodule.training_rows)
     dataset = replace(settings.dataset, recipe=corpus.recipe)
     facts = training_facts(model_name, config, dataset, settings.split, datamodule)
     seen = np.unique(datamodule.table.track[np.isin(datamodule.split.part, (TRAIN, VAL))])
-    unresolved: Any = OmegaConf.to_container(cfg.dataset)
     model.provenance = Provenance(
         facts=facts,
-        config=config,
+        corpus=dataset.corpus,
+        twin_tracks=dataset.num_tracks,
+        split=settings.split,
+        window=None if settings.window == "track" else int(settings.window),
+        hop_slices=settings.hop_slices,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
         tracks=datamodule.tracks,
         seen=track_fingerprints(datamodule.table)[seen].tolist(),
-        root=unresolved["root"],  # not resolved: data may move, and GENREGRID_DATA with it
         source_slice_seconds=float(corpus.source.slice_seconds),
         window_slices=int(datamodule.windows[TRAIN].length.max()),
     ).to_json()
@@ -71,6 +79,12 @@ def plain_config(cfg: DictConfig, corpus: Corpus) -> Any:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     config["dataset"]["recipe"] = corpus.recipe
     return config
+
+
+def write_config(config: Any, folder: Path) -> None:
+    """Write a resolved configuration as config.yaml; a recipe that looks like an expression is only text there."""
+    text = yaml.safe_dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False)
+    write_text(folder / "config.yaml", text)
 
 
 def typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
@@ -92,15 +106,15 @@ def split_of(corpus: Corpus, split: SplitConfig) -> Split:
     )
 
 
-def datamodule_of(table: FeatureTable, split: Split, config: Any) -> GenreDataModule:
-    """Cut a split table into the windows of a resolved `TrainConfig`."""
+def datamodule_of(table: FeatureTable, split: Split, training: TrainConfig | Provenance) -> GenreDataModule:
+    """Cut a split table into the windows of a training."""
     return GenreDataModule(
         table,
         split,
-        window=None if config["window"] == "track" else config["window"],
-        hop_slices=config["hop_slices"],
-        batch_size=config["batch_size"],
-        seed=config["seed"],
+        window=None if training.window in (None, "track") else int(training.window),
+        hop_slices=training.hop_slices,
+        batch_size=training.batch_size,
+        seed=training.seed,
     )
 
 
@@ -109,16 +123,26 @@ def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> G
     if "_target_" not in model_config:
         problem = "it has no _target_: model=shared/... are settings of many models"
         raise UserError(problem, key="model", hint="choose one by name")
-    model = instantiate(
-        model_config,
-        genres=list(table.genres),
-        feature_names=list(table.feature_names),
-        slice_seconds=float(table.slice_seconds),
-        _convert_="all",
-    )
+    target = model_config["_target_"]
+    # partial, as Hydra would resolve expressions in the text of a table
+    constructor = instantiate(model_config, _partial_=True, _convert_="all")
+
+    def build() -> Any:
+        return constructor(
+            genres=list(table.genres),
+            feature_names=list(table.feature_names),
+            slice_seconds=float(table.slice_seconds),
+        )
+
+    try:
+        blank_model(build)
+        model = build()
+    except UserError:
+        raise
+    except Exception as error:  # an argument that the class does not have, or a fault in a network of the user
+        raise UserError(f"{type(error).__name__}: {error}", key="model._target_", value=target) from error
     if not isinstance(model, GenreClassifier):
-        problem = "a model is a subclass of GenreClassifier"
-        raise UserError(problem, key="model._target_", value=model_config["_target_"])
+        raise UserError("a model is a subclass of GenreClassifier", key="model._target_", value=target)
     if settings.gradient_clip_val is not None and not model.automatic_optimization:
         key, value = "trainer.gradient_clip_val", settings.gradient_clip_val
         raise UserError("this model has no gradients", key=key, value=value, hint="set it to null")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus
@@ -19,12 +19,13 @@ from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import TRAIN, Split, split_by_name
 from genregrid.errors import UserError, printable
-from genregrid.models.base import GenreClassifier, load_checkpoint
+from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorHead
+from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
-from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed
+from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed, write_config
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import check_divisible, is_first_process
 from genregrid.training.fit import (
@@ -72,7 +73,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if is_first_process():
         (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
-        OmegaConf.save(OmegaConf.create(ready.config), folder / "config.yaml")
+        write_config(ready.config, folder)
         if ready.settings.resume:
             shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged again, as one W&B run
     own = (fitted or {}).get(ready.facts.identity or "")
@@ -115,7 +116,7 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
             runs.append(prepare(cfg, model_name, corpora))
             rng_states.append(torch.get_rng_state())
             folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(OmegaConf.create(runs[-1].config), folder / "config.yaml")  # marks the run as started
+            write_config(runs[-1].config, folder)  # marks the run as started
     models, modules = [run.model for run in runs], [run.datamodule for run in runs]
     if len(runs) < 2 or not can_be_stacked(models, runs[0].settings.trainer, len(modules[0].table.track)):
         return {}
@@ -148,28 +149,41 @@ def validate(ready: Prepared, on_epoch: Callable[[int, dict[str, float]], None])
     return scores.best
 
 
-def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None) -> Result:
+def evaluate(
+    cfg: DictConfig,
+    folder: Path,
+    corpora: CorpusReader | None = None,
+    dataset_named: Callable[[str], DatasetConfig | None] = lambda _: None,
+) -> Result:
     """Score a checkpoint, by default on the test part of its training, and write a run folder.
 
     Args:
         cfg: a composed `EvaluateConfig` with `checkpoint` set.
         folder: the run folder; made if missing.
         corpora: reads the corpus.
+        dataset_named: returns a dataset of conf by its name; used if `cfg` has none.
 
     Raises:
-        UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on.
+        UserError: the checkpoint does not fit the table, or was trained on tracks that it would be tested on, or `cfg`
+            has no dataset and the name of its own is not enough.
     """
     settings = typed(cfg, EvaluateConfig)
     torch.set_num_threads(1)
     model = load_checkpoint(Path(str(settings.checkpoint)))
     trained = Provenance.from_json(model.provenance, settings.checkpoint)
-    dataset = _dataset_for(model, trained, settings.dataset)
+    if trained.facts.slice_seconds != model.slice_seconds:
+        problem = f"its slices last {trained.facts.slice_seconds:g} s, and those of its model {model.slice_seconds:g} s"
+        raise UserError(problem, key="checkpoint", value=settings.checkpoint)
+    chosen = settings.dataset or _own_dataset(trained, dataset_named(trained.facts.dataset))
+    dataset = _dataset_for(model, trained, chosen)
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
+    if list(corpus.table.feature_names) != model.feature_names:
+        raise _other_features(model, corpus)
     dataset = replace(dataset, recipe=corpus.recipe)
     _check_recipe(dataset, trained.facts.recipe)
-    same_names = dataset.corpus == trained.config["dataset"]["corpus"]  # track names mean the same recordings
+    same_names = dataset.corpus == trained.corpus  # track names mean the same recordings
     split_config, split = _split_for(settings, trained, corpus, same_names)
-    datamodule = datamodule_of(corpus.table, split, trained.config)
+    datamodule = datamodule_of(corpus.table, split, trained)
     leaks = split.leaks or trained.facts.leaks
     leaks = leaks or _tests_on_seen_tracks(datamodule, trained, same_names, split_config.allow_leak)
     facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks, str(settings.checkpoint))
@@ -185,15 +199,39 @@ def evaluate(cfg: DictConfig, folder: Path, corpora: CorpusReader | None = None)
     return result
 
 
-def _dataset_for(model: GenreClassifier, provenance: Provenance, chosen: DatasetConfig | None) -> DatasetConfig:
-    """Return the chosen dataset, or that of the training, with the genres and features of the model."""
-    trained = DatasetConfig(**provenance.config["dataset"])
-    if chosen is None:
-        chosen = replace(trained, root=str(OmegaConf.create({"root": provenance.root}).root))
+def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetConfig:
+    """Return the dataset of the training: that of conf with its name, if it reads files of the same names.
+
+    A checkpoint chooses no files: it may come from anyone.
+    """
+    files = ", ".join(sorted(trained.facts.data_hashes))
+    had = "" if trained.path is None else f"; training had dataset.path={trained.path}"
+    hint = f"repeat the dataset of the training, such as dataset=csv dataset.path=FILE (it read {files}{had})"
+    if named is None:
+        raise UserError(f"its dataset '{trained.facts.dataset}' is not in conf/dataset", key="checkpoint", hint=hint)
+    known = {Path(name).name for name in (*named.tables, *([named.path] if named.path else []))}
+    if named.synthetic != trained.facts.synthetic or not (
+        named.synthetic or {Path(name).name for name in trained.facts.data_hashes} <= known
+    ):
+        problem = f"it was not trained on the files that conf has for dataset={trained.facts.dataset}"
+        raise UserError(problem, key="checkpoint", hint=hint)
+    return replace(named, corpus=trained.corpus, num_tracks=trained.twin_tracks)
+
+
+def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetConfig) -> DatasetConfig:
+    """Return a dataset with the genres and features of the model."""
     if chosen.recipe != UNKNOWN_RECIPE:  # otherwise a note beside the table may name the recipe
-        _check_recipe(chosen, trained.recipe)
+        _check_recipe(chosen, trained.facts.recipe)
     # a genre that the model does not have is then refused with its row, and features are in the order of the model
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
+
+
+def _other_features(model: GenreClassifier, corpus: Corpus) -> UserError:
+    own, table = set(model.feature_names), set(corpus.table.feature_names)
+    differing = sorted(own ^ table)
+    names = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
+    problem = f"the table has other features: {names}" if differing else "the table has its features in another order"
+    return UserError(problem, key="checkpoint", hint="give the table that it was trained on")
 
 
 def _check_recipe(dataset: DatasetConfig, trained: str | None) -> None:
@@ -212,7 +250,7 @@ def _split_for(
     All tracks are tested if the corpus has none of the training's test tracks. The test part of a leaking protocol has
     no names of tracks, so such a split is drawn again.
     """
-    own = SplitConfig(**trained.config["split"])
+    own = trained.split
     if settings.split is not None:
         seed = settings.split.seed if settings.seed is None else settings.seed
         chosen = replace(settings.split, seed=trained.facts.split_seed if seed is None else seed)
