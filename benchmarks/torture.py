@@ -43,8 +43,10 @@ def main() -> int:
     if options.case is not None:
         jobs: Iterator[tuple[str, int]] = iter([(area, options.case) for area in areas])
     else:
-        jobs = ((area, number) for number in itertools.count(options.first) for area in areas)
-    search = _Search(jobs, time.monotonic() + 60 * options.minutes, keep)
+        last = None if options.cases is None else options.first + options.cases
+        numbers = itertools.islice(itertools.count(), options.first, last)
+        jobs = ((area, number) for number in numbers for area in areas)
+    search = _Search(jobs, time.monotonic() + 60 * options.minutes, keep, options.show)
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         num_processes = 1 if options.case is not None else options.processes
         threads = [
@@ -70,10 +72,11 @@ def main() -> int:
 class _Search:
     """The cases that several processes try, and how they ended."""
 
-    def __init__(self, jobs: Iterator[tuple[str, int]], end: float, keep: Path) -> None:
+    def __init__(self, jobs: Iterator[tuple[str, int]], end: float, keep: Path, shows: bool) -> None:
         self._jobs = jobs
         self._end = end
         self._keep = keep
+        self._shows = shows
         self._lock = threading.Lock()
         self.tried: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
@@ -106,6 +109,11 @@ class _Search:
     def _note(self, verdict: Verdict, folder: Path) -> None:
         with self._lock:
             self.tried[verdict.area] += 1
+            if self._shows:
+                one = verdict.done[-1]
+                print(
+                    f"exit {one.code:3d}  {one.seconds:6.1f} s  {one.peak_bytes / 1e6:6.0f} MB  {verdict}", flush=True
+                )
             if verdict.lost:
                 self.lost[verdict.area] += 1
                 print(f"LOST {verdict}\n     {verdict.reproduction}", flush=True)
@@ -137,6 +145,8 @@ def _parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--first", "--seed", type=int, default=0, help="number of the first case of each area (0)")
     parser.add_argument("--case", type=int, help="try this case only")
     parser.add_argument("--processes", type=int, default=2, help="how many cases at once (2)")
+    parser.add_argument("--cases", type=int, help="how many cases of each area; all that the time allows if left out")
+    parser.add_argument("--show", action="store_true", help="print every case, with its seconds and memory")
     parser.add_argument("--keep", type=Path, default=Path("outputs/torture"), help="folder for what is lost")
     return parser
 

@@ -181,9 +181,9 @@ def _other_layout(good: Path, path: Path, random: Random) -> str:
     return f"the same table with {kind}"
 
 
-def _huge_csv(cells: list[list[str]], path: Path, random: Random) -> str:
+def _huge_csv(cells: list[list[str]], path: Path, random: Random, kind: str | None = None) -> str:
     """Write a CSV with something huge in it."""
-    kind = random.choice(("columns", "header", "cell", "quote", "NULs", "line", "sparse", "rows"))
+    kind = kind or random.choice(("columns", "header", "cell", "quote", "NULs", "line", "sparse", "rows"))
     if kind == "columns":
         cells = [
             [*row, *(f"c{n}" if index == 0 else "1" for n in range(1_000_000))] for index, row in enumerate(cells[:3])
@@ -353,7 +353,7 @@ def _tables(folder: Path) -> dict[str, bytes]:
     return tables_in(folder / "out")
 
 
-def _hostile_yaml(path: Path, random: Random) -> str:
+def _hostile_yaml(path: Path, random: Random, kind: str | None = None) -> str:
     """Write a config.yaml that is none."""
     bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
     bomb += "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
@@ -373,7 +373,7 @@ def _hostile_yaml(path: Path, random: Random) -> str:
         "recursion": "dataset: &d {corpus: *d}\n",
         "root": "dataset: {root: /, corpus: gtzan, name: x, tables: ['../../etc/passwd']}\n",
     }
-    kind = random.choice(sorted(texts))
+    kind = kind or random.choice(sorted(texts))
     content = texts[kind]
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return f"config.yaml with {kind}"
@@ -609,6 +609,66 @@ def crowds(workshop: Workshop, random: Random, number: int, folder: Path) -> Tri
     return Trial(f"{name} twenty times at once", steps, whole, read=_tables, codes=(0, 3), killed=True, judge_all=True)
 
 
+#: Checkpoints of `hostile_checkpoint`, CSVs of `_huge_csv` and others whose memory and time must stay bounded.
+BOUNDS = (
+    *(("checkpoint", kind) for kind in ("zip bomb", "huge storage", "huge size", "million layers", "million tracks")),
+    *(("csv", kind) for kind in ("sparse", "columns", "header", "cell", "quote", "NULs", "line", "rows")),
+    *(("recording", kind) for kind in ("4 h FLAC", "8 channels", "1024 channels", "sparse 4 GiB wav")),
+    *(("run", kind) for kind in ("bomb", "deep")),
+    ("command", "trainer.threads=10000"),
+)
+
+
+def bounds(workshop: Workshop, random: Random, number: int, folder: Path) -> Trial:
+    """Small inputs that ask for much memory or time: `BOUNDS`, one after another."""
+    what, kind = BOUNDS[number % len(BOUNDS)]
+    how, limits = f"{what}: {kind}", {"seconds": 600, "cpu_seconds": 120}
+    if what == "checkpoint":
+        content = content_of(workshop.run("lstm") / "checkpoint.ckpt")
+        hostile_checkpoint(content, random, folder / "x.ckpt", kind)
+        words = ["evaluate", "checkpoint=x.ckpt", *CORPUS, "hydra.run.dir=out"]
+    elif what == "csv":
+        _huge_csv(read_cells(workshop.corpus), folder / "x.csv", random, kind)
+        words = workshop.train_words("lda", "dataset=csv", "dataset.path=x.csv")
+    elif what == "recording":
+        path = _long_recording(folder, kind)
+        words = ["evaluate", f"checkpoint={workshop.listener()}", f"audio={path.name}", "hydra.run.dir=out"]
+    elif what == "run":
+        shutil.copytree(workshop.runs, folder / "runs")
+        _hostile_yaml(folder / "runs/mlp-0/config.yaml", random, kind)
+        words = ["evaluate", "runs=runs", "hydra.run.dir=out"]
+    else:
+        words = [*workshop.train_words("mlp", *CORPUS), kind]
+    return Trial(how, [[Command(words, folder, **limits)]], skips=True)  # type: ignore[arg-type]
+
+
+def _long_recording(folder: Path, kind: str) -> Path:
+    """Write a recording that is small as a file and large in memory."""
+    import numpy as np
+    import soundfile
+
+    rate, channels, seconds = {
+        "4 h FLAC": (22_050, 1, 4 * 3600),
+        "8 channels": (44_100, 8, 400),
+        "1024 channels": (22_050, 1024, 20),
+        "sparse 4 GiB wav": (44_100, 2, 1),
+    }[kind]
+    path = folder / ("x.wav" if channels > 8 or "wav" in kind else "x.flac")
+    block = 0.1 * np.random.default_rng(0).standard_normal((rate, channels))
+    if "FLAC" in kind:
+        block = np.round(8 * block) / 8  # compresses to 36 MB
+    with soundfile.SoundFile(path, "w", rate, channels) as file:
+        for _ in range(seconds):
+            file.write(block)
+    if "sparse" in kind:
+        with path.open("r+b") as raw:
+            raw.truncate((4 << 30) - 8)
+            for at in (4, 40):  # the sizes in the header
+                raw.seek(at)
+                raw.write(((4 << 30) - 8 - at - 4).to_bytes(4, "little"))
+    return path
+
+
 AREAS: dict[str, Area] = {
     "checkpoints": checkpoint_files,
     "provenance": provenance,
@@ -627,6 +687,7 @@ LONG_AREAS: dict[str, Area] = {
     "clocks": clocks,
     "disks": full_disks,
     "crowds": crowds,
+    "bounds": bounds,
 }
 
 
