@@ -63,8 +63,10 @@ def checkpoint_files(workshop: Workshop, random: Random, number: int, folder: Pa
         under = (random.choice([*(["state_dict", "hyper_parameters"] * 3), *content]),)
         if under == ("genregrid",):
             under = ()
-        changed, how = plain_mutated(content, random, under)
+        changed, how, may_differ = plain_mutated(content, random, under)
         torch.save(changed, path)
+        if may_differ:
+            return _scores(workshop, model, how, folder, may_differ=True)
     return _scores(workshop, model, how, folder)
 
 
@@ -80,14 +82,14 @@ def provenance(workshop: Workshop, random: Random, number: int, folder: Path) ->
         under = ("genregrid",)
     else:
         under = ("genregrid", key)
-    changed, how = plain_mutated(content, random, under)
+    changed, how, may_differ = plain_mutated(content, random, under)
     if how.startswith("replace everything"):
         changed = content
         new, how = mutation.value_mutated(content["genregrid"][key], random)  # type: ignore[index]
         changed["genregrid"][key] = new  # type: ignore[index]
         how = f"set genregrid.{key} to {how}"
     torch.save(changed, folder / "x.ckpt")
-    return _scores(workshop, model, how, folder)
+    return _scores(workshop, model, how, folder, may_differ=may_differ)
 
 
 def estimators(workshop: Workshop, random: Random, number: int, folder: Path) -> Trial:
@@ -216,7 +218,7 @@ def notes_and_caches(workshop: Workshop, random: Random, number: int, folder: Pa
         text = json.dumps(note)
         path = folder / "x.recipe.json"
         if number % 4 == 1:
-            changed, how = plain_mutated(note, random)
+            changed, how, _ = plain_mutated(note, random)
             path.write_text(json.dumps(changed))
         elif number % 8 == 3:
             path.write_text(text)
@@ -236,7 +238,7 @@ def notes_and_caches(workshop: Workshop, random: Random, number: int, folder: Pa
         how = FILE_KINDS[number // 8 % len(FILE_KINDS)]
         file_replaced(path, how)
     elif number % 8 == 4 and path.suffix == ".json":
-        content, how = plain_mutated(json.loads(path.read_text()), random)
+        content, how, _ = plain_mutated(json.loads(path.read_text()), random)
         path.write_text(json.dumps(content))
     else:
         data, how = bytes_mutated(path.read_bytes(), random)
@@ -335,7 +337,7 @@ def run_folders(workshop: Workshop, random: Random, number: int, folder: Path) -
         write_cells(cells, path)
     else:
         text = path.read_text()
-        content, how = plain_mutated(yaml.safe_load(text), random)
+        content, how, _ = plain_mutated(yaml.safe_load(text), random)
         path.write_text(json.dumps(content, default=str) if path.suffix == ".json" else yaml.safe_dump(content))
         may_differ = path.name in ("run.json", "config.yaml")
     names = [f"{run.name}", path.name]
@@ -395,7 +397,7 @@ def resume_files(workshop: Workshop, random: Random, number: int, folder: Path) 
     path = folder / file
     if number % 9 == 8 or (number % 9 == 4 and not stacked):
         path = folder / ("out/checkpoint.ckpt" if not stacked else file)
-    kind = number // 3 % 4
+    kind, may_differ = number // 3 % 4, False
     if kind == 0:
         data, how = bytes_mutated(path.read_bytes(), random)
         path.write_bytes(data)
@@ -407,11 +409,10 @@ def resume_files(workshop: Workshop, random: Random, number: int, folder: Path) 
         kinds = ("payload", "plain pickle", "garbage after", "another project", "empty dict", "a list", "old format")
         how = hostile_checkpoint(content, random, path, random.choice(kinds))
     else:
-        content = content_of(path)
-        changed, how = plain_mutated(content, random)
+        changed, how, may_differ = plain_mutated(content_of(path), random)
         torch.save(changed, path)
     step = [Command([*words, "resume=true"], folder)]
-    return Trial(f"{path.name}: {how}", [step], whole, read=_tables)
+    return Trial(f"{path.name}: {how}", [step], whole, read=_tables, may_differ=may_differ)
 
 
 #: Variables of the environment that schedulers, shells and libraries read.

@@ -164,18 +164,21 @@ def _parent(content: Any, path: tuple[Any, ...]) -> Any:
     return content
 
 
-def plain_mutated(content: Any, random: Random, under: tuple[Any, ...] = ()) -> tuple[Any, str]:
+def plain_mutated(content: Any, random: Random, under: tuple[Any, ...] = ()) -> tuple[Any, str, bool]:
     """Change one value or key of nested plain values: type, sign, size, missing, added, renamed, hostile text.
 
     Args:
         content: dicts, lists, numbers, texts and tensors; it is copied.
         random: draws the place and the change.
         under: the path below which the change is.
+
+    Returns:
+        The changed copy, the description, and whether a number became another finite one, which may be as good.
     """
     changed = copy.deepcopy(content)
     paths = [path for path in _paths(changed) if path[: len(under)] == under and len(path) > len(under)]
     if not paths:
-        return [], "replace everything by a list"
+        return [], "replace everything by a list", False
     path = random.choice(paths)
     parent, key = _parent(changed, path), path[-1]
     value = parent[key]
@@ -183,25 +186,29 @@ def plain_mutated(content: Any, random: Random, under: tuple[Any, ...] = ()) -> 
     kind = random.choice(("other value", "other value", "other value", "delete", "rename", "add", "nest", "repeat"))
     if kind == "delete":
         del parent[key]
-        return changed, f"delete {name}"
+        return changed, f"delete {name}", False
     if kind == "rename" and isinstance(parent, dict):
         parent[f"{key}x" if random.random() < 0.5 else random.choice((0, None, "", "x" * 3000))] = parent.pop(key)
-        return changed, f"rename {name}"
+        return changed, f"rename {name}", False
     if kind == "add" and isinstance(parent, dict):
         parent[random.choice(("more", "", "_target_", "__class__", "_instantiator"))] = random.choice(TEXTS)
-        return changed, f"add a key beside {name}"
+        return changed, f"add a key beside {name}", False
     if kind == "nest":
         deep: Any = value
         for _ in range(random.choice((1, 3, 400))):
             deep = [deep] if random.random() < 0.5 else {"x": deep}
         parent[key] = deep
-        return changed, f"nest {name}"
+        return changed, f"nest {name}", False
     if kind == "repeat" and isinstance(value, list | str) and value:
         times = random.choice((2, 1000, 20_000))
         parent[key] = value * max(1, min(times, 2_000_000 // len(value)))
-        return changed, f"repeat {name} {times} times"
+        return changed, f"repeat {name} {times} times", False
     parent[key], how = value_mutated(value, random)
-    return changed, f"set {name} to {how}"
+    return changed, f"set {name} to {how}", _is_number(value) and _is_number(parent[key])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def value_mutated(value: Any, random: Random) -> tuple[Any, str]:
@@ -356,7 +363,7 @@ def zip_mutated(data: bytes, random: Random) -> tuple[bytes, str, bool]:
             members[name] = (text[: hit.start()] + new + text[hit.end() :]).encode()
             how, may_differ = f"{hit[0]} at {hit.start()} becomes {new}", True
         else:
-            schema, how = plain_mutated(schema, random)
+            schema, how, _ = plain_mutated(schema, random)
             members[name] = json.dumps(schema, default=str).encode()
             may_differ = True
     buffer = io.BytesIO()
