@@ -134,7 +134,7 @@ def _folder_fault(folder: Path, before: set[Path], done: Sequence[Done], trial: 
             return f"writes outside of the run folder: {path.relative_to(folder)}"
     if fault := inert_fault(folder / "out"):
         return fault
-    if not trial.killed and any(one.code not in trial.codes for one in done):
+    if not trial.killed and all(one.code not in trial.codes for one in done):
         return ""
     numbers = trial.read(folder)
     if trial.honest is not None and not numbers:
