@@ -4,6 +4,7 @@ Hydra checks keys and types when it composes a configuration. ``__post_init__`` 
 runs when ``OmegaConf.to_object`` makes these dataclasses. Imports nothing heavy, so that ``--help`` answers at once.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,12 @@ _LEAST_SLICE_SECONDS = 0.01
 # Characters of the name of a corpus, which is part of folder names.
 _MOST_LABEL_CHARACTERS = 100
 _MAX_SEED = 2**32 - 1  # the largest that NumPy and Lightning accept
+_MAX_COUNT = 1_000_000_000  # windows, slices, epochs: more than any corpus or machine has, and exact in 32 bits
+_MAX_THREADS = 256  # far more cores than a fit can use; starting 10,000 threads takes minutes
+_MAX_TRIALS = 100_000  # every trial reads all earlier ones
+_MAX_JOBS = 1_000  # processes at once
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+_PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
 
 
 def split_label(protocol: str, leaks: bool) -> str:
@@ -183,21 +190,29 @@ class TrainerConfig:
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name, problem in (
-            ("max_epochs", "1 epoch or more"),
-            ("patience", "1 epoch or more, or null for no early stop"),
-            ("devices", "1 device or more"),
-            ("threads", "1 thread or more, or null to choose"),
-            ("stack", "1 fit at a time, or more"),
+        for name, most, problem in (
+            ("max_epochs", _MAX_COUNT, "1 epoch or more"),
+            ("patience", _MAX_COUNT, "1 epoch or more, or null for no early stop"),
+            ("devices", _MAX_COUNT, "1 device or more"),  # `genregrid.training.devices` counts those of the machine
+            ("threads", _MAX_THREADS, "1 thread or more, or null to choose"),
+            ("stack", _MAX_COUNT, "1 fit at a time, or more"),
         ):
             value = getattr(self, name)
             _require(self, f"trainer.{name}", value is None or value >= 1, problem)
+            _require(self, f"trainer.{name}", value is None or value <= most, f"at most {most}")
         _require(self, "trainer.checkpoint_seconds", self.checkpoint_seconds >= 0, "0 seconds or more")  # not NaN
         problem = f"choose {' or '.join(STRATEGIES)}; other strategies do not return predictions"
         _require(self, "trainer.strategy", self.strategy in STRATEGIES, problem)
+        problem = f"choose one of {', '.join(_ACCELERATORS)}"
+        _require(self, "trainer.accelerator", self.accelerator in _ACCELERATORS, problem)
+        clip = self.gradient_clip_val
+        problem = "a norm of 0 or more, or null for none"
+        _require(self, "trainer.gradient_clip_val", clip is None or 0 <= clip < math.inf, problem)
         is_precise = self.precision not in ("16-true", "bf16-true")
         hint = "take 16-mixed or bf16-mixed, which compute in half precision where it is safe"
         _require(self, "trainer.precision", is_precise, "descriptors from 1e-9 to 1e7 need 32 bits", hint)
+        problem = f"choose one of {', '.join(_PRECISIONS)}"
+        _require(self, "trainer.precision", self.precision in _PRECISIONS, problem)
 
 
 @dataclass
@@ -205,11 +220,11 @@ class SearchConfig:
     """A search of settings (conf/sweep). A job that has one is a trial, scored on validation tracks only.
 
     Attributes:
-        num_trials: 1 or more.
+        num_trials: 1 to 100000.
         num_folds: inner folds of a trial, 1 or more.
         score: one of `SEARCH_SCORES`.
         prune: whether a trial that does badly ends early.
-        num_jobs: trials at once, 1 or more.
+        num_jobs: trials at once, 1 to 1000.
         seed: of the sampler, 0 to 4294967295.
         study: folder of the study; the sweeper sets it.
         trial: number of the trial; the sweeper sets it.
@@ -225,8 +240,8 @@ class SearchConfig:
     trial: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_trials", "num_folds", "num_jobs"):
-            _require(self, f"search.{name}", getattr(self, name) >= 1, "1 or more")
+        for name, most in (("num_trials", _MAX_TRIALS), ("num_folds", _MAX_TRIALS), ("num_jobs", _MAX_JOBS)):
+            _require(self, f"search.{name}", 1 <= getattr(self, name) <= most, f"1 or more, at most {most}")
         _require(self, "search.score", self.score in SEARCH_SCORES, f"choose one of {', '.join(SEARCH_SCORES)}")
         _require(self, "search.seed", 0 <= self.seed <= _MAX_SEED, f"a seed is 0 to {_MAX_SEED}")
 
@@ -255,13 +270,13 @@ class TrainConfig:
         _require(self.split, "split.seed", self.split.seed is not None, "training needs a seed of 0 or more")
         problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
         _require(self, "slice", _LEAST_SLICE_SECONDS <= self.slice <= MOST_SLICE_SECONDS, problem)
-        is_window = self.window == "track" or (not isinstance(self.window, str) and self.window >= 1)
+        is_window = self.window == "track" or (not isinstance(self.window, str) and 1 <= self.window <= _MAX_COUNT)
         _require(self, "window", is_window, "a number of slices, 1 or more, or 'track' for the whole track")
         hop = self.hop_slices
-        _require(self, "hop_slices", hop is None or hop >= 1, "1 slice or more between windows")
+        _require(self, "hop_slices", hop is None or 1 <= hop <= _MAX_COUNT, "1 slice or more between windows")
         is_hop = hop is None or self.window != "track"
         _require(self, "hop_slices", is_hop, "a hop has no meaning with window=track", "give window=N in slices")
-        _require(self, "batch_size", self.batch_size >= 1, "a batch has 1 window or more")
+        _require(self, "batch_size", 1 <= self.batch_size <= _MAX_COUNT, f"1 to {_MAX_COUNT} windows in a batch")
 
 
 @dataclass

@@ -5,13 +5,15 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import walk_tb
 
 import hydra
 
 from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import missing_group, mistake_of, print_mistake
+from genregrid.cli.stream import safe_streams
 from genregrid.config import register_schemas
-from genregrid.errors import UserError, system_error
+from genregrid.errors import UserError, printable, system_error
 from genregrid.training.devices import forget_ranks, is_first_process
 
 # overrides that name files
@@ -31,8 +33,14 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     Returns:
         The exit code: 0 if every job succeeded, 2 after a user's mistake or a failed job, 130 after ctrl-C.
     """
+    with safe_streams():
+        return _run_script(main, optional_groups, conf, name)
+
+
+def _run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name: str) -> int:
     forget_ranks()
-    if sys.stdout is None or not is_first_process():  # closed by the shell; or a process that must not print
+    os.environ["MPLBACKEND"] = "agg"  # figures are written to files; an unknown name would be an error
+    if not is_first_process():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
     if not {"-m", "--multirun"} & set(sys.argv):  # there, commas separate values
         sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
@@ -52,12 +60,21 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
         mistake = mistake_of(error)
         if isinstance(error, AssertionError) and job.folder is None:
             mistake = missing_group(sys.argv[1:], optional_groups)
+        elif mistake is None and job.folder is None and _is_of_hydra(error):
+            mistake = UserError(f"Hydra cannot read the arguments: {printable(str(error))}", hint="see `--help`")
         elif isinstance(error, OSError) and mistake is None:  # a folder without write permission, a full disk
             mistake = system_error(error, "hydra.run.dir=PATH writes elsewhere")
         if mistake is None:
             raise
         print_mistake(mistake)
         return 2
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    """Return whether Hydra itself raised an error: it has own errors for most wrong arguments, but not for all."""
+    frames = list(walk_tb(error.__traceback__))
+    module = frames[-1][0].f_globals.get("__name__", "")
+    return isinstance(error, ValueError | TypeError | AttributeError) and module.startswith("hydra.")
 
 
 def _interruption(job: Job) -> UserError:

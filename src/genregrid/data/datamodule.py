@@ -56,7 +56,7 @@ class WindowBatches:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, max(1, len(windows.genre)))  # a larger one would only take memory
         self._features = np.asarray(features)  # otherwise batches of a mapped table would be maps too
         self._windows = windows
         self._is_padded = bool((windows.length < windows.rows.shape[1]).any())

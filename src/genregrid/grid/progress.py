@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from genregrid.errors import UserError, printable
+from genregrid.files import parse_yaml, read_bytes
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import ERROR_FILE, read_run_json, run_folders, why_failed
 
@@ -28,6 +28,7 @@ _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=
 # The results of evaluations that are no runs.
 _OTHER_RESULTS = {"report.html", "recordings.csv"}
 _SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_BYTES = 2**20  # of multirun.yaml; 20 kilobytes are usual
 _Cell = tuple[str, frozenset[tuple[str, str]]]  # name and settings
 _BAR_FORMAT = "grid |{bar:20}| {n_fmt} of {total_fmt} jobs, {remaining} left{postfix}"
 
@@ -85,7 +86,7 @@ class Progress:
         """Read the folder; each finished run is read once."""
         done, started, failed, scores = [], [], {}, defaultdict[_Cell, list[float]](list)
         for run, names in sorted(run_folders(self.folder, _OTHER_RESULTS)):
-            with suppress(FileNotFoundError):  # a job that failed earlier was started again at this moment
+            with suppress(OSError):  # a job that failed earlier was started again at this moment, or a disk fails
                 if "run.json" in names:
                     if run not in self._read:
                         try:
@@ -206,12 +207,24 @@ def cell_of(overrides: Iterable[str]) -> frozenset[str]:
 def earlier_folder(folder: Path, overrides: Iterable[str]) -> Path | None:
     """Find the newest grid beside `folder` that was started by the same overrides, except those without any effect."""
     wanted = _with_effect(overrides)
-    grids = sorted(folder.parent.glob("*/multirun.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in grids:
-        config: Any = OmegaConf.load(path)
-        if _with_effect([*config.hydra.overrides.hydra, *config.hydra.overrides.task]) == wanted:
-            return path.parent
-    return None
+    grids = sorted(folder.parent.glob("*/multirun.yaml"), key=_modified, reverse=True)
+    return next((path.parent for path in grids if _with_effect(_overrides_in(path)) == wanted), None)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # a grid that is removed at this moment
+        return 0
+
+
+def _overrides_in(path: Path) -> list[str]:
+    """Read the overrides of a grid from its multirun.yaml; none from a file that is damaged."""
+    try:
+        overrides = parse_yaml(read_bytes(path, most_bytes=_MOST_BYTES), path)["hydra"]["overrides"]
+        return [str(override) for override in [*overrides["hydra"], *overrides["task"]]]
+    except (UserError, KeyError, TypeError):
+        return []
 
 
 def forget_failures(folder: Path) -> None:

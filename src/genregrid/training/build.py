@@ -92,6 +92,9 @@ def typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
     settings = OmegaConf.to_object(cfg)
     if not isinstance(settings, schema):
         raise TypeError(f"expected a config of the schema {schema.__name__}, got {type(settings).__name__}")
+    for key in cfg:
+        if key not in schema.__dataclass_fields__:  # `+key=value` adds one, which nothing would read
+            raise UserError("there is no such key", key=key, value=cfg[key], hint="`--cfg job` shows every key")
     return settings
 
 
