@@ -1,44 +1,74 @@
-"""genregrid.files: what is read, and how files are replaced."""
+"""genregrid.files: documents as plain data in bounded time, and names of folders."""
 
-import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genregrid.errors import UserError
-from genregrid.files import check_regular, read_text, sha256_of, write_text
+from genregrid.files import folder_name, parse_json, parse_yaml, read_json
 
-
-@pytest.mark.parametrize(("kind", "problem"), [("missing", "exist"), ("folder", "folder"), ("pipe", "pipe")])
-def test_only_regular_files_are_read(tmp_path: Path, kind: str, problem: str) -> None:
-    path = tmp_path / "x"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    with pytest.raises(UserError) as caught:
-        check_regular(path, key="audio")
-    assert caught.value.key == "audio"
-    assert problem in caught.value.problem
-    with pytest.raises(UserError):
-        read_text(path, most_bytes=10)
+Expect = Callable[..., AbstractContextManager[None]]
+BOMB = "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(40))
 
 
-def test_text_beyond_the_limit_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"12345")
-    assert read_text(path, most_bytes=5) == "12345"
-    with pytest.raises(UserError):
-        read_text(path, most_bytes=4)
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError):
-        read_text(path, most_bytes=5)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"a": NaN}',
+        b'{"a": 1e400}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1, "a": 2}',
+        b'{"a": ' + b"[" * 10**5 + b"]" * 10**5 + b"}",
+        b'{"a": "\\ud800"}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_plain_json_object_is_refused(content: bytes, user_error: Expect) -> None:
+    with user_error("file"):
+        parse_json(content, "file")
 
 
-def test_a_written_file_replaces_the_old_one_and_leaves_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    path.write_text("old")
-    write_text(path, "é")
-    assert read_text(path, most_bytes=10) == "é"
-    assert [other.name for other in tmp_path.iterdir()] == ["x.json"]
-    assert sha256_of(path) == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"- a",
+        b"a: [1",
+        BOMB.encode(),
+        b"a: !!python/name:os.system x",
+        b"a: \t1\n\tb: 2",
+        b"a: 1\n---\nb: 2\n",
+        b"a: " + b"[" * 10**6,
+        b"\n".join(b" " * n + b"a:" for n in range(1000)),
+        b"a: 2020-13-45",
+        b"a: " + b"9" * 10**4,
+        b"\x00",
+        "a: 1".encode("utf-16"),
+        b"a: x" * 10**6,
+    ],
+)
+def test_what_is_no_plain_yaml_mapping_is_refused(content: bytes, user_error: Expect) -> None:
+    with user_error("file"):
+        parse_yaml(content, "file")
+
+
+def test_pipes_and_folders_are_no_documents(tmp_path: Path, user_error: Expect) -> None:
+    for path in (tmp_path, tmp_path / "missing", Path("/dev/zero")):
+        with user_error(path):
+            read_json(path)
+
+
+@given(st.text(), st.text())
+def test_a_folders_name_is_one_part_of_a_path_and_distinct(text: str, other: str) -> None:
+    name = folder_name(text)
+    assert name
+    assert not name.startswith(".")
+    assert "/" not in name
+    assert len(name.encode()) <= 255
+    assert (name == folder_name(other)) == (text == other)

@@ -234,3 +234,15 @@ def test_long_names_of_panels_are_broken_into_lines() -> None:
     shown = texts(reliability(CAPTION, {f"{name} {number}": BINS for number in range(8)}))
     assert max(map(len, shown)) < 30
     assert sum(text.startswith("one network of many") for text in shown) == 8
+
+
+@pytest.mark.parametrize("name", ["_a", "$\\frac", "x" * 3000, "a\nb", "\x00\x07", "</svg><script>", "\ufffe"])
+def test_any_name_of_a_genre_is_drawn_as_text(name: str) -> None:
+    genres = [name, "other"]
+    for figure in (
+        genre_tree(Caption("tree", "t"), np.array([[3, 1], [2, 4]]), genres),
+        timeline(Caption("line", "t"), [0.0, 1.0], [1.0, 2.0], np.full((2, 2), 0.5), genres, name),
+    ):
+        assert ElementTree.fromstring(figure.svg).tag.endswith("svg")
+        assert "<script" not in figure.svg
+        assert "\x00" not in figure.svg

@@ -1,13 +1,16 @@
 """genregrid.exhibit.spreadsheet: no formulas in our CSVs, and nothing lost."""
 
 import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genregrid.exhibit.spreadsheet import guarded, unguarded, unguarded_frame, write_csv
+from genregrid.exhibit.spreadsheet import guarded, parse_csv, unguarded, unguarded_frame, write_csv
 
 BEGINNINGS = "=+-@\t\r\n"
 
@@ -32,3 +35,26 @@ def test_a_table_keeps_cells_names_and_index(tmp_path: Path) -> None:
 def test_a_mixed_column_is_guarded_too(tmp_path: Path) -> None:
     write_csv(pd.DataFrame({"value": [1, "=1+1", None]}), tmp_path / "t.csv", index=False)
     assert (tmp_path / "t.csv").read_text() == 'value\n1\n\'=1+1\n""\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"a,a\n1,2\n",
+        b"a,b\n1,2,3\n",
+        b"a,b\n1,2\n1,2,3\n",
+        b'a,b\n"x,2\n3,4\n',
+        b"a,b\n\xff,1\n",
+        b"a,b\n\0,1\n",
+        "a,b\n1,2\n".encode("utf-16"),
+        b",".join(b"c%d" % number for number in range(10**5)) + b"\n1\n",
+        b"x" * 10**7,
+        b"a,b\n" + b"y" * 10**5 + b",1\n",
+    ],
+)
+def test_what_is_no_csv_is_refused_by_name(
+    content: bytes, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    with user_error("file", hint="out"):
+        parse_csv(content, "file", hint="out")

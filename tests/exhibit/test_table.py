@@ -79,3 +79,18 @@ def test_a_table_without_marks_has_no_column_for_them(tmp_path: Path) -> None:
 def test_marks_must_be_as_many_as_rows() -> None:
     with pytest.raises(ValueError, match="2 rows, and marks for 1"):
         Table("t", "Title", FRAME, COLUMNS, row_marks=[()])
+
+
+def test_markdown_has_no_markup_of_a_name() -> None:
+    name = "# <img src=x>|[a](javascript:b)`c`\n\n- d"
+    table = Table(name="t", title=name, frame=pd.DataFrame({"x": [name]}), columns=(Column("x", name),), note=name)
+    lines = table.markdown().splitlines()
+    assert len(lines) == 7
+    assert not any("<" in line or "](" in line.replace("\\](", "") for line in lines)
+    assert [line.count("|") - line.count("\\|") for line in lines[2:5]] == [2, 2, 2]
+    assert lines[6].startswith("\\#")
+
+
+def test_no_control_character_of_a_name_reaches_a_terminal() -> None:
+    table = Table("t", "t", pd.DataFrame({"x": ["\x1b[31mred"]}), (Column("x", "\x1b]0;y"),))
+    assert "\x1b" not in table.text()
