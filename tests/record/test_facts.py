@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genregrid.config import SplitConfig
+from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.record.facts import Provenance, RunFacts
 
@@ -119,3 +120,60 @@ def test_marks_come_from_content_and_not_from_labels(leaks: bool, synthetic: boo
     assert facts.cell_name == f"lstm-slice3-{facts.split_label}"
     for title, name in ((facts.dataset_title, "mine"), (facts.cell_title, facts.cell_name)):
         assert title == (f"{name} (SYNTHETIC)" if synthetic else name)
+
+
+def old_content() -> dict[str, Any]:
+    """Return the provenance as older versions wrote it: lists of tracks, and a configuration with paths."""
+    content = PROVENANCE.to_json()
+    content["config"] |= {
+        "dataset": {"corpus": "mine", "num_tracks": 1000, "path": "/home/me/mine.csv", "root": "${oc.env:HOME}"}
+    }
+    return content | {"tracks": PROVENANCE.tracks, "seen": PROVENANCE.seen, "root": "${oc.env:HOME}"}
+
+
+def test_provenance_of_older_versions_is_read_and_its_paths_are_only_text() -> None:
+    assert Provenance.from_json(old_content(), "a.ckpt") == replace(PROVENANCE, path="/home/me/mine.csv")
+
+
+def test_new_provenance_has_no_path() -> None:
+    text = str(PROVENANCE.to_json())
+    assert "root" not in text
+    assert "downloads" not in text
+
+
+@pytest.mark.parametrize("value", [..., None, -1, "x", [1], {"a": 1}, float("nan"), "a\x1b[31m"])
+@pytest.mark.parametrize("key", [*FACTS.to_json(), "config", "tracks", "seen", "source_slice_seconds", "window_slices"])
+def test_each_key_of_a_checkpoint_is_right_or_refused_in_one_sentence(key: str, value: Any) -> None:
+    content = old_content() | {key: value}
+    if value is ...:
+        del content[key]
+    sentence = "a.ckpt: "
+    try:
+        Provenance.from_json(content, "a.ckpt")
+    except UserError as error:
+        sentence = str(error)
+    assert sentence.startswith("a.ckpt: ")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_tracks", {"train": -1}),
+        ("num_tracks", {"train": "1"}),
+        ("data_hashes", {"a.csv": 1}),
+        ("seed", -1),
+        ("slice_seconds", 0.0),
+        ("slice_seconds", float("inf")),
+        ("model", "lstm\x1b[31m"),
+        ("tracks", {"train": [1], "val": [], "test": []}),
+        ("tracks", {"train": []}),
+        ("seen", [2**64]),
+        ("seen", ["1"]),
+        ("window_slices", 0),
+        ("config", {"dataset": {}, "split": {}}),
+    ],
+)
+def test_values_inside_of_a_checkpoints_keys_are_checked(key: str, value: Any, user_error: Expect) -> None:
+    with user_error("a.ckpt"):
+        Provenance.from_json(old_content() | {key: value}, "a.ckpt")

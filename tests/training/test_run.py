@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from genregrid.config import DatasetConfig
 from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorClassifier
 from genregrid.models.trained import load_checkpoint
@@ -269,6 +270,44 @@ def test_evaluate_finds_data_that_moved(
     (tmp_path / "old" / "gtzan" / "mine.csv").unlink()
     monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "new"))
     rescore("again", *data[:2])
+
+
+def test_a_checkpoint_chooses_no_files(
+    composed: MakeConfig, run: MakeResult, user_error: UserErrors, tmp_path: Path
+) -> None:
+    run("run")
+    cfg = composed(f"checkpoint={tmp_path / 'run'}", config="evaluate")
+    for named in (None, DatasetConfig(name="csv", corpus="csv", label="csv")):
+        with user_error("checkpoint", hint="dataset=csv dataset.path=FILE"):
+            evaluate(cfg, tmp_path / "again", dataset_named=lambda _, named=named: named)
+
+
+def test_a_checkpoint_of_other_features_than_the_tables_is_refused(
+    run: MakeResult, rescore: MakeResult, user_error: UserErrors, tmp_path: Path
+) -> None:
+    run("run")
+    path = tmp_path / "run/checkpoint.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["feature_names"][0] = "loudness_mean"
+    torch.save(content, path)
+    with user_error("checkpoint", problem="loudness_mean"):
+        rescore("again")
+
+
+def test_a_label_that_looks_like_an_expression_is_only_text(
+    run: MakeResult,
+    rescore: MakeResult,
+    write_csv: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_MINE", "s3cr3t")
+    path = write_csv(name="odd.csv", genres=("${oc.env:TOKEN_OF_MINE}", "blues", "metal"), tracks=9, slices=4)
+    trained = run("run", f"dataset.path={path}")
+    assert "${oc.env:TOKEN_OF_MINE}" in set(trained.predictions["genre"])
+    again = rescore("again", "dataset=csv", f"dataset.path={path}")
+    assert again.scores == pytest.approx(trained.scores)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"s3cr3t" in file.read_bytes()]
 
 
 def test_leaks_are_marked_under_any_chosen_protocol_and_no_other_label(run: MakeResult, user_error: UserErrors) -> None:
