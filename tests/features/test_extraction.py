@@ -4,6 +4,7 @@ Most tests run `main` in this process with one worker; slow tests start or kill 
 """
 
 import contextlib
+import csv
 import errno
 import hashlib
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -1068,3 +1070,100 @@ def test_processes_that_cannot_start_are_not_blamed_on_recordings(music: Path) -
     assert done.returncode == 1
     assert "UserError: processes cannot be started" in done.stderr
     assert "skipped" not in done.stdout
+
+
+def test_what_is_no_file_among_recordings_is_passed_over_with_a_sentence(
+    music: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(music, out="good.csv")
+    os.mkfifo(music / "pop/pipe.wav")
+    (music / "pop/zero.flac").symlink_to("/dev/zero")
+    (music / "pop/circle.wav").symlink_to("circle.wav")
+    (music / "pop/again").symlink_to(music)
+    (music / "pop/folder.wav").mkdir()
+    capsys.readouterr()
+    assert run(music) == SOMETHING_SKIPPED
+    skipped = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines() if line.startswith("skipped ")]
+    device = "a pipe, socket or device, not a file"
+    assert sorted(skipped) == [device, device, "cannot be read: Too many levels of symbolic links"]
+    assert Path("features.csv").read_bytes() == Path("good.csv").read_bytes()
+
+
+@pytest.mark.parametrize("source", ["pipe", "pipe.csv", "/dev/zero"])
+def test_a_source_that_is_no_file_is_a_mistake(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if not source.startswith("/"):
+        os.mkfifo(source)
+    assert run(Path(source)) == 2
+    assert "pipe, socket or device" in mistake(capsys)
+
+
+def test_no_cell_is_a_formula_and_no_control_character_is_printed(
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(music / "pop/one.wav", music / "pop/\x1b[31m=red.wav")
+    (music / "pop").rename(music / "=pop")
+    (music / "rock/\x1b]0;title\x07.wav").touch()
+    source = tmp_path / "list.csv"
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name},@artist" for path in music.glob("=pop/*")]
+    source.write_text("\n".join(["path,label,artist", *rows]))
+    assert run(music) == SOMETHING_SKIPPED
+    assert run(source, out="list-features.csv") == 0
+    printed = "".join(capsys.readouterr())
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    for path in Path().glob("*features*.csv"):
+        for cells in csv.reader(path.read_text(encoding="utf-8").splitlines()):
+            assert not any(cell.startswith(("=", "+", "@", "\t")) for cell in cells), cells
+    first = Path("features.csv").read_text(encoding="utf-8").splitlines()[1]
+    assert first.startswith("'=pop.")
+    assert first.endswith(",'=pop")
+
+
+def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hours are 635 MB of samples."""
+
+    def describe(*_: object) -> NDArray[np.float64]:
+        return np.zeros((5, 58))
+
+    monkeypatch.setattr(Recipe, "_describe", describe)
+    track = TrackFile(tmp_path / "long.wav", "rock.long", "rock")
+    with soundfile.SoundFile(track.path, "w", SAMPLE_RATE_HZ, 1, subtype="PCM_U8") as file:
+        second = np.random.default_rng(0).uniform(-0.5, 0.5, SAMPLE_RATE_HZ)
+        for _ in range(120):
+            file.write(np.tile(second, 60))
+    tracemalloc.start()
+    try:
+        described = workers.describe_file(track, Recipe(), [3.0, 30.0])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert described.seconds == 7200
+    assert peak < 40e6
+
+
+def test_more_descriptors_than_memory_should_hold_are_refused(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(description, "MOST_VALUES", 1000)
+    assert run(music, "--slice", "0.05") == 2
+    assert "has more than 1000 descriptors; cut it, or choose longer slices" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_worker_whose_decoder_hangs_is_ended() -> None:
+    script = (
+        "import time\nfrom pathlib import Path\nfrom genregrid.features import description, workers\n"
+        "from genregrid.features.folder import TrackFile\nfrom genregrid.features.recipe import Recipe\n"
+        "workers.MOST_SECONDS_PER_BLOCK = 0.5\ndescription.read_audio = lambda path, use: time.sleep(300)\n"
+        "workers._describe_watched(TrackFile(Path('a.wav'), 'rock.a', 'rock'), Recipe(), [3.0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("workers_given", ["1e9", "²", "9" * 5000, "-1"])
+def test_a_number_of_workers_that_is_none_is_a_mistake(
+    music: Path, workers_given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(music, "--workers", workers_given)
+    assert capsys.readouterr().err.splitlines()[-1].endswith("1 process or more")

@@ -1,17 +1,22 @@
 """Scores of recordings equal the evaluation of their CSV, and recordings that cannot be scored are refused."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
+from genregrid.errors import UserError
 from genregrid.features.__main__ import main as extract
+from genregrid.listening import score
 from genregrid.listening.score import score_recordings
 from genregrid.training.run import evaluate, train
 
@@ -200,3 +205,138 @@ def test_the_rich_recipe_trains_and_scores(corpus: Path, trained: Callable[..., 
     folder = trained("mlp")
     score_recordings(folder, tmp_path / "music/high/song 0.wav", tmp_path / "scored")
     assert pd.read_csv(tmp_path / "scored/recordings.csv")["genre"].tolist() == ["high"]
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], None]], None]:
+    """`changed(change)` applies `change` to each model that is loaded from now on."""
+
+    def install(change: Callable[[Any], None]) -> None:
+        original = score.load_checkpoint
+
+        def load(path: Path) -> Any:
+            model = original(path)
+            change(model)
+            return model
+
+        monkeypatch.setattr(score, "load_checkpoint", load)
+
+    return install
+
+
+def test_predictions_that_are_no_numbers_are_refused(
+    trained: Callable[..., Path],
+    changed: Callable[[Callable[[Any], None]], None],
+    tmp_path: Path,
+    user_error: Callable[..., AbstractContextManager[None]],
+) -> None:
+    folder = trained("mlp")
+
+    def ruin(model: Any) -> None:
+        with torch.no_grad():
+            next(model.parameters()).fill_(float("nan"))
+
+    changed(ruin)
+    with user_error("checkpoint", folder, problem="not finite"):
+        score_recordings(folder, tmp_path / "music", tmp_path / "scored")
+    assert not (tmp_path / "scored").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("source_slice_seconds", 1e-9),
+        ("source_slice_seconds", 1e9),
+        ("source_slice_seconds", float("nan")),
+        ("window_slices", 0),
+        ("window_slices", -(10**30)),
+        ("hop_slices", 0),
+        ("hop_slices", "many"),
+        ("window", None),
+        ("feature_names", "reversed"),
+        ("slice_seconds", float("nan")),
+    ],
+)
+def test_settings_that_no_training_has_are_refused(
+    trained: Callable[..., Path],
+    changed: Callable[[Callable[[Any], None]], None],
+    tmp_path: Path,
+    user_error: Callable[..., AbstractContextManager[None]],
+    key: str,
+    value: Any,
+) -> None:
+    folder = trained("mlp")
+
+    def change(model: Any) -> None:
+        if key == "feature_names":
+            model.feature_names = model.feature_names[::-1]
+        elif key == "slice_seconds":
+            model.slice_seconds = value
+        elif key in ("window", "hop_slices"):
+            model.provenance["config"] |= {"window": 2, key: value}
+        else:
+            model.provenance[key] = value
+
+    changed(change)
+    with user_error("checkpoint", folder, problem=key):
+        score_recordings(folder, tmp_path / "music", tmp_path / "scored")
+
+
+def test_windows_of_any_length_are_no_longer_than_the_recording(
+    trained: Callable[..., Path], changed: Callable[[Callable[[Any], None]], None], tmp_path: Path
+) -> None:
+    folder = trained("lstm", "window=2", "hop_slices=1")
+    recording = tmp_path / "music/high/song 0.wav"
+
+    def change(model: Any) -> None:
+        model.provenance["window_slices"] = 10**30
+        model.provenance["config"]["hop_slices"] = 10**30
+
+    changed(change)
+    score_recordings(folder, recording, tmp_path / "scored")
+    assert len(pd.read_csv(tmp_path / "scored/timeline.csv")) == 6
+
+
+def test_windows_that_are_predicted_a_few_at_a_time_have_the_same_predictions(
+    trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = trained("lstm")
+    recording = write_recording(tmp_path / "long.wav", "high", seconds=20, seed=4)
+    score_recordings(folder, recording, tmp_path / "whole")
+    monkeypatch.setattr(score, "_VALUES_AT_ONCE", 3 * 6 * 57)
+    score_recordings(folder, recording, tmp_path / "parts")
+    whole, parts = (pd.read_csv(tmp_path / name / "timeline.csv") for name in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(score, "_MOST_WINDOW_SLICES", 100)
+    with pytest.raises(UserError, match="none of 1"):
+        score_recordings(folder, recording, tmp_path / "refused")
+
+
+def test_names_that_are_no_text_harm_neither_screen_nor_tables(
+    trained: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained("mlp")
+    names = [b"=HYPERLINK(1).wav", b"\x1b[31m$red_{\n.wav", b"\xff.wav", b"a" * 251 + b".wav"]
+    for number, name in enumerate(names):
+        recording = write_recording(tmp_path / "new/a.wav", "high", seed=number)
+        recording.rename(tmp_path / "new" / os.fsdecode(name))
+    os.mkfifo(tmp_path / "new/\x1bpipe.wav")
+    printed = score_recordings(folder, tmp_path / "new", tmp_path / "scored")
+    printed += capsys.readouterr().err
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    assert "pipe.wav: a pipe, socket or device, not a file" in printed
+    scored = pd.read_csv(tmp_path / "scored/recordings.csv")
+    assert scored["genre"].notna().sum() == len(names)
+    pictures = [path.name for path in (tmp_path / "scored").glob("*.png")]
+    assert len(pictures) == len(names)
+    assert all(name.isprintable() for name in pictures)
+
+
+def test_a_device_is_no_recording(
+    trained: Callable[..., Path], tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    folder = trained("mlp")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with user_error(path, problem="pipe, socket or device"):
+            score_recordings(folder, path, tmp_path / "scored")

@@ -70,3 +70,26 @@ def test_the_picture_shows_every_genre_in_a_colour_of_its_own(tmp_path: Path) ->
     middle = imread(tmp_path / "a.png")[:, 400, :3]
     bands = {tuple(pixel) for pixel in np.round(middle, 2)[60:-60]}
     assert len(bands) >= 12
+
+
+def test_a_picture_of_hours_has_steps_that_are_wide_enough_to_see(tmp_path: Path) -> None:
+    """Two hours of blues and two of jazz, whose every second slice is rock: all three are shown."""
+    probs = [[0.98, 0.01, 0.01], [0.01, 0.01, 0.98]] * 1200 + [[0.01, 0.98, 0.01], [0.01, 0.01, 0.98]] * 1200
+    recording = replace(scored(probs, THREE), seconds=14_400.0)
+    recording.draw(tmp_path / "a.png")
+    picture = imread(tmp_path / "a.png")[..., :3]
+    width = picture.shape[1]
+    left, right = (picture[60:-60, round(share * width)] for share in (0.25, 0.6))
+    for column in (left, right):
+        assert len({tuple(pixel) for pixel in np.round(column, 2)}) >= 2
+    first, second = picture[60:-60, 200:220], picture[60:-60, 520:540]
+    assert all((np.ptp(area, axis=1) < 0.02).all() for area in (first, second))  # no stripes
+    assert "4:00:00 long, 4800 slices of 3 s" in recording.summary()
+
+
+def test_names_of_genres_and_files_are_shown_as_they_are(tmp_path: Path) -> None:
+    genres = ["$a_{", "b\x1b[31m", "_c"]
+    recording = scored(PROBS, genres, file="$\x1b]0;{_\udcff.wav")
+    recording.draw(tmp_path / "a.png")
+    assert "\x1b" not in recording.summary()
+    assert "b\\x1b[31m" in recording.summary()

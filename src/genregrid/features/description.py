@@ -43,12 +43,17 @@ def describe_recording(
     """
     describers = {seconds: SliceDescriber(recipe, seconds) for seconds in slice_seconds}
 
+    def check_number() -> None:
+        if sum(describer.num_values for describer in describers.values()) > MOST_VALUES:
+            raise AudioError(f"has more than {MOST_VALUES} descriptors; cut it, or choose longer slices")
+
     def use(samples: NDArray[np.float32]) -> None:
         at_block()
         for describer in describers.values():
             describer.add(samples)
-        if sum(describer.num_values for describer in describers.values()) > MOST_VALUES:
-            raise AudioError(f"has more than {MOST_VALUES} descriptors; cut it, or choose longer slices")
+        check_number()
 
     recording = read_audio(path, use)
-    return Description(recording, {seconds: describer.finish() for seconds, describer in describers.items()})
+    rows = {seconds: describer.finish() for seconds, describer in describers.items()}
+    check_number()
+    return Description(recording, rows)
