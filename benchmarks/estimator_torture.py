@@ -42,7 +42,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {
     "genregrid.models.scikit_learn.NearestNeighbours": {},
     "genregrid.models.scikit_learn.RadialSVM": {},
     "genregrid.models.scikit_learn.ShrunkenLDA": {},
-    "lightgbm.LGBMClassifier": {"n_estimators": 3},
+    "lightgbm.LGBMClassifier": {"n_estimators": 3, "verbose": -1},
     "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": {},
     "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis": {},
     "sklearn.dummy.DummyClassifier": {},
@@ -298,8 +298,8 @@ def torture(name: str, tries: int, first: int = 0) -> Counter[str]:
                 for line in lines:
                     if line.startswith("try "):
                         number = int(line[4:])
-                    else:
-                        result = line.removeprefix("done ")
+                    elif line.startswith("done "):  # LightGBM prints, too
+                        result = line[5:]
                         results[result] += 1
                         if result in ("traceback", "memory"):
                             print(f"{name} {number}: {result}")
