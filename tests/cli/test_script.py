@@ -169,7 +169,6 @@ def test_the_jobs_of_a_process_read_corpora_by_one_reader(run: Run) -> None:
 def test_a_closed_standard_output_is_no_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert run(prints) == 0
-    sys.stdout.close()
 
 
 def prints(cfg: DictConfig, folder: Path, *_: object) -> None:

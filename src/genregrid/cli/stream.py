@@ -47,15 +47,14 @@ def safe_streams() -> Iterator[None]:
         except OSError:  # closed by the shell; the next file would get its number, and what libraries print
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    try:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is None:
-                stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
-            setattr(sys, name, _Output(stream))
-        yield
-        sys.stdout.flush()
-    finally:
-        sys.stdout, sys.stderr = before
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        try:
+            for name in ("stdout", "stderr"):
+                stream = getattr(sys, name) or nothing
+                if hasattr(stream, "reconfigure"):
+                    stream.reconfigure(errors="backslashreplace")
+                setattr(sys, name, _Output(stream))
+            yield
+            sys.stdout.flush()
+        finally:
+            sys.stdout, sys.stderr = before
