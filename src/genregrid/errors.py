@@ -123,4 +123,4 @@ def command(
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:
     """Return an error of the operating system as a user's mistake."""
-    return UserError(error.strerror or type(error).__name__, key=error.filename or "output", hint=hint)
+    return UserError(error.strerror or str(error) or type(error).__name__, key=error.filename or "output", hint=hint)

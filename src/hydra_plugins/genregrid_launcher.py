@@ -7,7 +7,7 @@ that dies ends its whole grid.
 
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.cli.job import Job, worker_corpora
+from genregrid.cli.mistake import output_mistake
 from genregrid.errors import UserError
 from genregrid.grid.job import Grid, folder_of, without_hydra
 from genregrid.grid.progress import cell_of
@@ -125,9 +126,14 @@ class _StackRunner:
             task.corpora = worker_corpora(self.corpus_folder)
             if len(stack) > 1:
                 runs = [(without_hydra(job), folder_of(job), job.hydra.runtime.choices.model) for job in configs]
-                task.fitted = train_together(runs, task.corpora)
+                try:
+                    task.fitted = train_together(runs, task.corpora)
+                except OSError as error:  # no room for the checkpoint of the stack
+                    reason = str(output_mistake(error, in_grid=True))
+                    return [self.grid.record_lost_job(*job, reason) for job in stack]
         returned = [self.grid.run(config) for config in configs]
-        (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
+        with suppress(IsADirectoryError, PermissionError):  # a folder of this name is not ours
+            (folder_of(configs[0]) / STACK_CHECKPOINT).unlink(missing_ok=True)
         return returned
 
 

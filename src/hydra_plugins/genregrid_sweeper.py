@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -100,7 +100,8 @@ class GridSweeper(_Sweeper):
                 self.validate_batch_is_legal(batch)
                 returned.append(self.launcher.launch(batch, initial_job_idx=start))
                 for job in returned[-1]:
-                    _ = job.return_value  # raises what the job raised
+                    if job.status == JobStatus.FAILED:  # it could not even write its error
+                        raise job._return_value  # as `return_value` does, which prints the overrides before
             return returned
 
     def _resume(self) -> None:

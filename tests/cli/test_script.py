@@ -107,7 +107,49 @@ def test_what_ends_a_run_is_one_line_and_a_code(
         raise error
 
     assert run(main, "hydra.run.dir=here") == code
-    assert capsys.readouterr().err.splitlines()[-1].startswith(line)  # for an error, Hydra prints a line before it
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert printed.startswith(line)
+
+
+def test_a_job_without_room_in_a_grid_writes_the_sentence_alone(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
+        if cfg.seed == 1:
+            raise OSError(28, "No space left on device", "file")
+        (folder / "config.yaml").touch()
+
+    assert run(main, "-m", "seed=0,1", "hydra.sweep.dir=grid") == 2
+    sentence = "file: No space left on device; hydra.sweep.dir=PATH writes elsewhere."
+    (reason,) = Path("grid").rglob(ERROR_FILE)
+    assert reason.read_text() == f"{sentence}\n"
+    printed = capsys.readouterr()
+    assert f"{reason.parent}: {sentence}\n" in printed.err
+    assert printed.out.splitlines()[-1] == "run: grid"
+
+
+def test_a_job_that_cannot_write_its_error_ends_a_grid_in_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_text(path: Path, text: str, **_: object) -> None:
+        raise OSError(28, "No space left on device", str(path.name))
+
+    def main(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    assert run(main, "-m", "seed=0,1", "hydra.sweep.dir=grid") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"{ERROR_FILE}: No space left on device; hydra.sweep.dir=PATH writes elsewhere."
+
+
+def test_a_grid_that_cannot_be_written_names_its_setting(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    assert run(prints, "-m", "seed=0,1", "hydra.sweep.dir=file/grid") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("file/grid: ")
+    assert "; hydra.sweep.dir=PATH" in line
+    assert run(prints, "hydra.run.dir=file/run") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "; hydra.run.dir=PATH" in line
 
 
 def test_a_fault_of_the_program_raises(run: Run) -> None:

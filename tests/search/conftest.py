@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.cli.mistake import mistake_of
@@ -57,7 +57,7 @@ def search(
                     if mistake_of(error) is None:
                         raise
                     returned.append(None)
-            return [SimpleNamespace(return_value=value) for value in returned]
+            return [JobReturn(status=JobStatus.COMPLETED, _return_value=value) for value in returned]
 
         sweep(config_loader, "train", [], arguments, tmp_path / folder, sections, launch)
         return load_study(tmp_path / folder)

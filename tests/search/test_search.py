@@ -319,3 +319,17 @@ def _has_reported(path: Path) -> bool:
     except sqlite3.OperationalError:
         return False
     return bool(count)
+
+
+def test_a_study_that_cannot_be_used_is_reported_in_one_sentence(
+    search: Search, tmp_path: Path, user_error: UserErrors
+) -> None:
+    (tmp_path / "study").mkdir()
+    path = tmp_path / "study/study.db"
+    path.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    with user_error(key=str(path), problem="SQLite cannot use it"):
+        search("search.num_trials=1")
+    path.unlink()
+    path.mkdir()
+    with user_error(key=str(path), problem="SQLite cannot use it"):
+        search("search.num_trials=1")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,14 @@ def test_a_run_begins_anew_from_a_checkpoint_that_is_damaged(run: Runs, stop: Ru
         (tmp_path / "run/run.json").unlink(missing_ok=True)
         assert "last.ckpt: " in run("run", "mlp", "resume=true"), name
         assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole"), name
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "checkpoint.ckpt"])
+def test_a_folder_with_the_name_of_a_checkpoint_is_refused_and_kept(
+    name: str, run: Runs, tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    (tmp_path / "run" / name).mkdir(parents=True)
+    (tmp_path / "run" / name / "mine").touch()
+    with user_error(key=str(tmp_path / "run" / name), problem="it is a folder", hint="move it away"):
+        run("run", "mlp")
+    assert (tmp_path / "run" / name / "mine").exists()

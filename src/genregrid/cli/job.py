@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from genregrid.cli.mistake import mistake_of, print_mistake
+from genregrid.cli.mistake import mistake_of, output_mistake, print_mistake
 from genregrid.grid.progress import Progress
 from genregrid.record.folder import ERROR_FILE
 from genregrid.training.corpus_reader import CorpusReader
@@ -48,20 +48,23 @@ class Job:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run one job and return its result, or ``None`` where it failed.
 
-        In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program raises.
+        In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program raises; a full disk
+        is none.
         """
         forget_ranks(in_job=True)  # this may be a process of a cluster
         folder = Path(HydraConfig.get().runtime.output_dir)
         in_grid = HydraConfig.get().mode == RunMode.MULTIRUN
         self.folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
         try:
+            (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
             result = self._main(cfg, self.folder, self.corpora, self.fitted)
             if folder.is_dir() and any(folder.iterdir()):
                 print(f"run: {self.folder}", flush=True)
             return result
         except Exception as error:
             mistake = mistake_of(error)
+            if mistake is None and isinstance(error, OSError):
+                mistake = output_mistake(error, in_grid=in_grid)
             if mistake is None and not in_grid:
                 raise
             self.has_failed = True

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, system_error
 from genregrid.training.devices import is_first_process
 
 _HINT = "`--cfg job` shows every key, `--help` every choice"
@@ -69,6 +69,12 @@ def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) 
         if dot and part in optional_groups:
             return UserError("its group is not chosen", key=key, value=value, hint=f"add {optional_groups[part]}")
     return None
+
+
+def output_mistake(error: OSError, *, in_grid: bool) -> UserError:
+    """Return an error of the system, such as a full disk or a folder without permission, as a user's mistake."""
+    setting = "hydra.sweep.dir" if in_grid else "hydra.run.dir"
+    return system_error(error, f"{setting}=PATH writes elsewhere")
 
 
 def print_mistake(sentence: object) -> None:

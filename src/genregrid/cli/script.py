@@ -10,10 +10,10 @@ from traceback import walk_tb
 import hydra
 
 from genregrid.cli.job import Job, Main
-from genregrid.cli.mistake import missing_group, mistake_of, print_mistake
+from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
 from genregrid.cli.stream import safe_streams
 from genregrid.config import register_schemas
-from genregrid.errors import UserError, printable, system_error
+from genregrid.errors import UserError, printable
 from genregrid.training.devices import forget_ranks, is_first_process
 
 # overrides that name files
@@ -63,7 +63,7 @@ def _run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name
         elif mistake is None and job.folder is None and _is_of_hydra(error):
             mistake = UserError(f"Hydra cannot read the arguments: {printable(str(error))}", hint="see `--help`")
         elif isinstance(error, OSError) and mistake is None:  # a folder without write permission, a full disk
-            mistake = system_error(error, "hydra.run.dir=PATH writes elsewhere")
+            mistake = output_mistake(error, in_grid=job.progress is not None)
         if mistake is None:
             raise
         print_mistake(mistake)

@@ -11,12 +11,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import optuna
+from hydra.core.utils import JobStatus
 from optuna.distributions import distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from genregrid.config import SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
@@ -52,6 +55,20 @@ def load_study(folder: Path) -> optuna.Study:
         return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
     except Exception as error:  # SQLAlchemy and Optuna raise a dozen types for files that are no studies
         raise UserError(f"no study of genregrid ({type(error).__name__})", key=path) from error
+
+
+@contextmanager
+def _database_errors(path: Path) -> Iterator[None]:
+    """Raise a `UserError` for what SQLite cannot do: a full disk, no permission, a damaged file."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        causes: list[BaseException] = [error]
+        while (cause := causes[-1].__cause__) is not None:
+            causes.append(cause)
+        reason = str(causes[-1]).splitlines()[0]
+        hint = "see that its disk has room and may be written to, or give hydra.sweep.dir=FOLDER for a new study"
+        raise UserError(f"SQLite cannot use it ({reason})", key=path, hint=hint) from error
 
 
 def _storage(path: Path) -> RDBStorage:
@@ -96,6 +113,11 @@ def run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep]
     `validate` is called with a function that reports each step. Returns the scores of each inner fold, or ``None`` if
     the trial was pruned.
     """
+    with _database_errors(folder / STUDY_FILE):
+        return _run_trial(folder, number, score, validate)
+
+
+def _run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep], Folds]) -> Folds | None:
     study = load_study(folder)
     # Optuna 5 has no public way from a number to a `Trial` other than through the storage.
     storage = _storage(folder / STUDY_FILE)
@@ -155,7 +177,7 @@ class Search:
             UserError: the study has other settings, or several trials in a row failed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "study.lock").open("a+b") as locks:
+        with _database_errors(self.folder / STUDY_FILE), (self.folder / "study.lock").open("a+b") as locks:
             with _locked(locks):
                 study = self._opened()
                 self._fail_dead(study, locks)
@@ -169,7 +191,8 @@ class Search:
                 is_stopped = True
                 try:
                     for job in launch([self._overrides(trial) for trial in batch], numbers[0]):
-                        _ = job.return_value  # raises a fault of the program
+                        if job.status == JobStatus.FAILED:  # a fault of the program
+                            raise job._return_value  # as `return_value` does, which prints the overrides before
                     is_stopped = False
                 finally:
                     finished = [self._finished(study, number, locks, is_stopped) for number in numbers]

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import Tensor
 
 from genregrid.data.split import TRAIN
-from genregrid.errors import printable
+from genregrid.errors import UserError, printable
 from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.models.checkpoint import read_checkpoint
 from genregrid.models.network import Network
@@ -39,6 +39,13 @@ _CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_m
 # What a one-cycle schedule changes or adds in the optimizer's group.
 _CYCLED = {"lr", "betas", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
 _COUNTED = {"last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step"}
+
+
+def check_names_free(folder: Path) -> None:
+    """Raise a UserError if a folder has the name of a checkpoint: it is not ours, so it is not replaced."""
+    for path in (folder / BEST_CHECKPOINT, folder / LAST_CHECKPOINT):
+        if path.is_dir():
+            raise UserError("it is a folder, not a checkpoint", key=path, hint="move it away")
 
 
 class UnusableError(Exception):

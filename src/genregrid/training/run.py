@@ -36,7 +36,7 @@ from genregrid.training.fit import (
     lightning_run,
     score_fitted,
 )
-from genregrid.training.resume import LAST_CHECKPOINT
+from genregrid.training.resume import LAST_CHECKPOINT, check_names_free
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
 
@@ -71,6 +71,7 @@ def train(
     has_estimator = any(isinstance(part, EstimatorHead) for part in ready.model.modules())
     check_divisible(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), has_estimator)
     folder.mkdir(parents=True, exist_ok=True)
+    check_names_free(folder)
     if is_first_process():
         (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
         write_config(ready.config, folder)
