@@ -48,8 +48,8 @@ class Job:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run one job and return its result, or ``None`` where it failed.
 
-        In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program raises; a full disk
-        is none.
+        In a grid, every failure is written to error.txt in the run folder. Elsewhere, a fault of the program
+        raises; an error of the system, such as a full disk, is a mistake.
         """
         forget_ranks(in_job=True)  # this may be a process of a cluster
         folder = Path(HydraConfig.get().runtime.output_dir)
