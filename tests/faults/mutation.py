@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.setrecursionlimit(20_000)  # to save values that are nested deeply
 
 #: Is in the environment of every command under test, and must be in nothing that it prints or writes.
 SECRET = "s3cr3t-value-of-the-environment"
