@@ -142,6 +142,11 @@ def test_default_settings_are_accepted(composed: Composed, protocol: str) -> Non
         (TrainerConfig, "trainer.precision", "bf16-true"),
         (TrainerConfig, "trainer.checkpoint_seconds", -1),
         (TrainerConfig, "trainer.checkpoint_seconds", math.nan),
+        (TrainerConfig, "trainer.threads", 257),
+        *((TrainerConfig, f"trainer.{name}", 2**40) for name in ("max_epochs", "patience", "devices", "stack")),
+        *((TrainerConfig, "trainer.gradient_clip_val", norm) for norm in (-1.0, math.inf, math.nan)),
+        *((TrainerConfig, "trainer.accelerator", name) for name in ("", "tpu2", "cuda:0", "x" * 10_000)),
+        *((TrainerConfig, "trainer.precision", name) for name in ("", "7", "16-true", "64-half")),
         *(
             (DatasetConfig, f"dataset.{name}", text)
             for name in ("name", "corpus", "label", "recipe")
@@ -176,6 +181,8 @@ def test_default_settings_are_accepted(composed: Composed, protocol: str) -> Non
         (SearchConfig, "search.num_jobs", 0),
         (SearchConfig, "search.score", "test"),
         (SearchConfig, "search.seed", -1),
+        (SearchConfig, "search.seed", 2**32),
+        *((SearchConfig, f"search.{name}", 100_001) for name in ("num_trials", "num_folds", "num_jobs")),
     ],
 )
 def test_values_outside_their_range_are_refused(

@@ -97,6 +97,29 @@ def test_the_newest_grid_of_the_same_overrides_is_resumed(tmp_path: Path) -> Non
     assert earlier_folder(here, ["model=lstm"]) is None
 
 
+@pytest.mark.parametrize("age", [0, -(10**10)])  # the second is dated centuries ahead
+def test_a_damaged_multirun_yaml_is_left_out(age: int, tmp_path: Path) -> None:
+    sound = "hydra: {overrides: {hydra: [], task: [model=lstm]}}"
+    bomb = "a: &a [x, x]\nhydra: {overrides: {hydra: [*a, *a], task: [model=lstm]}}"
+    damaged = (b"", sound.encode()[:40], b"\xff\xfe\0", b"[1, 2]", b"hydra: 3", bomb.encode(), b"[" * 10_000, b"\0")
+    for number, content in enumerate(damaged):
+        (tmp_path / f"damaged{number}").mkdir()
+        (tmp_path / f"damaged{number}/multirun.yaml").write_bytes(content)
+    (tmp_path / "folder/multirun.yaml").mkdir(parents=True)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe/multirun.yaml")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/multirun.yaml").symlink_to("nowhere")
+    for path in tmp_path.glob("*/multirun.yaml"):
+        if path.exists():
+            os.utime(path, (10_000 - age, 10_000 - age))
+    assert earlier_folder(tmp_path / "new", ["model=lstm"]) is None
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "sound/multirun.yaml").write_text(sound)
+    os.utime(tmp_path / "sound/multirun.yaml", (1, 1))
+    assert earlier_folder(tmp_path / "new", ["model=lstm"]) == tmp_path / "sound"
+
+
 def test_jobs_of_a_cell_differ_in_folds_and_seeds() -> None:
     assert cell_of(["model=mlp", "split.fold=1", "seed=2"]) == cell_of(["seed=0", "model=mlp", "+split.val_fold=3"])
     assert cell_of(["model=mlp", "split.folds=1"]) != cell_of(["model=mlp"])

@@ -1,6 +1,6 @@
 """Build objects from the configuration, from the corpus to the model: what a fit needs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,10 +92,21 @@ def typed(cfg: DictConfig, schema: type[Settings]) -> Settings:
     settings = OmegaConf.to_object(cfg)
     if not isinstance(settings, schema):
         raise TypeError(f"expected a config of the schema {schema.__name__}, got {type(settings).__name__}")
-    for key in cfg:
-        if key not in schema.__dataclass_fields__:  # `+key=value` adds one, which nothing would read
-            raise UserError("there is no such key", key=key, value=cfg[key], hint="`--cfg job` shows every key")
+    _check_keys(cfg, settings, "")
     return settings
+
+
+def _check_keys(cfg: DictConfig, settings: Any, part: str) -> None:
+    """Raise for keys that `+key=value` added, which nothing would read, and for those that `~key` removed."""
+    known, found = settings.__dataclass_fields__.keys(), cfg.keys()
+    for key in sorted(found - known, key=str):
+        hint = "`--cfg job` shows every key"
+        raise UserError("there is no such key", key=f"{part}{key}", value=cfg[key], hint=hint)
+    for key in sorted(known - found):
+        raise UserError("it cannot be removed", key=f"{part}{key}", hint=f"leave out ~{part}{key}")
+    for key in known:
+        if is_dataclass(value := getattr(settings, key)):
+            _check_keys(cfg[key], value, f"{part}{key}.")
 
 
 def split_of(corpus: Corpus, split: SplitConfig) -> Split:
