@@ -25,10 +25,10 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from genregrid.checkpoint.packed import is_trusted, pack, unpack, unsound
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
-from genregrid.models.packed import is_trusted, pack, unpack, unsound
 from genregrid.models.pooling import SUMMARIES, filled, pooled_slice
 from genregrid.models.sound import check_estimator
 from genregrid.models.whitening import GenreWhitening

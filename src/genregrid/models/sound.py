@@ -1,6 +1,6 @@
 """Numbers of an unpacked estimator, checked before native code reads them without bounds.
 
-Only classes of `genregrid.models.packed` come here, and their trees and boosters were checked before they were built.
+Only classes of `genregrid.checkpoint.packed` come here. Their trees and boosters were checked before they were built.
 Classes that predict by NumPy alone have no check of their own: NumPy checks every index and shape itself.
 """
 
@@ -29,8 +29,8 @@ from sklearn.svm import SVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.tree._tree import Tree  # what a tree's own module calls it; scikit-learn exports no other name
 
+from genregrid.checkpoint.packed import check_nodes, unsound
 from genregrid.models.kernel import MOST_ROWS, KernelRidgeClassifier
-from genregrid.models.packed import check_nodes, unsound
 
 # One row for each genre, or for each pair of genres.
 _FORMER = {"RadialSVM": "SVC", "BoostedTrees": "LGBMClassifier"}

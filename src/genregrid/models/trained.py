@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from genregrid.checkpoint.archive import CheckpointFile, StoredTensor, open_checkpoint
 from genregrid.errors import UserError
 from genregrid.models.argument import is_number
 from genregrid.models.base import CHECKPOINT_KEY, GenreClassifier
-from genregrid.models.checkpoint import CheckpointFile, StoredTensor, open_checkpoint
 from genregrid.models.former import today
 from genregrid.models.transform import FeatureTransform
 

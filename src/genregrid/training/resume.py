@@ -20,10 +20,10 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
+from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.data.split import TRAIN
 from genregrid.errors import UserError, printable
 from genregrid.models.base import CHECKPOINT_KEY
-from genregrid.models.checkpoint import read_checkpoint
 from genregrid.models.network import Network
 from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.config import TrainerConfig
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.models.base import GenreClassifier, validation_scores
-from genregrid.models.checkpoint import read_checkpoint
 from genregrid.models.mlp import MLP
 from genregrid.training.resume import check_adam, check_curves, check_rng_state, reason_of, require, write_checkpoint
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.errors import UserError
-from genregrid.models.checkpoint import read_checkpoint
 
 Expect = Callable[..., AbstractContextManager[None]]
 SHARED = torch.arange(6.0)

@@ -16,10 +16,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from genregrid.checkpoint.packed import pack, unpack
 from genregrid.errors import UserError
 from genregrid.models.estimator import EstimatorHead, build_estimator
 from genregrid.models.kmeans import GenresOfClusters
-from genregrid.models.packed import pack, unpack
 
 Expect = Callable[..., AbstractContextManager[None]]
 Entries = dict[str, bytes]

@@ -19,8 +19,8 @@ import numpy as np
 import skops.io
 from numpy.typing import NDArray
 
+from genregrid.checkpoint.booster import check_booster
 from genregrid.errors import UserError
-from genregrid.models.booster import check_booster
 
 _MOST_BYTES = 2**26  # unpacked; more only in proportion to the packed bytes, so that few cannot become many
 _MOST_TIMES = 30  # unpacked bytes of a packed byte; measured on fitted estimators: 3 to 11
