@@ -49,6 +49,8 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             subsample_freq=1,
             random_state=int(torch.randint(2**31, ())),
             n_jobs=torch.get_num_threads(),
+            deterministic=True,  # the same trees on every number of threads: sums of a feature are made by one of them
+            force_col_wise=True,
             verbose=-1,
         )
         try:

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -176,7 +177,7 @@ class EstimatorHead(nn.Module):
             rows = [(vectors(batch).float(), batch["genre"], batch["track"]) for batch in batches]
         features, genre, track = (torch.cat(values).cpu().numpy() for values in zip(*rows, strict=True))
         try:
-            with threadpool_limits(torch.get_num_threads()):
+            with threadpool_limits(1):  # sums differ in their last bits with the number of threads
                 self.estimator = self.fitted(features, genre, track)
         except UserError:
             raise
@@ -196,7 +197,7 @@ class EstimatorHead(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Compute logits, (row, genre) float32: logarithms of the estimator's smoothed probabilities."""
         try:
-            with threadpool_limits(torch.get_num_threads()), np.errstate(all="ignore"):
+            with threadpool_limits(1), np.errstate(all="ignore"):
                 predicted = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
             genre = self.estimator.classes_
             if np.shape(predicted) != (len(vectors), len(genre)):
@@ -325,16 +326,17 @@ class EstimatorClassifier(GenreClassifier):
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute the estimator's input, (batch, feature), from a batch of raw features."""
         raw, length = batch["features"].to(self.device), batch["length"].to(self.device)
-        features = self.transform(raw)
-        if self.summary is None:
-            return filled(features, length, torch.nan).flatten(1)
-        parts = [
-            self.transform(pooled_slice(raw, length, self.feature_names))
-            if name == _POOLED
-            else SUMMARIES[name](features, length)
-            for name in self.summary
-        ]
-        return torch.cat(parts, dim=1)
+        with _one_thread():
+            features = self.transform(raw)
+            if self.summary is None:
+                return filled(features, length, torch.nan).flatten(1)
+            parts = [
+                self.transform(pooled_slice(raw, length, self.feature_names))
+                if name == _POOLED
+                else SUMMARIES[name](features, length)
+                for name in self.summary
+            ]
+            return torch.cat(parts, dim=1)
 
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute logits of a batch of raw features, (batch, genre) float32."""
@@ -365,6 +367,17 @@ class EstimatorClassifier(GenreClassifier):
             batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]  # Lightning leaves the type open
             self.eval()
             self.head.fit(batches, self.vectors)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute tensors on one CPU thread: with more, last bits depend on their number."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def is_fitting(model: GenreClassifier) -> bool:

@@ -110,6 +110,7 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
         # Lightning keeps the first epoch whatever its loss, and reports a loss that is not a number as infinite
         elif best.best_model_score is None or not torch.isfinite(best.best_model_score):
             raise diverged()
+        _predict_on_one_thread()
         trainer.test(model, ready.datamodule, ckpt_path=best.path, verbose=False, weights_only=True)
 
 
@@ -131,6 +132,7 @@ def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger |
             model.log_curves(logger, steps_per_epoch)
         callbacks: list[Callback] = [_Counters(fitted, steps_per_epoch)]
         trainer = build_trainer(model, ready.settings.trainer, folder, logger, callbacks, CheckpointFiles())
+        _predict_on_one_thread()
         trainer.test(model, ready.datamodule, verbose=False)
         trainer.save_checkpoint(folder / BEST_CHECKPOINT)
 
@@ -154,6 +156,11 @@ class _Counters(Callback):
         """Write what a checkpoint of the best epoch has, which Lightning counts from 0."""
         checkpoint["epoch"] = self._best_epoch - 1
         checkpoint["global_step"] = self._best_epoch * self._steps_per_epoch
+
+
+def _predict_on_one_thread() -> None:
+    """Predict on one CPU thread from here on: sums differ in their last bits with the number of threads."""
+    torch.set_num_threads(1)
 
 
 def diverged() -> UserError:
