@@ -23,7 +23,7 @@ from genregrid.record.folder import ERROR_FILE, read_run_json, run_folders, why_
 
 # The settings in which the runs of a cell differ.
 _IN_CELL = ("seed", "split.seed", "split.fold", "split.val_fold")
-# Overrides that may differ when a grid is resumed: no result depends on them.
+# Overrides that may differ when a grid is resumed: no result depends on them, except last digits on threads.
 _MAY_DIFFER = ("resume=", "launcher=", "logger", "hydra", "trainer.progress_bar=", "trainer.threads=")
 # The results of evaluations that are no runs.
 _OTHER_RESULTS = {"report.html", "recordings.csv"}
