@@ -111,8 +111,8 @@ def draw_run(
 def change_run() -> Callable[..., None]:
     """`change_run(folder, change)` changes the frame of predictions.csv, and what must fit it in other files.
 
-    A changed column `predicted` changes probabilities, and changed probabilities change `predicted`. Genres in
-    split.csv and the accuracy in metrics.json follow.
+    A changed column `predicted` changes probabilities, and changed probabilities change `predicted` and `certainty`.
+    Genres and parts in split.csv and the accuracy in metrics.json follow.
     """
 
     def change(folder: Path, changed: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -128,10 +128,14 @@ def change_run() -> Callable[..., None]:
         ranked = np.argsort(-probs, axis=1, kind="stable")
         for rank, name in enumerate(("predicted", "second", "third")):
             frame[name] = genres[ranked[:, rank]]
+        first, second = np.take_along_axis(probs, ranked[:, :2], axis=1).T
+        exact = np.log10(first / np.where(second > 0, second, 1.0))
+        frame["certainty"] = np.where(second > 0, exact, np.maximum(frame["certainty"], 300.0))
         frame.to_csv(folder / "predictions.csv", index=False)
         split = pd.read_csv(folder / "split.csv", keep_default_na=False)
         genre = split["track"].map(frame.set_index("track")["genre"])
-        split.assign(genre=genre.fillna(split["genre"])).to_csv(folder / "split.csv", index=False)
+        part = split["part"].mask((split["part"] == "test") & genre.isna(), "train")
+        split.assign(genre=genre.fillna(split["genre"]), part=part).to_csv(folder / "split.csv", index=False)
         accuracy = float((frame["genre"] == frame["predicted"]).mean())
         (folder / "metrics.json").write_text(json.dumps({"test/accuracy": accuracy}))
 

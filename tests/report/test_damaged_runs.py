@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from genregrid.errors import UserError
@@ -165,3 +166,54 @@ def test_a_damaged_file_gives_one_sentence_or_the_same_numbers(grid: Path, tmp_p
             lost.append((number, name))
         shutil.rmtree(copy)
     assert not lost
+
+
+def without_hashes(run: Path) -> Path:
+    """Make a run folder one of an older version."""
+    content = json.loads((run / "run.json").read_text())
+    kept = {key: value for key, value in content.items() if key not in ("files", "sha256")}
+    (run / "run.json").write_text(json.dumps(kept))
+    return run
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "timeline.csv", "predictions_val.csv"])
+@pytest.mark.parametrize("value", ["-5", "1e17", "1e308"])
+def test_a_changed_certainty_is_found_without_hashes(grid: Path, user_error: Expect, name: str, value: str) -> None:
+    path = without_hashes(grid / "good") / name
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.loc[1, "certainty"] = value
+    frame.to_csv(path, index=False)
+    with user_error(path, problem="row 2 has a certainty that its probabilities do not have"):
+        numbers(read_grid(grid)[0])
+
+
+@pytest.mark.parametrize(("name", "part"), [("predictions.csv", "test"), ("predictions_val.csv", "val")])
+def test_predictions_that_break_off_are_found_without_hashes(
+    grid: Path, user_error: Expect, name: str, part: str
+) -> None:
+    path = without_hashes(grid / "good") / name
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    problem = f"it has {len(lines) - 2} tracks, and split.csv has {len(lines) - 1} of the part {part}"
+    with user_error(path, problem=problem):
+        numbers(read_grid(grid)[0])
+
+
+@pytest.mark.parametrize(("column", "value"), [("epoch", "1e308"), ("val/loss", "1e300")])
+def test_curves_that_cannot_be_drawn_are_refused(grid: Path, user_error: Expect, column: str, value: str) -> None:
+    path = without_hashes(grid / "good") / "curves.csv"
+    frame = pd.read_csv(path, dtype=str)
+    frame.loc[2, column] = value
+    frame.to_csv(path, index=False)
+    with user_error(path, problem="row 3 has"):
+        numbers(read_grid(grid)[0])
+
+
+def test_curves_of_too_many_columns_are_refused(grid: Path, user_error: Expect) -> None:
+    path = without_hashes(grid / "good") / "curves.csv"
+    frame = pd.read_csv(path)
+    pd.concat([frame, *(frame[["val/loss"]].set_axis([f"val/{n}"], axis=1) for n in range(100))], axis=1).to_csv(
+        path, index=False
+    )
+    with user_error(path, problem="columns, and 100 are the most"):
+        numbers(read_grid(grid)[0])

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
@@ -347,7 +348,7 @@ def cell_name(model: str, slice_seconds: float, split: str = "") -> str:
 
 def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, Any]:
     """Return the values of a dataclass's fields, each of the declared type, other than those of `_CHECKED_APART`."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = _type_hints(cls)
     names = {field.name: field.default is MISSING for field in fields(cls) if field.name not in _CHECKED_APART}
     for name, is_required in names.items():
         if is_required and name not in content:
@@ -356,6 +357,11 @@ def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, 
             value = repr(content[name]) if isinstance(content[name], str | float | int | None) else "no such value"
             raise UserError(f"its key '{name}' has a value of a wrong type, {value}", key=source, hint=_HINT)
     return {name: content[name] for name in names if name in content}
+
+
+@cache
+def _type_hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)  # a report reads hundreds of runs
 
 
 def _has_type(value: Any, hint: Any) -> bool:
