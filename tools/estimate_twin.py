@@ -7,7 +7,6 @@ no row. benchmarks/twin.py measures the twin against the real tables.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -23,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import polygamma
 
-from genregrid.errors import command
+from genregrid.errors import Options, command
 from genregrid.twin.draw import STATISTICS_FILE, to_deviates
 
 Floats = npt.NDArray[np.float64]
@@ -402,7 +401,7 @@ def write(values: dict[str, Any], path: Path) -> None:
 @command()
 def main() -> None:
     """Command line: ``python tools/estimate_twin.py [ROOT]``."""
-    parser = argparse.ArgumentParser(description="Estimate the statistics of the synthetic twin from the real tables.")
+    parser = Options(description="Estimate the statistics of the synthetic twin from the real tables.")
     parser.add_argument("root", nargs="?", default=os.environ.get("GENREGRID_DATA"), help="folder that holds gtzan/")
     arguments = parser.parse_args()
     if arguments.root is None:

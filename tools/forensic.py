@@ -13,7 +13,6 @@ keeps every possible sum and the number of ways to reach it.
 ``python tools/forensic.py [FILE]`` searches the paper's Table 1, or a CSV of the same columns.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from genregrid.errors import UserError, command
+from genregrid.errors import Options, UserError, command
 from genregrid.published.reference import read_reference
 
 Column = tuple[str, float]  # model, slice_seconds
@@ -353,7 +352,7 @@ def _named(columns: Sequence[Column]) -> str:
 @command()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the findings about a table."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python tools/forensic.py",
         description="Find the whole numbers that a table of rounded scores was computed from.",
     )

@@ -1,10 +1,14 @@
 """A mistake of the user as an error with fields, and how a command reports it: a sentence and an exit code."""
 
+import argparse
+import os
 import sys
 import unicodedata
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
+
+from genregrid.stream import safe_streams
 
 _NOT_GIVEN: Any = object()
 # Characters of a sentence's part that are shown; a name or a cell of a file may have megabytes.
@@ -100,25 +104,43 @@ def command(
     def decorated(main: Callable[_P, int | None]) -> Callable[_P, int]:
         @wraps(main)
         def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> int:
-            try:
-                return main(*args, **kwargs) or 0
-            except UserError as error:
-                mistake = error
-            except ModuleNotFoundError as error:
-                if extra is None:
-                    raise
-                mistake = UserError("not installed", key=error.name, hint=f'run `pip install -e ".[{extra}]"`')
-            except OSError as error:  # a folder without permission, a full disk, a closed pipe
-                mistake = system_error(error)
-            except KeyboardInterrupt:
-                print(UserError("interrupted", hint=resume), file=sys.stderr)
-                return 130
-            print(mistake, file=sys.stderr)
-            return 2
+            with safe_streams():
+                _forget_bars()
+                try:
+                    code = main(*args, **kwargs) or 0
+                    sys.stdout.flush()
+                    return code
+                except UserError as error:
+                    mistake = error
+                except ModuleNotFoundError as error:
+                    if extra is None:
+                        raise
+                    mistake = UserError("not installed", key=error.name, hint=f'run `pip install -e ".[{extra}]"`')
+                except OSError as error:  # a folder without permission, a full disk
+                    mistake = system_error(error)
+                except KeyboardInterrupt:
+                    print(UserError("interrupted", hint=resume), file=sys.stderr)
+                    return 130
+                print(mistake, file=sys.stderr)
+                return 2
 
         return wrapped
 
     return decorated
+
+
+def _forget_bars() -> None:
+    """Remove variables of tqdm, which it reads when it is imported: a wrong number among them would be an error."""
+    for name in [name for name in os.environ if name.startswith("TQDM_") and name != "TQDM_DISABLE"]:
+        del os.environ[name]
+
+
+class Options(argparse.ArgumentParser):
+    """The options of a command; a wrong one is a `UserError`, without the lines about all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake."""
+        raise UserError(printable(message), hint="`--help` shows every option")
 
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:

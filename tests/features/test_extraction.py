@@ -342,10 +342,8 @@ def test_the_bar_counts_tracks(music: Path, capfd: pytest.CaptureFixture[str]) -
 def test_a_wrong_option_is_reported_with_what_is_expected(
     music: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(music, *arguments)
-    assert stopped.value.code == 2
-    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert run(music, *arguments) == 2
+    assert sentence in mistake(capsys)
 
 
 def mistake(capsys: pytest.CaptureFixture[str]) -> str:
@@ -1164,6 +1162,42 @@ def test_a_worker_whose_decoder_hangs_is_ended() -> None:
 def test_a_number_of_workers_that_is_none_is_a_mistake(
     music: Path, workers_given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        run(music, "--workers", workers_given)
-    assert capsys.readouterr().err.splitlines()[-1].endswith("1 process or more")
+    assert run(music, "--workers", workers_given) == 2
+    assert "1 process or more" in mistake(capsys)
+
+
+@pytest.mark.parametrize(
+    "closed", [(1,), (2,), (0, 1, 2)], ids=["standard output", "standard error", "all three streams"]
+)
+def test_closed_streams_and_variables_of_the_bar_change_nothing(
+    music: Path, tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    def command(out: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "genregrid.features",
+            str(music),
+            "--slice",
+            "0.5",
+            "--out",
+            str(tmp_path / out),
+            "--workers",
+            "1",
+        ]
+
+    assert subprocess.run(command("usual.csv"), timeout=120, check=False).returncode == 0
+    closing = " ".join(f"{number}>&-" for number in closed)
+    variables = os.environ | {"TQDM_MININTERVAL": "soon"}
+    shell = ["bash", "-c", f'"$@" {closing}', "-", *command("closed.csv")]
+    assert subprocess.run(shell, timeout=120, check=False, env=variables).returncode == 0
+    assert (tmp_path / "closed.csv").read_bytes() == (tmp_path / "usual.csv").read_bytes()
+
+
+def test_a_full_standard_output_is_one_sentence(music: Path, tmp_path: Path) -> None:
+    options = ["--slice", "0.5", "--out", str(tmp_path / "a.csv")]
+    command = [sys.executable, "-m", "genregrid.features", str(music), *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, timeout=120, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "output: No space left on device.\n")
+    assert (tmp_path / "a.csv").exists()

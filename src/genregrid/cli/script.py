@@ -11,7 +11,6 @@ import hydra
 
 from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
-from genregrid.cli.stream import safe_streams
 from genregrid.config import register_schemas
 from genregrid.errors import UserError, printable
 from genregrid.training.devices import forget_ranks, is_first_process
@@ -33,11 +32,6 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     Returns:
         The exit code: 0 if every job succeeded, 2 after a user's mistake or a failed job, 130 after ctrl-C.
     """
-    with safe_streams():
-        return _run_script(main, optional_groups, conf, name)
-
-
-def _run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name: str) -> int:
     forget_ranks()
     os.environ["MPLBACKEND"] = "agg"  # figures are written to files; an unknown name would be an error
     if not is_first_process():

@@ -1,9 +1,7 @@
 """The options of ``python -m genregrid.features``, and what it prints."""
 
 import argparse
-import io
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from genregrid.errors import UserError, printable
+from genregrid.errors import Options, UserError, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
 from genregrid.features.recipe import DESCRIPTORS, MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe
@@ -25,9 +23,6 @@ _SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
 def run(arguments: list[str] | None) -> int:
     """Parse the options, extract and print a summary; the exit code is 0, or 3 if a recording was skipped."""
     options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may hold characters the terminal lacks
     outputs = _outputs(options.slice, options.out)
     recipe = Recipe(options.recipe, options.padding)
     with _first_ctrl_c_only():
@@ -62,7 +57,7 @@ def _first_ctrl_c_only() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m genregrid.features",
         description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
     )

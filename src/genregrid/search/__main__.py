@@ -1,16 +1,15 @@
 """Write the report of a search, while it runs or later: ``python -m genregrid.search outputs/studies/NAME``."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from genregrid.errors import command
+from genregrid.errors import Options, command
 
 
 @command(extra="search")
 def main(arguments: list[str] | None = None) -> None:
     """Write a study's report and print its best settings."""
-    parser = argparse.ArgumentParser(prog="python -m genregrid.search", description="Write the report of a search.")
+    parser = Options(prog="python -m genregrid.search", description="Write the report of a search.")
     parser.add_argument("study", type=Path, help="folder of the study, or its study.db")
     folder = parser.parse_args(arguments).study
     from genregrid.search.report import write_study_report  # Optuna is an extra

@@ -4,13 +4,12 @@ Both show the runs that `genregrid.tracking.dashboard` logs, grouped by corpus, 
 package wandb-workspaces is an optional dependency; without it `main` prints how to install it.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from genregrid.errors import UserError, command
+from genregrid.errors import Options, UserError, command
 from genregrid.tracking.wandb_run import resolved_mode
 
 #: Config keys that group runs, in this order, as only runs of one corpus and protocol can be compared.
@@ -126,7 +125,7 @@ def _shown(entity: str | None, project: str, genres: Sequence[str]) -> str:
 @command(extra="dashboard")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m genregrid.tracking.workspace",
         description="Make a W&B workspace and a W&B report of a project; without --save, print them as JSON.",
     )

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 
@@ -20,22 +20,24 @@ class _Output:
         """Write text, or discard it."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            _discard(self._stream)
+        except OSError as error:
+            self._discard(error)
             return len(text)
 
     def flush(self) -> None:
         """Flush the stream, or discard what it holds."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            _discard(self._stream)
+        except OSError as error:
+            self._discard(error)
 
-
-def _discard(stream: TextIO) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, stream.fileno())
-    os.close(nothing)
+    def _discard(self, error: OSError) -> None:
+        """Discard from now on what is printed, as Python would try again at its end; raise if the reader is there."""
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self._stream.fileno())
+        os.close(nothing)
+        if not isinstance(error, BrokenPipeError):
+            raise error
 
 
 @contextmanager
@@ -47,14 +49,16 @@ def safe_streams() -> Iterator[None]:
         except OSError:  # closed by the shell; the next file would get its number, and what libraries print
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    with open(os.devnull, "w", encoding="utf-8") as nothing:
-        try:
-            for name in ("stdout", "stderr"):
-                stream = getattr(sys, name) or nothing
-                if hasattr(stream, "reconfigure"):
-                    stream.reconfigure(errors="backslashreplace")
-                setattr(sys, name, _Output(stream))
-            yield
+    try:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:
+                stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+            setattr(sys, name, _Output(stream))
+        yield
+    finally:
+        with suppress(OSError):  # reported by the flush of the command, if it came to it
             sys.stdout.flush()
-        finally:
-            sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = before
