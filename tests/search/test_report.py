@@ -1,9 +1,11 @@
 """The report of a search: its command, the importance of settings, and a sentence if there are too few trials."""
 
+import copy
 import math
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,14 @@ def test_few_trials_are_explained_in_a_sentence(study: optuna.Study, tmp_path: P
         assert "Importance needs 10 finished trials" in page
     else:
         assert text.startswith("No trial has finished yet")
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_duration(study: optuna.Study) -> None:
+    add_trials(study, 2)
+    earlier = copy.deepcopy(study.trials[0])
+    earlier.datetime_start, earlier.datetime_complete = datetime(2026, 1, 2), datetime(2026, 1, 1)
+    study.add_trial(earlier)
+    assert math.isnan(trial_table(study)["seconds"].iloc[-1])
 
 
 def test_a_running_trial_is_skipped(study: optuna.Study, tmp_path: Path) -> None:

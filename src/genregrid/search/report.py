@@ -93,6 +93,7 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
     for trial in study.get_trials(deepcopy=False, states=(*COUNTED, TrialState.FAIL)):
         folds = trial.user_attrs.get("folds", [])
         values = [scores[_score(study)] for scores in folds]
+        seconds = math.nan if trial.duration is None else trial.duration.total_seconds()
         rows.append(
             {
                 "trial": trial.number,
@@ -101,7 +102,7 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
                 "fold_sd": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
                 **(mean_scores(folds) if folds else {}),
                 "epochs": trial.last_step or 0,
-                "seconds": math.nan if trial.duration is None else trial.duration.total_seconds(),
+                "seconds": seconds if seconds >= 0 else math.nan,  # the clock was set back during the trial
                 "settings": " ".join(to_overrides(trial.params)),
                 **trial.params,
             }
