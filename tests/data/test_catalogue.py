@@ -210,3 +210,12 @@ def test_guards_of_spreadsheets_are_taken_away(tmp_path: Path) -> None:
     assert read_artists(tmp_path / "tracks.csv") == names
     (tmp_path / "list.txt").write_text("'=rock.00001\n@pop.00001.wav\n")
     assert read_lists({"train": tmp_path / "list.txt"}) == {"=rock.00001": "train", "@pop.00001": "train"}
+
+
+@pytest.mark.parametrize("rows", ['rock.1,"Queen\nrock.2,Abba\n', 'rock.1,"Queen"s\n', "rock.1,Earth, Wind & Fire\n"])
+def test_a_row_whose_cells_run_together_or_apart_is_refused(tmp_path: Path, rows: str) -> None:
+    """Otherwise artists would be lost, and their tracks in several parts."""
+    path = tmp_path / "artists.csv"
+    path.write_text(f"track,artist\n{rows}")
+    with pytest.raises(UserError):
+        read_artists(path)

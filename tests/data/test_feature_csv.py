@@ -181,3 +181,17 @@ def test_any_damage_ends_in_a_sentence_or_a_table(make_frame: Frames, tmp_path: 
 def test_thousands_of_damages_end_in_a_sentence_or_a_table(make_frame: Frames, tmp_path: Path) -> None:
     frame = make_frame(genres=("blues", "rock"), tracks=2, slices=2)
     assert check_mutations(frame, tmp_path / "mine.csv", range(60, 3000)) > 0
+
+
+@pytest.mark.parametrize("surplus", ["1,9", '"9,5"'])
+def test_a_missing_cell_is_found_though_another_row_has_one_too_many(
+    write_csv: Callable[..., Path], surplus: str
+) -> None:
+    """The cells after it would be those of the next columns."""
+    path = write_csv()
+    header, first, second, *rest = path.read_text().splitlines()
+    cells, at = f"{first},1".split(","), header.split(",").index("mfcc5_mean")
+    lines = [f"{header},more", ",".join([*cells[:at], *cells[at + 1 :]]), f"{second},{surplus}"]
+    path.write_text("\n".join([*lines, *(f"{row},1" for row in rest)]) + "\n")
+    with pytest.raises(UserError, match="row 2"):
+        read_table([path])

@@ -97,7 +97,7 @@ def _track_name(text: str, path: Path, row: int) -> str:
 
 def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
     artists: dict[str, str] = {}
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quotation mark that is not closed is an error
     try:
         columns = next(reader, [])
         track_at, artist_at = columns.index("track"), columns.index("artist")
@@ -107,6 +107,10 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
                     continue
                 problem = f"{len(cells)} fields, but the header has {len(columns)}"
                 raise UserError(problem, key=place(path, reader.line_num))
+            if any(map(str.strip, cells[len(columns) :])):
+                problem = f"{len(cells)} fields, but the header has {len(columns)}"
+                hint = "put quotation marks around a name with a comma"
+                raise UserError(problem, key=place(path, reader.line_num), hint=hint)
             track, artist = (unguarded(cells[at]).strip() for at in (track_at, artist_at))
             if artist and artists.setdefault(track, artist) != artist:
                 raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")

@@ -41,7 +41,10 @@ FEATURE_NAMES: tuple[str, ...] = (
     *(f"{name}_{statistic}" for name in _MFCCS for statistic in ("mean", "var")),
 )
 #: What pandas reads as a missing value, in lower case.
-MISSING_WORDS = frozenset({"nan", "n/a", "na", "null", "none"})
+MISSING_WORDS = frozenset(
+    {"nan", "n/a", "na", "null", "none", "-nan", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan"}
+    | {"-1.#qnan"}
+)
 KEY_COLUMNS = ("filename", "length", "label")
 #: Columns of a file. Learned descriptors have some thousands, and a million would take minutes to look through.
 MOST_COLUMNS = 20_000
@@ -78,11 +81,12 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocat
             problem = f"{most_rows} rows of {len(feature_names)} numbers do not fit into memory"
             raise UserError(problem, key=path, hint="set dataset.cache to a folder on a disk with room") from None
         rows_at_once = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // max(1, found.longest_line)))
-        keys, length_samples = _fill(features, file, path, columns, numbers, rows_at_once)
+        keys, length_samples, is_complete = _fill(features, file, path, columns, numbers, rows_at_once)
         if not len(keys):
             raise UserError("it has a header but no rows; expected one row per slice", key=path)
-        # pandas silently drops cells after the last column; commas in quotes are no fault
-        if found.num_commas != (len(columns) - 1) * (len(keys) + 1):
+        # pandas silently drops cells after the last column, and leaves the last ones empty where there are too few;
+        # commas in quotes are no fault
+        if found.num_commas != (len(columns) - 1) * (len(keys) + 1) or not is_complete:
             _check_num_fields(file, path, len(columns))
         row = np.arange(2, len(keys) + 2)
         if found.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
@@ -144,20 +148,24 @@ def _fill(
     columns: list[str],
     numbers: list[str],
     rows_at_once: int,
-) -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    """Read a file's features into an array, and return keys and lengths of the rows."""
-    keys, lengths = [], []
+) -> tuple[pd.DataFrame, NDArray[np.float32], bool]:
+    """Read a file's features into an array; return keys and lengths of the rows, and whether each has a last cell."""
+    keys, lengths, is_complete = [], [], True
     genres: set[str] = set()
     start = 0
     least, largest = value_ranges(numbers)
+    last, used = columns[-1], ["filename", "label", *numbers]
+    if last not in used:  # a row with too few cells lacks its last one; pandas renames other columns of that name
+        is_complete = bool(last) and columns.count(last) == 1
+        used += [last] if is_complete else []
     file.seek(0)
     try:
         with (
             warnings.catch_warnings(),
             pd.read_csv(
                 file,
-                usecols=["filename", "label", *numbers],
-                dtype=dict.fromkeys(numbers, np.float32) | {"filename": str, "label": str},
+                usecols=used,
+                dtype=dict.fromkeys(numbers, np.float32) | dict.fromkeys({*used} - {*numbers}, str),
                 chunksize=rows_at_once,
             ) as blocks,
         ):
@@ -174,14 +182,15 @@ def _fill(
                 lengths.append(values[:, -1].copy())
                 keys.append(name_keys(names, labels))
                 start += len(block)
+                is_complete = is_complete and bool(block[used[-1]].notna().all())
     except UserError:
         raise
     except ValueError as error:  # so is pandas' ParserError
         unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
         raise _first_fault(file, path, columns, numbers, start) or unreadable from None
     if not keys:
-        return pd.DataFrame(), np.empty(0, np.float32)
-    return concatenated(keys), np.concatenate(lengths)
+        return pd.DataFrame(), np.empty(0, np.float32), is_complete
+    return concatenated(keys), np.concatenate(lengths), is_complete
 
 
 _NAME_LIMITS = {"filename": MOST_TRACK_CHARACTERS, "label": MOST_GENRE_CHARACTERS}
