@@ -231,6 +231,11 @@ def test_a_boosters_text_is_checked_before_lightgbm_reads_it(old: str, new: str,
         ("sklearn.linear_model.LogisticRegression", "classes_", lambda old: old[::-1].copy()),
         ("sklearn.linear_model.LogisticRegression", "coef_", lambda old: old.repeat(1000, axis=0)),
         ("sklearn.linear_model.LogisticRegression", "C", 5.0),
+        ("genregrid.models.kernel.KernelRidgeClassifier", "vectors_", lambda old: old.repeat(1000, axis=0)),
+        ("genregrid.models.kernel.SetKernelClassifier", "vectors_", lambda old: [old[0], old[1].repeat(1000)]),
+        ("sklearn.ensemble.BaggingClassifier", "estimators_features_", lambda old: [part.repeat(9) for part in old]),
+        ("sklearn.ensemble.BaggingClassifier", "estimators_", lambda old: old[:1] * len(old)),
+        ("sklearn.ensemble.RandomForestClassifier", "estimators_", lambda old: old[:1] * 2),
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # of fits to few rows
@@ -319,6 +324,15 @@ def test_a_classifier_whose_numbers_nothing_checks_is_refused_before_training(na
 def test_arguments_are_checked_by_kind_and_size(key: str, value: Any, user_error: Expect) -> None:
     with user_error(f"model.{key}"):
         build_estimator(FOREST, {key: value})
+
+
+@pytest.mark.parametrize("name", ["n_jobs", "num_threads", "num_thread", "nthreads", "nthread"])
+def test_threads_are_few_under_each_of_their_names(name: str, user_error: Expect) -> None:
+    pytest.importorskip("lightgbm")
+    build_estimator("lightgbm.LGBMClassifier", {name: 2})
+    for arguments, names in (({name: 100_000}, {}), ({"jobs": 100_000}, {"jobs": name})):
+        with user_error(f"model.{next(iter(arguments))}"):
+            build_estimator("lightgbm.LGBMClassifier", arguments, names)
 
 
 @pytest.mark.parametrize("names", [[("a", "b")], {"a": 5}, {"a" * 1000: "b"}, {"a b": "c"}, "ab"])

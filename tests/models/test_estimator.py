@@ -109,6 +109,7 @@ def test_an_estimator_of_sets_gets_slices_one_after_the_other() -> None:
         ("summary", ["max"]),
         ("summary", "mean"),
         ("summary", []),
+        ("summary", ["mean"] * 21),
         ("summary", None),
         ("whitening", 0.0),
         ("refit", "no"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from genregrid.checkpoint.archive import CheckpointFile
 from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
 from genregrid.models.base import CHECKPOINT_KEY, check_finite
@@ -113,6 +114,25 @@ def test_a_sound_checkpoint_gives_the_logits_of_its_model(load: Callable[[Any], 
     model.load_state_dict(whole["state_dict"])
     batch = {"features": torch.randn(3, 5, 6), "length": torch.tensor([5, 3, 1])}
     assert torch.equal(load(whole).logits(batch), model.logits(batch))
+
+
+def test_a_storage_that_weights_share_is_in_memory_once(load: Callable[[Any], Any]) -> None:
+    whole, storage = content(), torch.zeros(10_000_000)
+    state = whole["state_dict"]
+    for key in [key for key in state if "transform" not in key]:
+        state[key] = storage.as_strided(state[key].shape, state[key].stride())
+    read: list[Any] = []
+    values = CheckpointFile._values
+
+    def counted(file: CheckpointFile, stored: Any) -> Any:
+        read.append(stored.entry.filename)
+        return values(file, stored)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointFile, "_values", counted)
+        model = load(whole)
+    assert len(read) == len({*read})
+    assert all(weight.untyped_storage().nbytes() < 10_000 for weight in model.parameters())
 
 
 def test_any_mutation_is_refused_or_has_no_effect_on_what_is_built(load: Callable[[Any], Any]) -> None:

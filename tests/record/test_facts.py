@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from genregrid.config import SplitConfig
 from genregrid.errors import UserError
@@ -168,6 +169,15 @@ def test_each_key_of_a_checkpoint_is_right_or_refused_in_one_sentence(key: str, 
         ("model", "lstm\x1b[31m"),
         ("tracks", {"train": [1], "val": [], "test": []}),
         ("tracks", {"train": []}),
+        ("settings", {"a": {1, 2}}),
+        ("settings", {"a": {"b": [torch.zeros(1)]}}),
+        ("settings", {"a": "\ud800"}),
+        ("settings", {"a": ["\x1b[31m"]}),
+        ("settings", {"a": {1: 2}}),
+        ("settings", dict.fromkeys(map(str, range(2000)), "a" * 10_000)),
+        ("versions", dict.fromkeys(map(str, range(2000)), "a" * 10_000)),
+        ("search", {"a": torch.zeros(1)}),
+        ("members", [{"a": torch.zeros(1)}]),
         ("seen", [2**64]),
         ("seen", ["1"]),
         ("window_slices", 0),

@@ -282,6 +282,20 @@ def test_a_checkpoint_chooses_no_files(
             evaluate(cfg, tmp_path / "again", dataset_named=lambda _, named=named: named)
 
 
+def test_a_checkpoint_draws_no_larger_twin_than_its_own(
+    composed: MakeConfig, user_error: UserErrors, tmp_path: Path
+) -> None:
+    train(composed(*QUICK, "dataset=twin", "dataset.num_tracks=60"), tmp_path, "lstm")
+    path = tmp_path / "checkpoint.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["genregrid"]["config"]["dataset"]["num_tracks"] = 1_000_000
+    torch.save(content, path)
+    twin = DatasetConfig(name="twin", corpus="twin", label="twin-synthetic", recipe="kaggle-reflect", synthetic=True)
+    cfg = composed(f"checkpoint={path}", config="evaluate")
+    with user_error("checkpoint", problem="1000000 tracks"):
+        evaluate(cfg, tmp_path / "again", dataset_named=lambda _: twin)
+
+
 def test_a_checkpoint_of_other_features_than_the_tables_is_refused(
     run: MakeResult, rescore: MakeResult, user_error: UserErrors, tmp_path: Path
 ) -> None:

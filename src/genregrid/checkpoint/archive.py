@@ -86,7 +86,7 @@ class StoredTensor:
 
 
 class CheckpointFile:
-    """The content of a checkpoint, with `StoredTensor` in place of tensors; `tensor` reads one.
+    """The content of a checkpoint, with `StoredTensor` in place of tensors; `filled` reads them.
 
     Attributes:
         content: what was saved; dicts have only text and small whole numbers as keys.
@@ -95,10 +95,6 @@ class CheckpointFile:
     def __init__(self, archive: zipfile.ZipFile, content: dict[Any, Any]) -> None:
         self._archive = archive
         self.content = content
-
-    def tensor(self, stored: StoredTensor) -> Tensor:
-        """Read a tensor; tensors that shared a storage have copies of it."""
-        return self._view(stored, self._values(stored.storage))
 
     def filled(self, content: dict[Any, Any]) -> dict[Any, Any]:
         """Return a part of the content with all its tensors; those that shared a storage share it again."""

@@ -120,6 +120,8 @@ _TRUSTED: dict[str, frozenset[str]] = {
     "RandomStateNode": frozenset(["numpy.random.mtrand.RandomState"]),
     "RandomGeneratorNode": frozenset(["numpy.random._generator.Generator"]),
 }
+# Nodes that take time at prediction.
+_LARGE = ("ObjectNode", "TreeNode", "ListNode")
 _NO_SCHEMA = "its schema is not one that skops writes"
 # What NumPy writes before an array; its own reader takes ten times as long, and forests have thousands of arrays.
 _HEADER = re.compile(
@@ -216,8 +218,13 @@ class _Check:
         if name not in _TRUSTED.get(loader, ()):
             raise UserError(f"the estimator in it has a part that is not trusted, {name}", key="checkpoint")
         self._names.add(name)
-        for child in self._children(node, loader):
+        children = self._children(node, loader)
+        for child in children:
             self._node(child, depth + 1)
+        if loader in ("ListNode", "NdArrayNode"):  # one tree a million times is a small file and a long prediction
+            parts = [number for child in children if self._first[number := child["__id__"]]["__loader__"] in _LARGE]
+            if len(parts) != len({*parts}):
+                raise unsound("a list has one object twice")
         self._numbers(node, loader, name)
 
     def _children(self, node: Mapping[str, Any], loader: str) -> list[Any]:

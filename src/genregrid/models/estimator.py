@@ -30,7 +30,7 @@ from genregrid.checkpoint.packed import is_trusted, pack, unpack, unsound
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
-from genregrid.models.pooling import SUMMARIES, filled, pooled_slice
+from genregrid.models.pooling import MOST_SUMMARIES, SUMMARIES, filled, pooled_slice
 from genregrid.models.sound import check_estimator
 from genregrid.models.whitening import GenreWhitening
 
@@ -43,8 +43,9 @@ _MOST_ARGUMENTS = 100
 _LONGEST = 100  # characters of a name or a text, entries of a list
 _MOST_WHOLE = 10**7
 _MOST_IN_LIST = 10**4  # a list has layers of a network
-_MOST_JOBS = 256
-_MOST_SEED = 2**32 - 1
+# LightGBM has five names for the number of threads, and crashes if there are too many.
+_MOST_OF = dict.fromkeys(("n_jobs", "num_threads", "num_thread", "nthreads", "nthread"), 256)
+_MOST_OF |= {"random_state": 2**32 - 1}
 _INACCURACY = 1e-3  # of a sum of probabilities; some estimators compute in float32
 
 
@@ -97,7 +98,7 @@ def _check_plain(arguments: Mapping[str, Any], names: Mapping[str, str]) -> None
                 problem = f"must have at most {_LONGEST} entries, numbers up to {_MOST_IN_LIST:,} or short texts"
                 raise UserError(problem, key=f"model.{key}", value="[...]")
             continue
-        most = {"n_jobs": _MOST_JOBS, "random_state": _MOST_SEED}.get(argument, _MOST_WHOLE)
+        most = _MOST_OF.get(argument, _MOST_WHOLE)
         if not _is_plain(value, most):
             problem = f"must be a number up to {most:,}, true, false, null or a text of at most {_LONGEST} characters"
             raise UserError(problem, key=f"model.{key}", value=value if isinstance(value, int | float) else "...")
@@ -261,11 +262,14 @@ def _calibrated(
 
 
 def _is_summary(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and {*value} <= {*SUMMARIES, _POOLED}
+    if not isinstance(value, list | tuple) or not 0 < len(value) <= MOST_SUMMARIES:
+        return False
+    return {*value} <= {*SUMMARIES, _POOLED}
 
 
 Summary = Annotated[
-    Sequence[str], Allowed(f"must be a list of one or more of {', '.join([_POOLED, *SUMMARIES])}", _is_summary)
+    Sequence[str],
+    Allowed(f"must be a list of 1 to {MOST_SUMMARIES} of {', '.join([_POOLED, *SUMMARIES])}", _is_summary),
 ]
 
 

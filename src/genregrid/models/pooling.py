@@ -73,6 +73,8 @@ def pooled_slice(features: Tensor, length: Tensor, feature_names: Sequence[str])
 
 
 _LEAST_SPREAD = 0.05  # standard deviations; a track of one slice has a spread of 0, which has no logarithm
+#: Names of a list of summaries, which one vector holds side by side.
+MOST_SUMMARIES = 20
 #: Functions that pool the transformed slices of a window, (batch, slice, feature) -> (batch, feature).
 SUMMARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": masked_mean,

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from genregrid.models.argument import Allowed, Depth, Share, Width
 from genregrid.models.network import Network
-from genregrid.models.pooling import SUMMARIES, Attention, masked_max, masked_mean, masked_spread
+from genregrid.models.pooling import MOST_SUMMARIES, SUMMARIES, Attention, masked_max, masked_mean, masked_spread
 
 Summary = Annotated[
     Sequence[str],
     Allowed(
         f"must be a list of {', '.join(SUMMARIES)}, or []",
-        lambda value: isinstance(value, list | tuple) and len(value) <= 20 and {*value} <= {*SUMMARIES},
+        lambda value: isinstance(value, list | tuple) and len(value) <= MOST_SUMMARIES and {*value} <= {*SUMMARIES},
     ),
 ]
 

@@ -16,6 +16,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -30,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.tree._tree import Tree  # what a tree's own module calls it; scikit-learn exports no other name
 
 from genregrid.checkpoint.packed import check_nodes, unsound
-from genregrid.models.kernel import MOST_ROWS, KernelRidgeClassifier
+from genregrid.models.kernel import MOST_ROWS, KernelRidgeClassifier, SetKernelClassifier
 
 # One row for each genre, or for each pair of genres.
 _FORMER = {"RadialSVM": "SVC", "BoostedTrees": "LGBMClassifier"}
@@ -236,6 +237,15 @@ def _check_layers(model: Any) -> None:
 
 def _check_kernel(model: Any) -> None:
     _require(0 < len(model.weights_) <= MOST_ROWS, "it has too many rows")
+    rows = model.vectors_[1] if isinstance(model, SetKernelClassifier) else model.vectors_
+    _require(len(rows) == len(model.weights_), "it has not a weight for each row")
+
+
+def _check_bags(model: Any) -> None:
+    num = _num_features(model)
+    _require(
+        all(len(chosen) <= num for chosen in model.estimators_features_), "a part has more features than there are"
+    )
 
 
 def _check_lightgbm(model: Any) -> None:
@@ -261,6 +271,7 @@ _CHECKS: tuple[tuple[Any, tuple[str, ...], Callable[[Any], None]], ...] = (
     (GaussianMixture, ("means_",), _check_mixture),
     (MLPClassifier, ("coefs_",), _check_layers),
     (KernelRidgeClassifier, ("weights_",), _check_kernel),
+    (BaggingClassifier, ("estimators_features_",), _check_bags),
 )
 
 

@@ -80,7 +80,8 @@ def _model(file: CheckpointFile) -> GenreClassifier:
     state = _dict(file.content, "state_dict")
     _check_shapes(blank, state)
     model = cls(**arguments)
-    model.load_state_dict({key: _sound(file.tensor(stored), key) for key, stored in state.items()})
+    weights = file.filled(state)  # each storage once, although weights may share one
+    model.load_state_dict({key: _sound(values, key) for key, values in weights.items()})
     for part in model.modules():
         if isinstance(part, FeatureTransform):
             part.check()

@@ -43,6 +43,8 @@ _Number = Annotated[int, Allowed("0 or more", lambda value: is_whole(value, 0, 2
 _Size = Annotated[int, Allowed("1 or more", lambda value: is_whole(value, 1, 2**32))]
 _Seconds = Annotated[float, Allowed("a thousandth or more", lambda value: is_number(value, 0.001, 1e6))]
 _LONGEST_TEXT = 10_000
+#: Characters of all texts of a record; members of an ensemble of a thousand runs have 100,000.
+_MOST_TEXT = 10_000_000
 _MOST_TRACKS = 2_000_000
 _HINT = "its version of genregrid may differ: make it again"
 # Fields of `Provenance` that are made from other keys.
@@ -356,6 +358,8 @@ def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, 
         if name in content and not _has_type(content[name], hints[name]):
             value = repr(content[name]) if isinstance(content[name], str | float | int | None) else "no such value"
             raise UserError(f"its key '{name}' has a value of a wrong type, {value}", key=source, hint=_HINT)
+    if sum(_num_characters(content[name]) for name in names if name in content) > _MOST_TEXT:
+        raise UserError(f"its texts have more than {_MOST_TEXT} characters", key=source, hint=_HINT)
     return {name: content[name] for name in names if name in content}
 
 
@@ -374,7 +378,7 @@ def _has_type(value: Any, hint: Any) -> bool:
     """
     kind, arguments = get_origin(hint) or hint, get_args(hint)
     if hint is Any:
-        return True
+        return _is_plain(value)
     if isinstance(hint, UnionType) or kind is Union:
         return any(_has_type(value, one) for one in arguments)
     if hasattr(hint, "__metadata__"):
@@ -391,6 +395,28 @@ def _has_type(value: Any, hint: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float) and is_number(value, -1e30)
     return isinstance(value, kind)
+
+
+def _is_plain(value: Any) -> bool:
+    r"""Return whether a value is made of what JSON has, with clean text.
+
+    >>> _is_plain({"a": [1, None, "x"]}), _is_plain({"a": {1, 2}}), _is_plain("a\x1b[31m")
+    (True, False, False)
+    """
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_has_type(key, str) and _is_plain(item) for key, item in value.items())
+    return _has_type(value, str) if isinstance(value, str) else isinstance(value, bool | int | float | None)
+
+
+def _num_characters(value: Any) -> int:
+    """Count the characters of all text in a plain value; a text that is there twice is written twice."""
+    if isinstance(value, dict):
+        return sum(len(key) + _num_characters(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_num_characters, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _is_clean(text: str) -> bool:

@@ -39,6 +39,9 @@ from genregrid.training.fit import (
 from genregrid.training.resume import LAST_CHECKPOINT, check_names_free
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
+# Tracks of a twin for each that a checkpoint names. Protocols leave out a tenth at most, or tracks of unknown artists.
+_MOST_TWIN_TRACKS = 4
+
 
 def train(
     cfg: DictConfig,
@@ -216,6 +219,10 @@ def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetCon
     ):
         problem = f"it was not trained on the files that conf has for dataset={trained.facts.dataset}"
         raise UserError(problem, key="checkpoint", hint=hint)
+    num_named = sum(map(len, trained.tracks.values()))
+    if named.synthetic and trained.twin_tracks > _MOST_TWIN_TRACKS * num_named:  # before any are drawn
+        problem = f"its twin has {trained.twin_tracks} tracks, and its parts name {num_named} of them"
+        raise UserError(problem, key="checkpoint", hint="train the model again")
     return replace(named, corpus=trained.corpus, num_tracks=trained.twin_tracks)
 
 
