@@ -101,7 +101,7 @@ def test_a_damaged_schema_is_refused_in_one_sentence(content: bytes, user_error:
 @pytest.mark.parametrize(
     "estimator",
     [np.sum, np.load, LogisticRegression().fit, {"a": StandardScaler().fit_transform}, np.array(["text"])],
-    ids=str,
+    ids=["sum", "load", "fit", "transform", "text"],
 )
 def test_functions_methods_and_texts_in_arrays_are_refused(estimator: Any, user_error: Expect) -> None:
     with user_error("checkpoint"):
