@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from genregrid.errors import UserError, command
+from genregrid.errors import UserError, command, printable
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,7 @@ def test_a_sentence_about_a_cell_of_megabytes_is_short() -> None:
     error = UserError("y" * 10**6, key="k" * 10**6, value="v" * 10**6)
     assert len(str(error)) < 1000
     assert str(error).count("...") == 3
+
+
+def test_letters_that_join_are_shown_as_they_are() -> None:
+    assert printable("\u0646\u06cc\u200c\u0627") == "\u0646\u06cc\u200c\u0627"

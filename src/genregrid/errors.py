@@ -11,6 +11,7 @@ from typing import Any, NoReturn, ParamSpec
 from genregrid.stream import safe_streams
 
 _NOT_GIVEN: Any = object()
+_JOINERS = "\u200c\u200d"
 # Characters of a sentence's part that are shown; a name or a cell of a file may have megabytes.
 _LONGEST = 300
 _P = ParamSpec("_P")
@@ -64,7 +65,8 @@ def printable(text: str, most: int = _LONGEST) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) in ("Zs", "Co", "Cn"):  # spaces of all kinds
+    # spaces of all kinds; joiners, which letters of some scripts and emoji need
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) in ("Zs", "Co", "Cn"):
         return character
     return character.encode("unicode_escape").decode("ascii")
 

@@ -110,6 +110,17 @@ def test_file_of_neither_form_is_refused(write: Writer, user_error: Expect, text
         read_artists(path)
 
 
+def test_two_unicode_forms_of_a_name_are_one_artist(write: Writer) -> None:
+    index = read_artists(write("index.csv", "track,artist\na.00000,Beyonc\u00e9\na.00001,Beyonce\u0301\n"))
+    assert len(set(index.values())) == 1
+
+
+def test_an_index_with_a_column_twice_is_refused(write: Writer, user_error: Expect) -> None:
+    path = write("index.csv", "track,artist,track\na.00000,Abba,b.00000\n")
+    with user_error(path):
+        read_artists(path)
+
+
 def test_missing_index_is_refused(tmp_path: Path, user_error: Expect) -> None:
     with user_error(tmp_path / "gone.txt", problem="does not exist; it should be an artist index"):
         read_artists(tmp_path / "gone.txt")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genregrid.exhibit.spreadsheet import guarded, parse_csv, unguarded, unguarded_frame, write_csv
 
-BEGINNINGS = "=+-@\t\r\n"
+BEGINNINGS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
 
 @given(st.text(alphabet=st.sampled_from(f"'{BEGINNINGS}a1.")) | st.text())

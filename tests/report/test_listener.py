@@ -100,6 +100,19 @@ def test_a_slice_answered_twice_counts_once(cells: list[Cell], audio: Recordings
     assert "30 slices" in notes[0]
 
 
+def test_answers_of_more_people_than_a_report_can_show_are_refused(
+    cells: list[Cell],
+    audio: Recordings,
+    tmp_path: Path,
+    user_error: Callable[..., AbstractContextManager[None]],
+) -> None:
+    path = answered(listening_items(cells, audio), tmp_path)
+    frame = pd.read_csv(path).iloc[[0]]
+    pd.concat([frame.assign(person=f"person {number}") for number in range(101)]).to_csv(path, index=False)
+    with user_error("human", path, problem="answers of 101 people"):
+        read_answers(path, cells)
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read_artists(path: Path) -> dict[str, str]:
         if len(fields) < 2:
             found = printable(line.strip(), _SHOWN)
             raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{found}'", key=place(path, row))
-        if artist := unguarded(fields[1]):
+        if artist := _artist(fields[1]):
             track = _track_name(fields[0], path, row)
             if artists.setdefault(track, artist) != artist:
                 first = printable(artists[track], _SHOWN)
@@ -88,6 +89,11 @@ def _shown(name: str) -> str:
     return printable(name, _SHOWN)
 
 
+def _artist(text: str) -> str:
+    """Return a name in one form: Unicode has two for letters such as é, and an artist must not become two."""
+    return unicodedata.normalize("NFC", unguarded(text).strip())
+
+
 def _track_name(text: str, path: Path, row: int) -> str:
     track = _AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2])
     if len(track) > MOST_TRACK_CHARACTERS or re.fullmatch(TRACK_PATTERN, track) is None:
@@ -101,6 +107,8 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
     try:
         columns = next(reader, [])
         track_at, artist_at = columns.index("track"), columns.index("artist")
+        if columns.count("track") + columns.count("artist") > 2:
+            raise UserError("it has the column 'track' or 'artist' twice", key=path)
         for cells in reader:
             if len(cells) <= max(track_at, artist_at):
                 if not any(map(str.strip, cells)):
@@ -111,7 +119,7 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
                 problem = f"{len(cells)} fields, but the header has {len(columns)}"
                 hint = "put quotation marks around a name with a comma"
                 raise UserError(problem, key=place(path, reader.line_num), hint=hint)
-            track, artist = (unguarded(cells[at]).strip() for at in (track_at, artist_at))
+            track, artist = unguarded(cells[track_at]).strip(), _artist(cells[artist_at])
             if artist and artists.setdefault(track, artist) != artist:
                 raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")
     except UserError:

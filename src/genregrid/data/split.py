@@ -91,7 +91,8 @@ def split_table(
     else:
         track_group = _groups_in(table, source)
         if num_merged := len(table.tracks) - len(np.unique(track_group)):
-            notes.append(f"{num_merged} tracks repeat another one exactly and stay with it")
+            repeats = "track repeats" if num_merged == 1 else "tracks repeat"
+            notes.append(f"{num_merged} {repeats} another one exactly and stay with it")
         if split.protocol == "artist":
             track_group = merged_groups(track_group, _artist_groups(table, artists))
             notes.append(_artist_note(table, artists or {}))

@@ -1,8 +1,8 @@
 """CSV files whose text no spreadsheet runs as a formula, and which read back unchanged.
 
-Spreadsheets run cells that begin with ``=``, ``+``, ``-``, ``@``, a tab or a line break, and hide an apostrophe at the
-beginning. So each text with such a beginning gets an apostrophe in front, and so does a text of which apostrophes and
-then such a character are the beginning, so that reading can always take one away.
+Spreadsheets run cells that begin with ``=``, ``+``, ``-``, ``@``, their wide forms, a tab or a line break, and hide an
+apostrophe at the beginning. So each text with such a beginning gets an apostrophe in front, and so does a text of which
+apostrophes and then such a character are the beginning, so that reading can always take one away.
 
 `read_csv` reads a table back whatever the file holds: a fault is a sentence with the line, and no header, cell or quote
 takes more than bounded time and memory.
@@ -24,9 +24,11 @@ import pandas as pd
 from genregrid.errors import UserError
 from genregrid.files import read_bytes
 
-_RUNS = re.compile(r"'*[=+\-@\t\r\n]")
-_GUARDED = re.compile(r"''*[=+\-@\t\r\n]")
-_GUARDED_CELL = re.compile(rb"'[=+\-@\t\r\n]")  # nothing else is in front, so that a large file is searched fast
+_STARTS = "=+@\t\r\n\uff1d\uff0b\uff0d\uff20-"  # the last four but one are the wide forms of East Asian keyboards
+_RUNS = re.compile(f"'*[{_STARTS}]")
+_GUARDED = re.compile(f"''*[{_STARTS}]")
+# nothing else is in front, so that a large file is searched fast; \xef is the first byte of the wide forms
+_GUARDED_CELL = re.compile(rb"'[=+@\t\r\n\xef-]")
 MOST_BYTES = 2**31  # of a CSV; the largest of an honest run, a timeline of 100,000 tracks, has a tenth
 _MOST_COLUMNS = 10_000
 _LONGEST_LINE = 2**20  # bytes

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 from unicodedata import category
 
 from genregrid.errors import UserError
+from genregrid.name import MOST_GENRES
 
 #: Beyond it, no setting has a meaning, and products of a few of them are infinite.
 _LARGEST = 1e30
@@ -61,7 +62,7 @@ Depth = Annotated[int, Allowed("must be a whole number from 1 to 100", lambda va
 #: Genre names, in the order of the logits.
 Genres = Annotated[
     Sequence[str],
-    Allowed("must be a list of 2 to 1000 different names", lambda value: _are_names(value, 2, 1000)),
+    Allowed(f"must be a list of 2 to {MOST_GENRES} different names", lambda value: _are_names(value, 2, MOST_GENRES)),
 ]
 #: Names of descriptors, in the order of the feature axis.
 FeatureNames = Annotated[

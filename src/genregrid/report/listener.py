@@ -20,6 +20,7 @@ _MOST_PER_GENRE = 10
 # as long as the excerpts of Perrot and Gjerdingen, with whose 70 % the paper compares itself
 _EXCERPT_SECONDS = 3.0
 _NEEDED = ("person", "track", "start_seconds", "guess", "model")
+_MOST_PEOPLE = 100  # two tables each; a class of students has fewer
 _FILE_HINT = "give the answers.csv that a listening test exports"
 
 
@@ -71,6 +72,8 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
     if answers.empty:
         raise _wrong(path, "the file has no answers")
     answers["person"] = answers["person"].fillna("listener")
+    if (num_people := answers["person"].nunique()) > _MOST_PEOPLE:
+        raise _wrong(path, f"it has answers of {num_people} people, and a report has tables for {_MOST_PEOPLE}")
     answers["start_seconds"] = pd.to_numeric(answers["start_seconds"], errors="coerce")
     for name in _NEEDED:
         if (empty := answers[name].isna()).any():

@@ -42,7 +42,7 @@ def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path
 def _tracks_or_none(folder: Path) -> dict[str, Path]:
     try:
         return _tracks_in(folder)
-    except UserError:
+    except (UserError, OSError):  # of a run folder from elsewhere, whose root may be no path here
         return {}
 
 

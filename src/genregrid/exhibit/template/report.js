@@ -36,7 +36,7 @@ function make(tag, attributes, click, ...children) {
 
 /** Put an apostrophe in front of a text that a spreadsheet would run as a formula, as genregrid.exhibit.spreadsheet does. */
 const guarded = (text) =>
-  /^'*[=+\-@\t\r\n]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\**$/i.test(text) ? `'${text}` : text;
+  /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\**$/i.test(text) ? `'${text}` : text;
 
 /** Download rows as a CSV (RFC 4180). */
 function download(name, rows) {
