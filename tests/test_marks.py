@@ -54,7 +54,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, composed: Callable[..., Di
         ).summary()
 
     def evaluated() -> str:
-        cfg = composed(f"checkpoint={runs / 'mlp'}", config="evaluate")
+        cfg = composed(f"checkpoint={runs / 'mlp'}", *TWIN, config="evaluate")
         return evaluate(cfg, made.folder / "evaluation").summary()
 
     def reported() -> str:

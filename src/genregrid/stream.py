@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO
 
 
@@ -49,16 +49,17 @@ def safe_streams() -> Iterator[None]:
         except OSError:  # closed by the shell; the next file would get its number, and what libraries print
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    try:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is None:
-                stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
-            setattr(sys, name, _Output(stream))
-        yield
-    finally:
-        with suppress(OSError):  # reported by the flush of the command, if it came to it
-            sys.stdout.flush()
-        sys.stdout, sys.stderr = before
+    with ExitStack() as opened:
+        try:
+            for name in ("stdout", "stderr"):
+                stream = getattr(sys, name)
+                if stream is None:
+                    stream = opened.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                if hasattr(stream, "reconfigure"):
+                    stream.reconfigure(errors="backslashreplace")
+                setattr(sys, name, _Output(stream))
+            yield
+        finally:
+            with suppress(OSError):  # reported by the flush of the command, if it came to it
+                sys.stdout.flush()
+            sys.stdout, sys.stderr = before

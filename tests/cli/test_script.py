@@ -13,6 +13,7 @@ from genregrid.cli.job import Job, Main
 from genregrid.cli.script import run_script
 from genregrid.cli.start import start
 from genregrid.record.folder import ERROR_FILE
+from genregrid.stream import safe_streams
 
 Run = Callable[..., int]
 
@@ -232,7 +233,8 @@ def test_the_jobs_of_a_process_read_corpora_by_one_reader(run: Run) -> None:
 
 def test_a_closed_standard_output_is_no_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    assert run(prints) == 0
+    with safe_streams():  # as in `errors.command`
+        assert run(prints) == 0
 
 
 def prints(cfg: DictConfig, folder: Path, *_: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 # opens a file as a library would, then prints more than a pipe holds
 _PROGRAM = """
 import os, sys
-from genregrid.cli.stream import safe_streams
+from genregrid.stream import safe_streams
 with safe_streams():
     file = open("result.txt", "w")
     for _ in range(20_000):

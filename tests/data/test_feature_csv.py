@@ -177,7 +177,7 @@ def test_any_damage_ends_in_a_sentence_or_a_table(make_frame: Frames, tmp_path: 
     assert 0 < check_mutations(frame, tmp_path / "mine.csv", range(60)) < 60
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_thousands_of_damages_end_in_a_sentence_or_a_table(make_frame: Frames, tmp_path: Path) -> None:
     frame = make_frame(genres=("blues", "rock"), tracks=2, slices=2)
     assert check_mutations(frame, tmp_path / "mine.csv", range(60, 3000)) > 0

@@ -136,8 +136,10 @@ class Server:
     def close(self) -> None:
         """End the server."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def serve() -> None:
@@ -287,7 +289,7 @@ def _stack(overrides: list[str]) -> int:
     from genregrid.config import register_schemas
     from genregrid.errors import command
     from genregrid.training.corpus_reader import CorpusReader
-    from genregrid.training.run import train, train_together
+    from genregrid.training.run import finished_before, train, train_together
 
     @command()
     def run() -> None:
@@ -297,9 +299,10 @@ def _stack(overrides: list[str]) -> int:
         corpora = CorpusReader()
         jobs = [(cfg, Path("out") / str(seed), "mlp") for seed, cfg in enumerate(configs)]
         fitted = train_together(jobs, corpora)
-        if len(fitted) != len(jobs):
+        unfinished = [job for job in jobs if not (job[0].resume and finished_before(*job, corpora))]
+        if unfinished and len(fitted) != len(jobs):
             raise RuntimeError("the fits were not stacked")
-        for cfg, folder, name in jobs:
+        for cfg, folder, name in unfinished:
             train(cfg, folder, name, corpora, fitted)
 
     return run()

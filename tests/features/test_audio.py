@@ -590,7 +590,7 @@ print(counts)
 """
 
 
-@pytest.mark.parametrize("num", [150, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num", [150, pytest.param(3000, marks=pytest.mark.torture)])
 def test_damaged_files_of_all_formats_are_read_or_refused(tmp_path: Path, num: int) -> None:
     """In a process of its own: a fault of a decoder ends its process."""
     for ending, how in (

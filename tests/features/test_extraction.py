@@ -939,7 +939,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_next_run_resumes(
     run(music, out="undisturbed.csv")
 
     def limit() -> None:  # files may grow to what the journal needs for some of the tracks
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (32_000, 32_000))
 
     process = command(music, "--slice", "0.5", "--workers", "1", "--out", "features.csv", preexec_fn=limit)
     out, err = process.communicate(timeout=60)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from genregrid.config import TrainConfig
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.record.result import Result
-from genregrid.training.build import prepare
+from genregrid.training.build import prepare, typed
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import evaluate, train, train_together
 from genregrid.training.stack import Fitted, StackCheckpoint, _Stack, can_be_stacked, fit_stack
@@ -71,7 +72,8 @@ def test_a_stacked_fit_has_the_results_of_a_separate_fit(
 def test_a_stacked_fit_writes_the_files_of_a_separate_fit(
     make_cfg: MakeConfig, composed: MakeConfig, tmp_path: Path
 ) -> None:
-    stacked_and_alone([make_cfg(f"seed={seed}", "logger=csv") for seed in range(2)], tmp_path)
+    cfgs = [make_cfg(f"seed={seed}", "logger=csv") for seed in range(2)]
+    stacked_and_alone(cfgs, tmp_path)
     stacked, alone = tmp_path / "stacked/0", tmp_path / "alone/0"
     assert sorted(path.name for path in stacked.iterdir()) == sorted(path.name for path in alone.iterdir())
     logged = [pd.read_csv(folder / "metrics.csv") for folder in (stacked, alone)]
@@ -83,7 +85,9 @@ def test_a_stacked_fit_writes_the_files_of_a_separate_fit(
     assert checkpoints[0].keys() == checkpoints[1].keys()
     for key in ("epoch", "global_step"):
         assert checkpoints[0][key] == checkpoints[1][key]
-    again = evaluate(composed(f"checkpoint={stacked / 'checkpoint.ckpt'}", config="evaluate"), tmp_path / "again")
+    dataset = typed(cfgs[0], TrainConfig).dataset
+    cfg = composed(f"checkpoint={stacked / 'checkpoint.ckpt'}", config="evaluate")
+    again = evaluate(cfg, tmp_path / "again", dataset_named=lambda _: dataset)
     assert list(again.predictions["predicted"]) == list(pd.read_csv(stacked / "predictions.csv")["predicted"])
 
 

@@ -199,6 +199,8 @@ class Provenance:
             "path": dataset.get("path"),
         }
         named = {name: config[name] for name in ("window", "hop_slices", "batch_size", "seed") if name in config}
+        if "window" in named and named["window"] is None:
+            raise UserError("its key 'window' has a value of a wrong type, None", key=source, hint=_HINT)
         if named.get("window") == "track":
             named["window"] = None
         flat |= named | {name: content[name] for name in ("source_slice_seconds", "window_slices") if name in content}

@@ -107,20 +107,25 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
     """Train runs of one cell as one computation, if their model allows it; `train` then tests and writes each.
 
     A run with a mistake is left out, and `train` raises its error. Training resumes from stack.ckpt in the folder of
-    the first run; the caller deletes that file after it has written all runs.
+    the first run; the caller deletes that file after it has written all runs. If some runs were finished before an
+    interruption, they are trained again with the others, since a fit has other last bits in a smaller stack.
 
     Returns:
         The result of each fit, by identity of its run; empty if the runs are to be trained one by one.
     """
     runs, rng_states = [], []
+    num_finished = 0
     for cfg, folder, model_name in jobs:
         with suppress(UserError):
-            if cfg.resume and finished_before(cfg, folder, model_name, corpora):
-                continue
+            is_finished = bool(cfg.resume and finished_before(cfg, folder, model_name, corpora))
+            num_finished += is_finished
             runs.append(prepare(cfg, model_name, corpora))
             rng_states.append(torch.get_rng_state())
-            folder.mkdir(parents=True, exist_ok=True)
-            write_config(runs[-1].config, folder)  # marks the run as started
+            if not is_finished:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_config(runs[-1].config, folder)  # marks the run as started
+    if num_finished == len(runs):
+        return {}
     models, modules = [run.model for run in runs], [run.datamodule for run in runs]
     if len(runs) < 2 or not can_be_stacked(models, runs[0].settings.trainer, len(modules[0].table.track)):
         return {}
