@@ -23,7 +23,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_grid_that_is_killed_and_resumed_gives_the_same_bytes(project_root: Path, tmp_path: Path) -> None:
     """``kill -9`` in the middle, then ``resume=true``: every job once, and every byte of its predictions."""
-    overrides = ("model=lstm,set_mlp,mlp", "seed=0,1", "trainer.max_epochs=40", "trainer.checkpoint_seconds=0")
+    overrides = ("model=lstm,set_mlp,mlp", "seed=0,1", "trainer.max_epochs=15", "trainer.checkpoint_seconds=0")
     with subprocess.Popen(
         command(project_root, *overrides), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
