@@ -1,14 +1,15 @@
 """genregrid.files: documents as plain data in bounded time, and names of folders."""
 
+import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genregrid.files import folder_name, parse_json, parse_yaml, read_json
+from genregrid.files import folder_name, parse_json, parse_yaml, read_json, remove_parts, replacing
 
 Expect = Callable[..., AbstractContextManager[None]]
 BOMB = "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(40))
@@ -72,3 +73,29 @@ def test_a_folders_name_is_one_part_of_a_path_and_distinct(text: str, other: str
     assert "/" not in name
     assert len(name.encode()) <= 255
     assert (name == folder_name(other)) == (text == other)
+
+
+def test_processes_that_write_one_file_at_once_replace_it_by_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as part:
+        part.write_text("first")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with replacing(path) as other:
+            other.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_complete_replaces_nothing_and_does_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with suppress(ZeroDivisionError), replacing(path) as part:
+        part.write_text("ne")
+        raise ZeroDivisionError
+    (tmp_path / "file.1.writing").write_text("of a killed process")
+    remove_parts(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ _MOST_YAML_BYTES = 2**20  # reading YAML takes about a second per megabyte
 _MOST_DEPTH = 50  # of nested lists and dicts; ours have four levels
 _LARGEST_INTEGER = 2**63
 _LONGEST_NAME = 100  # characters of a folder's name; file systems allow 255 bytes, and a name has more parts
+_PART = ".writing"  # ends the name of a file that is not complete
 _INNER_FOLDERS = {"wandb"}  # W&B's own, with thousands of files
 
 
@@ -234,9 +236,29 @@ def folder_name(text: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file as a whole: a process that reads it meanwhile finds the old file, the new one or none."""
-    part = path.with_name(f"{path.name}.writing")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file, which takes the place of `path` at the end, and is removed after an error.
+
+    Its name has the number of the process: several processes may write the same file at once. `remove_parts` removes
+    what a killed process leaves.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{_PART}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove files that killed processes began to write in a folder, see `replacing`."""
+    for part in folder.glob(f"*{_PART}"):
+        part.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

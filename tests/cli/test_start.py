@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+
+from genregrid.cli.start import start
 
 pytestmark = pytest.mark.slow
 QUICK = ("model=lda", "dataset.num_tracks=50", "logger=none", "trainer.accelerator=cpu", "hydra.run.dir=out")
@@ -40,3 +43,17 @@ def test_a_folder_without_permission_is_one_sentence(project_root: Path, tmp_pat
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "Permission denied; hydra.run.dir=PATH" in line
+
+
+def test_a_clone_that_is_not_installed_is_one_sentence(
+    project_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("genregrid.cli.start.version", missing)
+    with pytest.raises(SystemExit) as ended:
+        start("train", project_root / "conf")
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("genregrid: not installed in this Python; ")

@@ -278,6 +278,26 @@ def test_a_trial_outside_a_study_logs_its_scores(
     assert "mean over 3 inner folds" in capsys.readouterr().out
 
 
+def test_a_trial_that_was_stopped_while_its_values_were_drawn_draws_the_same_values(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = search("search.num_trials=2", folder="whole")
+    ask = optuna.Study.ask
+
+    def stop(study: optuna.Study, space: Mapping[str, Any]) -> None:
+        ask(study, dict(list(space.items())[:2]))
+        raise ZeroDivisionError
+
+    for num_trials in (1, 2):
+        with monkeypatch.context() as patched:
+            patched.setattr(optuna.Study, "ask", stop)
+            with pytest.raises(ZeroDivisionError):
+                search("search.num_trials=2")
+        study = search(f"search.num_trials={num_trials}")
+    assert states(study) == ["FAIL", "COMPLETE", "FAIL", "COMPLETE"]
+    assert [study.trials[number].params for number in (1, 3)] == [trial.params for trial in whole.trials]
+
+
 @pytest.mark.slow
 def test_a_killed_search_is_resumed(project_root: Path, tmp_path: Path) -> None:
     overrides = [sys.executable, str(project_root / "train.py"), "-m", "sweep=optuna", "model=mlp", "slice=9"]

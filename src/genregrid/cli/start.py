@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ def start(name: str, conf: Path) -> NoReturn:
 @command()
 def _main(name: str, conf: Path) -> int:
     try:
+        version("genregrid")  # results name it
         from genregrid.cli.script import run_script
 
         main = import_module(f"genregrid.cli.{name}")

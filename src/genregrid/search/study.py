@@ -232,10 +232,16 @@ class Search:
                 print(f"trial {trial.number} was stopped before its end and runs again")
 
     def _stop(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Mark a stopped trial as failed, and queue it again under another number."""
+        """Mark a stopped trial as failed, and queue it again under another number.
+
+        If it was stopped while its values were drawn, only those that it was given are queued, and the next trial draws
+        the others from the same seed.
+        """
         study.tell(trial.number, state=TrialState.FAIL)
         study.set_user_attr("stopped", [*study.user_attrs.get("stopped", []), trial.number])
-        study.enqueue_trial(trial.params)
+        is_drawn = trial.params.keys() == self.space.keys()
+        if values := trial.params if is_drawn else trial.system_attrs.get("fixed_params"):
+            study.enqueue_trial(values)
 
     def _clear(self, number: int, locks: BinaryIO) -> None:
         """Unlock a trial, and remove the folder that Hydra made for it, unless a logger wrote to it."""

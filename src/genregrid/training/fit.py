@@ -201,6 +201,8 @@ def lightning_run() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
+            # the user chose the CPU
+            warnings.filterwarnings("ignore", "GPU available but not used")
             # the run folder already has config.yaml
             warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")
             # the checkpoint has the averaged weights, and a test needs nothing else of the averaging

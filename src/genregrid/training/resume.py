@@ -23,6 +23,7 @@ from torch import Tensor
 from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.data.split import TRAIN
 from genregrid.errors import UserError, printable
+from genregrid.files import replacing
 from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.models.network import Network
 from genregrid.record.facts import identity_in
@@ -72,20 +73,17 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         OSError: the file cannot be written; its name is in the error.
     """
-    part = path.with_name(f"{path.name}.writing")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             torch.save(dict(content), file)
     except (OSError, RuntimeError) as error:  # torch raises its own error after that of the system
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, OSError):
             cause = cause.__cause__ or cause.__context__
-        part.unlink(missing_ok=True)
         if cause is None:
             raise
         raise OSError(cause.errno, cause.strerror, str(path)) from error
-    os.replace(part, path)
 
 
 class CheckpointFiles(CheckpointIO):
@@ -204,16 +202,12 @@ def _restore_best(stored: Any, path: Path, ready: Prepared, epoch: int) -> None:
     require(isinstance(stored, Tensor) and stored.dtype == torch.uint8 and stored.ndim == 1, "it has no best epoch")
     if not is_first_process():
         return
-    part = path.with_name(f"{path.name}.writing")
-    part.write_bytes(stored.numpy().tobytes())
-    try:
+    with replacing(path) as part:
+        part.write_bytes(stored.numpy().tobytes())
         content = read_checkpoint(part, key=path)
         is_own = identity_in(content[CHECKPOINT_KEY]) == ready.facts.identity and content["epoch"] == epoch
         require(is_own, "its best epoch is of another run")
         _check_weights(content["state_dict"], ready.model)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_weights(weights: Any, model: pl.LightningModule) -> None:

@@ -19,6 +19,7 @@ from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import TRAIN, Split, split_by_name
 from genregrid.errors import UserError, printable
+from genregrid.files import remove_parts
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorHead
 from genregrid.models.trained import load_checkpoint
@@ -79,6 +80,7 @@ def train(
         (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
         write_config(ready.config, folder)
         if ready.settings.resume:
+            remove_parts(folder)
             shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged again, as one W&B run
     own = (fitted or {}).get(ready.facts.identity or "")
     with run_logger(ready.settings.logger if is_first_process() else None, ready.facts, folder) as logger:
