@@ -76,15 +76,6 @@ def read_bytes(path: Path, *, most_bytes: int, hint: str | None = None) -> bytes
     return content
 
 
-def read_text(path: Path, *, most_bytes: int, hint: str | None = None) -> str:
-    """Read a UTF-8 text file of limited size.
-
-    Raises:
-        UserError: it is no regular file, larger than `most_bytes`, or not UTF-8.
-    """
-    return _decoded(read_bytes(path, most_bytes=most_bytes, hint=hint), path, hint)
-
-
 def _decoded(content: bytes, source: object, hint: str | None) -> str:
     try:
         return content.decode("utf-8")

@@ -11,8 +11,8 @@ MOST_TRACK_CHARACTERS = 4096
 MOST_RECIPE_CHARACTERS = 100
 #: Genres of a corpus. The largest public list, Every Noise at Once, has 6291; a model has an output for each.
 MOST_GENRES = 10_000
-# Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def name_fault(name: str, most: int) -> str | None:
@@ -29,7 +29,7 @@ def name_fault(name: str, most: int) -> str | None:
         return f"it has {len(name)} characters, and {most} are allowed"
     if name.isprintable() and name.strip():
         return None
-    if unfit := _UNFIT.search(name):
+    if unfit := UNFIT.search(name):
         return f"it has the control character {unfit[0]!a}"
     if not any(map(_is_visible, name)):
         return "it has no visible character"

@@ -237,7 +237,7 @@ def test_predictions_that_are_no_numbers_are_refused(
             next(model.parameters()).fill_(float("nan"))
 
     changed(ruin)
-    with user_error("checkpoint", folder, problem="not finite"):
+    with user_error("model", problem="not finite"):
         score_recordings(folder, tmp_path / "music", tmp_path / "scored")
     assert not (tmp_path / "scored").exists()
 

@@ -9,12 +9,11 @@ import genregrid
 from genregrid.config import MOST_SLICE_SECONDS
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.errors import UserError
-from genregrid.files import read_text
+from genregrid.files import read_json
 from genregrid.name import MOST_RECIPE_CHARACTERS, name_fault
 
 #: The recipe of a corpus if it is not known how its descriptors were computed.
 UNKNOWN_RECIPE = "unknown"
-_MOST_BYTES = 1 << 16  # a note has 300
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ def read_note(csv_path: Path) -> RecipeNote | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(read_text(path, most_bytes=_MOST_BYTES))
+        content = read_json(path)
         return _note(**{name: content[name] for name in ("recipe", "slice_seconds", "sha256")})
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+    except (ValueError, KeyError):  # so is UserError
         hint = f"delete it and set dataset.recipe, or extract {csv_path.name} again"
         raise UserError("it is no note of a recipe", key=path, hint=hint) from None
 

@@ -172,10 +172,11 @@ def stacked_areas(
         order: numbers of genres from bottom to top.
     """
     colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
+    names = genre_labels(genres)
     areas: list[Patch] = []
     for number, (low, high) in zip(order, pairwise(_levels(probs, order)), strict=True):
-        colour, name = colours(number % colours.N), genre_labels(genres)[number]
-        areas.append(axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=name))
+        colour = colours(number % colours.N)
+        areas.append(axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=names[number]))
     axes.set(xlim=(np.min(edges), np.max(edges)), ylim=(0, 1), xlabel="seconds", ylabel="probability")
     return areas
 

@@ -57,8 +57,7 @@ def unguarded(text: str) -> str:
 
 def write_csv(frame: pd.DataFrame, path: Path, **options: Any) -> None:
     """Write a table as CSV with guarded text: cells, index and names of columns; `options` are those of `to_csv`."""
-    frame = _mapped(frame, guarded)
-    frame.to_csv(path, **options)
+    _mapped(frame, guarded).to_csv(path, **options)
 
 
 def read_csv(
@@ -141,11 +140,6 @@ def _problem(error: Exception) -> str:
     if "EOF inside string" in str(error):
         return "a quote is opened and not closed"
     return "it is no CSV that can be read"
-
-
-def unguarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as it was given to `write_csv`, from its columns as pandas reads them."""
-    return _mapped(frame, unguarded)
 
 
 def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
-from genregrid.files import check_regular
+from genregrid.files import check_regular, read_bytes
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters
@@ -56,7 +56,6 @@ def find_tracks(source: Path) -> Found:
     elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
         raise UserError("is one recording", key=source, hint=_WANTED)
     else:
-        check_regular(source, key=source, hint=_WANTED)
         found = _unique(source, _in_list(source))
     if not found.tracks:
         hint = f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
@@ -116,10 +115,7 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     try:
-        with csv_path.open("rb") as whole:
-            content = whole.read(_MOST_LIST_BYTES + 1)
-        if len(content) > _MOST_LIST_BYTES:
-            raise UserError(f"has more than {_MOST_LIST_BYTES} bytes", key=csv_path, hint="divide it into several")
+        content = read_bytes(csv_path, most_bytes=_MOST_LIST_BYTES, hint=_WANTED)
         with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if len(reader.fieldnames or ()) > _MOST_LIST_COLUMNS:  # each row takes as long as the header is
@@ -147,8 +143,6 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
         raise UserError("is not UTF-8 text", key=csv_path, hint="save the list of path and label as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"not a CSV ({error})", key=f"{csv_path}, row {reader.line_num}") from None
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", key=csv_path) from None
 
 
 def _genre_fault(genre: str) -> str | None:

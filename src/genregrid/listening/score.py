@@ -1,7 +1,6 @@
 """Score recordings with a trained model: what ``python evaluate.py checkpoint=PATH audio=song.mp3`` runs."""
 
 import sys
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.metrics.vote import track_vote
-from genregrid.models.base import GenreClassifier
+from genregrid.models.base import GenreClassifier, check_finite
 from genregrid.models.trained import load_checkpoint
+from genregrid.name import UNFIT
 from genregrid.record.facts import Provenance
 
 try:
@@ -36,7 +36,6 @@ except ModuleNotFoundError as error:
 
 _LONGEST_STEM = 60  # characters in a picture's name; file systems allow 255 bytes, and a letter may have four
 _LONGEST_PATH = 1000  # characters of a path that are printed; the tables have all
-_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bytes that are not UTF-8, separators of lines
 _VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 MiB; layers take some ten times that
 # slices of all windows of a recording: a day of slices of 3 s in windows of an hour. The time grows with their product
 _MOST_WINDOW_SLICES = 1 << 26
@@ -95,7 +94,7 @@ def _file_stem(path: Path) -> str:
     >>> _file_stem(Path("a\x1b[31m.wav")), _file_stem(Path("Ke$ha - $ong.ogg"))
     ('a_[31m', 'Ke$ha - $ong')
     """
-    return "".join("_" if unicodedata.category(c) in _NOT_SHOWN else c for c in path.stem[:_LONGEST_STEM])
+    return UNFIT.sub("_", path.stem[:_LONGEST_STEM])
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,6 @@ class _Settings:
 
     trained: Provenance
     recipe: Recipe
-    checkpoint: Path
     source_seconds: float  # length of the slices that are described
     window_slices: int  # longest window
     hop_slices: int | None  # between the windows that vote; ``None``: windows do not overlap
@@ -125,7 +123,7 @@ class _Settings:
         if wrong := [name for name, is_right in holds.items() if not is_right]:
             problem = f"its value of {wrong[0]} is none that a training on recipe {recipe.name} has"
             raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")
-        return cls(trained, recipe, checkpoint, source, trained.window_slices, hop)
+        return cls(trained, recipe, source, trained.window_slices, hop)
 
 
 def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> ScoredRecording:
@@ -146,9 +144,7 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
     if num_slices * longest > _MOST_WINDOW_SLICES:
         raise AudioError(f"its {num_slices} slices are too many for the model's windows of {longest} slices; cut it")
     logits = _growing_logits(model, table.features, longest)
-    if not torch.isfinite(logits).all():
-        problem = f"its predictions for {path} are not finite numbers"
-        raise UserError(problem, key="checkpoint", value=settings.checkpoint, hint="train the model again")
+    check_finite(logits, torch.zeros(num_slices, dtype=torch.int64), [str(path)])
     log_probs = logits.float().log_softmax(dim=1)
     hop = None if settings.hop_slices is None else min(settings.hop_slices, num_slices)
     voting = window_bounds(np.array([num_slices]), longest, hop)[2] - 1

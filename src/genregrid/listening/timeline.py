@@ -98,7 +98,7 @@ class ScoredRecording:
         edges = self.slice_seconds * bounds
         probs = np.add.reduceat(np.exp(self.log_probs), bounds[:-1]) / np.diff(bounds)[:, None].astype(np.float32)
         order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
-        stacked_areas(axes, edges, probs, [printable(genre, _LONGEST_TITLE) for genre in self.genres], order)
+        stacked_areas(axes, edges, probs, self.genres, order)
         prediction = self.prediction()
         name, genre = (printable(str(text), _LONGEST_TITLE) for text in (Path(self.file).name, prediction["genre"]))
         title = f"{name}: {genre}, certainty {prediction['certainty']:.2f} decades"

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from inspect import Parameter, signature
 from types import FunctionType
 from typing import Annotated, Any, get_args
-from unicodedata import category
 
 from genregrid.errors import UserError
-from genregrid.name import MOST_GENRES
+from genregrid.name import MOST_GENRES, name_fault
 
 #: Beyond it, no setting has a meaning, and products of a few of them are infinite.
 _LARGEST = 1e30
@@ -37,21 +36,11 @@ def is_whole(value: object, low: int, high: float = _LARGEST) -> bool:
     return isinstance(value, int) and is_number(value, low, high)
 
 
-def is_name(value: object) -> bool:
-    r"""Return whether a value is text that can name a genre or a descriptor: not empty, and one line.
-
-    >>> is_name("R&B"), is_name("Musique concrète"), is_name(" "), is_name("a\nb"), is_name(3)
-    (True, True, False, False, False)
-    """
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_NAME:
-        return False
-    return value.isprintable() or not any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value)
-
-
 def _are_names(value: object, low: int, high: int) -> bool:
     if not isinstance(value, list | tuple) or not low <= len(value) <= high:
         return False
-    return all(map(is_name, value)) and len({*value}) == len(value)
+    are_fit = all(isinstance(name, str) and name_fault(name, _LONGEST_NAME) is None for name in value)
+    return are_fit and len({*value}) == len(value)
 
 
 Count = Annotated[int, Allowed("must be a whole number from 1 to 100000", lambda value: is_whole(value, 1, 100_000))]

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
-from unicodedata import category
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
+from genregrid.name import UNFIT
 
 if TYPE_CHECKING:
     from genregrid.data.datamodule import GenreDataModule  # imports torch, which a report does without
@@ -391,7 +391,7 @@ def _has_type(value: Any, hint: Any) -> bool:
         whole = isinstance(value, dict) and all(_has_type(key, arguments[0]) for key in value)
         return whole and all(_has_type(item, arguments[1]) for item in value.values())
     if kind is str:
-        return isinstance(value, str) and len(value) <= _LONGEST_TEXT and _is_clean(value)
+        return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not UNFIT.search(value)
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     if kind is float:
@@ -419,11 +419,6 @@ def _num_characters(value: Any) -> int:
     if isinstance(value, list | tuple):
         return sum(map(_num_characters, value))
     return len(value) if isinstance(value, str) else 0
-
-
-def _is_clean(text: str) -> bool:
-    """Return whether text has no control characters, which a terminal would run, and can be written as UTF-8."""
-    return text.isprintable() or not any(category(character) in ("Cc", "Cs") for character in text)
 
 
 def _settings(config: dict[str, Any], without: set[str]) -> dict[str, Any]:
