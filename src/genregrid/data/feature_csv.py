@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
-from genregrid.data.value_range import range_fault, value_ranges
+from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import check_regular
@@ -87,7 +87,9 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocat
         # pandas silently drops cells after the last column, and leaves the last ones empty where there are too few;
         # commas in quotes are no fault
         if found.num_commas != (len(columns) - 1) * (len(keys) + 1) or not is_complete:
-            _check_num_fields(file, path, len(columns))
+            for of_row in records(file, path):
+                if fault := _num_fields_fault(path, *of_row, len(columns)):
+                    raise fault
         row = np.arange(2, len(keys) + 2)
         if found.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
             row = np.fromiter((last for _, last, _ in records(file, path)), np.int64)[1:]
@@ -111,8 +113,8 @@ def peek_lengths(path: Path, most_rows: int) -> tuple[list[str], list[float]]:
             raise UserError("it is not UTF-8 text", key=path) from None
     if not rows:
         raise UserError("it has a header but no rows; expected one row per slice", key=path)
-    for _, last, cells in rows:
-        if fault := _row_fault(path, last, cells, columns, ["length"]):
+    for row in rows:
+        if fault := _row_fault(path, *row, columns, ["length"]):
             raise fault
     name, length = columns.index("filename"), columns.index("length")
     return [unguarded(cells[name]) for *_, cells in rows], [float(cells[length]) for *_, cells in rows]
@@ -249,38 +251,32 @@ def extra_note(name: str, extra: Sequence[str]) -> str:
     return f"{printable(name)}: ignored the columns {printable(', '.join(extra), most=_NOTED)}"
 
 
-def _check_num_fields(file: BinaryIO, path: Path, num_columns: int) -> None:
-    for first, last, cells in records(file, path):
-        if len(cells) != num_columns:
-            raise _wrong_num_fields(path, first, last, len(cells), num_columns)
-
-
 def _first_fault(
     file: BinaryIO, path: Path, columns: list[str], numbers: Sequence[str], num_good: int
 ) -> UserError | None:
     """Find the first cell after `num_good` rows that breaks the contract. It is slow, and pandas names no place."""
-    for first, last, cells in islice(records(file, path), 1 + num_good, None):
-        if len(cells) != len(columns):
-            return _wrong_num_fields(path, first, last, len(cells), len(columns))
-        if fault := _row_fault(path, last, cells, columns, numbers):
-            return fault
-    return None
+    rest = islice(records(file, path), 1 + num_good, None)
+    return next(filter(None, (_row_fault(path, *row, columns, numbers) for row in rest)), None)
 
 
-def _wrong_num_fields(path: Path, first: int, last: int, num_fields: int, num_columns: int) -> UserError:
+def _num_fields_fault(path: Path, first: int, last: int, cells: list[str], num_columns: int) -> UserError | None:
+    if len(cells) == num_columns:
+        return None
     hint = "is a quotation mark missing in this row?" if last > first else None
-    return UserError(f"{num_fields} fields, but the header has {num_columns}", key=place(path, first), hint=hint)
+    return UserError(f"{len(cells)} fields, but the header has {num_columns}", key=place(path, first), hint=hint)
 
 
-def _row_fault(path: Path, row: int, cells: list[str], columns: list[str], numbers: Sequence[str]) -> UserError | None:
-    """Return the first fault among the cells of a row; ``None`` if the row is good."""
-    if len(cells) != len(columns):
-        return _wrong_num_fields(path, row, row, len(cells), len(columns))
+def _row_fault(
+    path: Path, first: int, last: int, cells: list[str], columns: list[str], numbers: Sequence[str]
+) -> UserError | None:
+    """Return the first fault among the cells of a row of `records`; ``None`` if the row is good."""
+    if fault := _num_fields_fault(path, first, last, cells, len(columns)):
+        return fault
     for name in (*_NAME_LIMITS, *numbers):
         cell = cells[columns.index(name)]
-        fault = _number_fault(name, cell) if name in numbers else _name_cell_fault(cell, _NAME_LIMITS[name])
-        if fault:
-            return UserError(fault[0], key=place(path, row, name), hint=fault[1])
+        found = _number_fault(name, cell) if name in numbers else _name_cell_fault(cell, _NAME_LIMITS[name])
+        if found:
+            return UserError(found[0], key=place(path, last, name), hint=found[1])
     return None
 
 
@@ -303,7 +299,6 @@ def _number_fault(name: str, cell: str) -> tuple[str, str | None] | None:
         value = float(cell.replace("_", "?").encode("ascii"))
     except ValueError:
         return f"expected a number, found '{printable(cell, _SHOWN)}'", None
-    if not math.isfinite(value) or abs(value) > float(np.finfo(np.float32).max):
-        problem = f"expected a finite number, found '{printable(cell, _SHOWN)}'"
-        return problem, "leave the track out or extract it again"
+    if not math.isfinite(value):
+        return f"expected a finite number, found '{printable(cell, _SHOWN)}'", EXTRACT_AGAIN
     return range_fault(name, value)

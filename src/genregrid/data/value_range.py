@@ -1,5 +1,6 @@
 """Ranges of the descriptors: values outside them come from damage, another unit or a table that was standardised."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ _NOT_NEGATIVE = _SHARES | {
     "rolloff_mean",
     "tempo",
 }
+#: What a user can do about a value that is damaged.
+EXTRACT_AGAIN = "leave the track out or extract it again"
 _SMALLEST_LENGTH = float(np.finfo(np.float32).tiny)
 
 
@@ -41,15 +44,16 @@ def _range(name: str) -> tuple[float, float]:
 
 def range_fault(name: str, value: float) -> tuple[str, str | None] | None:
     """Return the problem of a value and a hint; ``None`` for a value that the column can have."""
-    if not np.isfinite(value):
-        return "expected a finite number", None
+    if not math.isfinite(value):
+        return "expected a finite number", EXTRACT_AGAIN
     least, largest = (float(bound[0]) for bound in value_ranges([name]))
-    if least <= float(np.float32(value)) <= largest:
-        return None
+    with np.errstate(over="ignore"):
+        if least <= float(np.float32(value)) <= largest:
+            return None
     if name == "length":
         return f"a slice has 1 sample or more, found {value:g}", "give the length in samples at 22050 Hz"
     if abs(value) > _LARGEST:
-        return f"no descriptor is beyond 1e12, found {value:g}", "leave the track out or extract it again"
+        return f"no descriptor is beyond 1e12, found {value:g}", EXTRACT_AGAIN
     kind = "a variance" if name.endswith("_var") else f"'{name}'"
     allowed = "from 0 to 1" if largest == float(np.float32(_LARGEST_SHARE)) else "0 or more"
     hint = "give descriptors in their own units: models scale them, so a standardised table is of no use"
