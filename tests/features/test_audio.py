@@ -522,9 +522,49 @@ def test_a_header_of_empty_chunks_costs_no_time(tmp_path: Path) -> None:
         file.write(b"\0" * 8)
         file.truncate(1 << 32)
     start = time.monotonic()
-    with contextlib.suppress(AudioError):
-        audio._promised_bytes(path)
+    with path.open("rb") as file:
+        audio._promised_bytes(file)
     assert time.monotonic() - start < 1
+
+
+TRUNCATED = [("a.wav", {"subtype": kind}) for kind in ("MS_ADPCM", "IMA_ADPCM", "GSM610")]
+TRUNCATED += [("a.aiff", {"subtype": "IMA_ADPCM"}), ("a.wav", {"format": "RF64", "subtype": "PCM_16"})]
+TRUNCATED += [("a.ogg", {}), ("a.opus", {"format": "OGG", "subtype": "OPUS"})]
+
+
+@pytest.mark.parametrize(("name", "how"), TRUNCATED, ids=str)
+def test_a_truncated_compressed_recording_is_noted(tmp_path: Path, name: str, how: dict[str, str]) -> None:
+    path = write(tmp_path / name, noise(4.0, 48_000)[:, 0], 48_000, **how)
+    assert read_audio(path).notes == ()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    note = read_audio(path).notes[0]
+    assert "where its header promises " in note or "its last page is missing" in note
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.mp3"])
+def test_a_second_recording_in_a_file_is_noted(tmp_path: Path, name: str) -> None:
+    """The decoder ends with the first one."""
+    path = write(tmp_path / name, noise(4.0))
+    path.write_bytes(2 * path.read_bytes())
+    recording = read_audio(path)
+    assert recording.seconds == 4.0
+    assert "of its bytes come after its end" in "".join(recording.notes)
+
+
+def test_a_header_without_a_length_promises_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", noise())
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the number of samples, 36 bits
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert read_audio(path)[1:] == (1.0, ())
+
+
+def test_an_mp3_with_other_bytes_in_front_is_read_by_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp3", noise(4.0))
+    path.write_bytes(bytes(range(250)) * 8 + path.read_bytes())
+    assert read_audio(path)[1:] == (4.0, ())
 
 
 def test_no_descriptor_is_lost_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,6 +323,8 @@ def test_of_a_list_too_what_cannot_be_read_is_named(listed: Callable[[str], Path
         ("path,label\nb.wav\n", 2, "the genre '' reads as a missing value"),
         ("path,label\n,rock\n", 2, "'' is not the path of a file"),
         ("path,label\n\na.wav,r.n.b\n", 3, "the genre 'r.n.b' contains a full stop"),
+        ("path,label\na.wav,\u200b\n", 2, "it has no visible character"),
+        (f"path,label\na.wav,{'r' * 256}\n", 2, "it has 256 characters, and 255 are allowed"),
     ],
 )
 def test_a_mistake_in_a_list_is_named_with_its_row(

@@ -6,7 +6,9 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -28,13 +30,13 @@ _SILENT_PEAK = 0.5 / 32_768  # half a step of 16 bits
 _FULL_SCALE = 32_767 / 32_768
 _CLIPPED_SHARE = 0.01  # loud masters reach full scale now and then; 1 % of the samples is distortion
 _SOME_FRAMES_SHORT = 0.01  # share of the length in the header; encoders pad and cut a little
-# bytes per sample of uncompressed files
-_BYTES_PER_SAMPLE = dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1)
-_BYTES_PER_SAMPLE |= {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-# by the first four bytes of a file: byte order, name of the chunk of samples, bytes before its first sample
-_CHUNKED = {b"RIFF": ("<", b"data", 0), b"RIFX": (">", b"data", 0), b"FORM": (">", b"SSND", 8)}
+_SOME_BYTES_LEFT = 0.01  # share of a file after its end; tags of text have less
+# by the first four bytes of a file: byte order, name of the chunk of samples
+_CHUNKED = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"RF64": ("<", b"data"), b"FORM": (">", b"SSND")}
 _MOST_CHUNKS = 1000  # before that of the samples; a file of zeros is millions of empty chunks
 _UNKNOWN_SIZE = 0x7FFF_0000  # programs that write to a pipe put a size from here on, because they do not know it
+_UNKNOWN_FRAMES = 1 << 62  # so many and more, where libsndfile does not know
+_LONGEST_PAGE = 65_307  # bytes of an Ogg page
 
 
 class AudioError(Exception):
@@ -80,22 +82,27 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
             raise AudioError(why_unreadable(path))
         if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
             raise AudioError("named .wav but without a RIFF header")
-        with _opened(path) as sound:
+        with path.open("rb", buffering=0) as file, _opened(path, file) as sound:
             # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of samples
             sound.seekable = lambda: False
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
-            return _read(sound, _promised_frames(path, sound), use)
+            return _read(sound, path, file, use)
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror or error}") from None
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
+def _opened(path: Path, file: FileIO) -> soundfile.SoundFile:
+    """Open a recording by its open file, whose position then shows what was read; if that fails, by its name.
+
+    A few files, such as an mp3 with other bytes in front, are only known by the end of their name.
+    """
     with _quiet_decoder():
-        try:
-            return soundfile.SoundFile(os.fsencode(path))  # as bytes, because a name may hold bytes that are not UTF-8
-        except (soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
-            raise AudioError("not audio that can be read") from None
+        for source in (file.fileno(), os.fsencode(path)):  # as bytes, because a name may hold bytes that are not UTF-8
+            with suppress(soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
+                return soundfile.SoundFile(source, closefd=not isinstance(source, int))
+            file.seek(0)
+    raise AudioError("not audio that can be read")
 
 
 def why_unreadable(path: Path) -> str:
@@ -113,10 +120,13 @@ class _Tally:
     fault: str = ""
 
 
-def _read(sound: soundfile.SoundFile, promised: int, use: Callable[[NDArray[np.float32]], object]) -> Recording:
+def _read(
+    sound: soundfile.SoundFile, path: Path, file: FileIO, use: Callable[[NDArray[np.float32]], object]
+) -> Recording:
     rate = sound.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise AudioError(f"{rate} samples a second; rates of {_RATES_HZ[0]} to {_RATES_HZ[1]} are read")
+    promised = _promised_frames(path, sound)  # before the file can change
     tally = _Tally()
     num_samples, peak = 0, 0.0
     for samples in _resampled(_blocks(sound, tally), rate):
@@ -128,7 +138,7 @@ def _read(sound: soundfile.SoundFile, promised: int, use: Callable[[NDArray[np.f
     if peak <= _SILENT_PEAK:
         cancelled = ", as its channels cancel each other" if tally.peak > _SILENT_PEAK else ""
         raise AudioError(f"silent throughout{cancelled}")
-    return Recording(num_samples, peak, tuple(_notes(sound, tally, promised)))
+    return Recording(num_samples, peak, tuple(_notes(sound, tally, promised, path, file)))
 
 
 def _resampled(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
@@ -165,12 +175,17 @@ def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.fl
         yield block
 
 
-def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int) -> Iterator[str]:
+def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int, path: Path, file: FileIO) -> Iterator[str]:
     rate, num_read = sound.samplerate, tally.num_frames
     if tally.fault:
         yield f"breaks off after {num_read / rate:.1f} s ({tally.fault}); used what is there"
     elif num_read < (1 - _SOME_FRAMES_SHORT) * promised:
         yield f"holds {num_read / rate:.1f} s where its header promises {promised / rate:.1f} s; used what is there"
+    elif (left := _share_left(file)) > _SOME_BYTES_LEFT:
+        # libsndfile reads the first of several Ogg or mp3 files that were joined
+        yield f"{100 * left:.0f} % of its bytes come after its end and are not used: tags, or another recording"
+    elif _is_cut_off(path):
+        yield f"breaks off after {num_read / rate:.1f} s (its last page is missing); used what is there"
     full_scale = tally.num_full_scale / (num_read * sound.channels)
     if full_scale >= _CLIPPED_SHARE:
         yield f"clipped: {100 * full_scale:.1f} % of its samples are at full scale"
@@ -183,31 +198,59 @@ def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int) -> Iterator
 
 
 def _promised_frames(path: Path, sound: soundfile.SoundFile) -> int:
-    """Return the frames that the header promises; for uncompressed files libsndfile counts those in the file."""
-    bytes_per_sample = _BYTES_PER_SAMPLE.get(sound.subtype)
-    num_bytes = _promised_bytes(path) if bytes_per_sample else None
-    return int(sound.frames) if not num_bytes else num_bytes // (sound.channels * (bytes_per_sample or 1))
-
-
-def _promised_bytes(path: Path) -> int | None:
-    """Return the bytes of samples by the header of a wav, aiff or au; ``None`` for other files or an unknown size."""
+    """Return the frames that the header promises, 0 if unknown; of a wav, aiff or au libsndfile counts those there."""
+    if sound.frames >= _UNKNOWN_FRAMES:
+        return 0
     with path.open("rb") as file:
-        magic = file.read(4)
-        if magic == b".snd":
-            size = int.from_bytes(file.read(8)[4:], "big")
-            return None if size >= _UNKNOWN_SIZE else size
-        if magic not in _CHUNKED:
-            return None
-        byte_order, samples_name, head_bytes = _CHUNKED[magic]
-        file.seek(12)
-        for _ in range(_MOST_CHUNKS):
-            if len(chunk := file.read(8)) < 8:
-                break
-            name, size = struct.unpack(f"{byte_order}4sI", chunk)
-            if name == samples_name:
-                return None if size >= _UNKNOWN_SIZE else int(size) - head_bytes
-            file.seek(size + size % 2, os.SEEK_CUR)
+        first, size = _promised_bytes(file) or (0, 0)
+        held = file.seek(0, os.SEEK_END) - first
+    return int(sound.frames) if size <= held or held <= 0 else int(sound.frames) * size // held
+
+
+def _promised_bytes(file: BinaryIO) -> tuple[int, int] | None:
+    """Return where the samples of a wav, aiff or au begin, and their bytes by its header.
+
+    ``None`` for other files, or an unknown size.
+    """
+    magic = file.read(4)
+    if magic == b".snd":
+        first, size = struct.unpack(">II", file.read(8).ljust(8, b"\xff"))
+        return None if size >= _UNKNOWN_SIZE else (first, size)
+    if magic not in _CHUNKED:
+        return None
+    byte_order, samples_name = _CHUNKED[magic]
+    file.seek(12)
+    large_size = _UNKNOWN_FRAMES  # of the samples of an RF64, in its first chunk
+    for _ in range(_MOST_CHUNKS):
+        if len(chunk := file.read(8)) < 8:
+            break
+        name, size = struct.unpack(f"{byte_order}4sI", chunk)
+        start = file.tell()
+        if name == b"ds64":
+            large_size = int.from_bytes(file.read(16)[8:], "little")
+        if name == samples_name and magic == b"RF64" and size == 0xFFFF_FFFF:
+            return None if large_size >= _UNKNOWN_FRAMES else (start, large_size)
+        if name == samples_name:
+            return None if size >= _UNKNOWN_SIZE else (start, int(size))
+        file.seek(start + size + size % 2)
     return None
+
+
+def _share_left(file: FileIO) -> float:
+    """Return the share of a file that its decoder did not read; 0 if the decoder opened it by its name."""
+    size, position = os.fstat(file.fileno()).st_size, file.tell()
+    return (size - position) / size if size and position else 0.0
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Return whether the last page of an Ogg file is not marked as the last of its stream."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_PAGE))
+        tail = file.read(_LONGEST_PAGE)
+    last = tail.rfind(b"OggS")
+    return not (0 <= last < len(tail) - 5 and tail[last + 5] & 4)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
 from genregrid.files import check_regular, read_bytes
+from genregrid.name import MOST_GENRE_CHARACTERS, name_fault
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters
@@ -151,6 +152,8 @@ def _genre_fault(genre: str) -> str | None:
         return f"the genre '{genre}' reads as a missing value"
     if "." in genre or _UNFIT.search(genre):
         return f"the genre {genre!r} contains a full stop, comma, quote, slash or control character"
+    if fault := name_fault(genre, MOST_GENRE_CHARACTERS):
+        return f"the genre {genre!r} cannot be used: {fault}"
     return None
 
 
