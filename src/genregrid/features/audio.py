@@ -82,12 +82,12 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
             raise AudioError(why_unreadable(path))
         if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
             raise AudioError("named .wav but without a RIFF header")
-        with path.open("rb", buffering=0) as file, _opened(path, file) as sound:
+        with path.open("rb", buffering=0) as opened, _opened(path, opened) as sound:
             # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of samples
             sound.seekable = lambda: False
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
-            return _read(sound, path, file, use)
+            return _read(sound, path, opened, use)
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror or error}") from None
 
