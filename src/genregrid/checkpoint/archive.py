@@ -53,7 +53,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _DamageError(Exception):
-    """The file is not what `torch.save` writes; the text says what is wrong."""
+    """The file is not what `torch.save` writes; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class CheckpointFile:
                 name = of.storage.entry.filename
                 if name not in storages:
                     storages[name] = self._values(of.storage)
-                return self._view(of, storages[name])
+                return storages[name].as_strided(of.shape, of.stride, of.offset)
             if isinstance(of, dict):
                 return type(of)((key, value(item)) for key, item in of.items())
             return type(of)(map(value, of)) if isinstance(of, list | tuple) else of
@@ -118,10 +118,6 @@ class CheckpointFile:
             return torch.empty(0, dtype=storage.dtype)
         values = bytearray(self._archive.read(storage.entry))  # writable, as torch expects
         return torch.frombuffer(values, dtype=storage.dtype)
-
-    @staticmethod
-    def _view(stored: StoredTensor, values: Tensor) -> Tensor:
-        return values.as_strided(stored.shape, stored.stride, stored.offset)
 
 
 @contextmanager

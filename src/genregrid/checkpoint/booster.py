@@ -19,11 +19,25 @@ _HEAD = re.compile(
     rf"feature_infos=(?P<infos>(?:none|\[{_NUMBER}:{_NUMBER}\])(?: (?:none|\[{_NUMBER}:{_NUMBER}\]))*)\n"
     r"tree_sizes=(?P<sizes>\d{1,9}(?: \d{1,9})*)\n\n"
 )
+# The arrays of a tree, in LightGBM's order: those of leaves have a value for each leaf, the others for each inner node.
+_ARRAYS = {
+    "split_feature": _WHOLE,
+    "split_gain": _NUMBERS,
+    "threshold": _NUMBERS,
+    "decision_type": _WHOLE,
+    "left_child": _WHOLE,
+    "right_child": _WHOLE,
+    "leaf_value": _NUMBERS,
+    "leaf_weight": _NUMBERS,
+    "leaf_count": _WHOLE,
+    "internal_value": _NUMBERS,
+    "internal_weight": _NUMBERS,
+    "internal_count": _WHOLE,
+}
 _TREE = re.compile(
-    rf"Tree=(\d{{1,9}})\nnum_leaves=(\d{{1,5}})\nnum_cat=0\nsplit_feature=({_WHOLE})\nsplit_gain=({_NUMBERS})\n"
-    rf"threshold=({_NUMBERS})\ndecision_type=({_WHOLE})\nleft_child=({_WHOLE})\nright_child=({_WHOLE})\n"
-    rf"leaf_value=({_NUMBERS})\nleaf_weight=({_NUMBERS})\nleaf_count=({_WHOLE})\ninternal_value=({_NUMBERS})\n"
-    rf"internal_weight=({_NUMBERS})\ninternal_count=({_WHOLE})\nis_linear=0\nshrinkage={_NUMBER}\n\n\n"
+    r"Tree=(\d{1,9})\nnum_leaves=(\d{1,5})\nnum_cat=0\n"
+    + "".join(f"{name}=({values})\n" for name, values in _ARRAYS.items())
+    + rf"is_linear=0\nshrinkage={_NUMBER}\n\n\n"
 )
 # What LightGBM keeps but does not use for predictions: importances and parameters.
 _TAIL = re.compile(
@@ -67,24 +81,23 @@ def check_booster(text: str) -> int:
 
 
 def _check_trees(trees: list[tuple[str, ...]], num_features: int) -> None:
-    """Check the arrays of all trees at once, given as text."""
+    """Check all trees at once; a tree is the text of its number of leaves and of its arrays."""
     leaves = np.array([tree[0] for tree in trees]).astype(np.int64)
     if (leaves < 1).any() or (leaves > _MOST_LEAVES).any():
         raise ValueError("a tree of a booster has too many leaves")
     nodes = leaves - 1
-    # by position: split_feature, split_gain, threshold, decision_type, left_child, right_child; leaf_value,
-    # leaf_weight, leaf_count; internal_value, internal_weight, internal_count
-    columns = [[tree[index].split() for tree in trees] for index in range(1, 13)]
-    for index, column in enumerate(columns):
+    arrays = {name: [tree[index].split() for tree in trees] for index, name in enumerate(_ARRAYS, 1)}
+    for name, column in arrays.items():
         length = np.array([len(values) for values in column])
-        expected = leaves if 6 <= index <= 8 else nodes
-        # a tree of one leaf has no weight
-        if ((length != expected) & ~((index == 7) & (nodes == 0) & (length == 0))).any():
+        is_right = length == (leaves if name.startswith("leaf_") else nodes)
+        if name == "leaf_weight":  # a tree of one leaf has none
+            is_right |= (nodes == 0) & (length == 0)
+        if not is_right.all():
             raise ValueError("a tree of a booster has arrays of other lengths")
-    for index in (1, 2, 6, 7, 9, 10):
-        if not np.isfinite(_joined(columns[index], np.float64)).all():
+        if _ARRAYS[name] == _NUMBERS and not np.isfinite(_joined(column, np.float64)).all():
             raise ValueError("a tree of a booster has numbers that are not finite")
-    feature, kind, left, right = (_joined(columns[index], np.int64) for index in (0, 3, 4, 5))
+    names = ("split_feature", "decision_type", "left_child", "right_child")
+    feature, kind, left, right = (_joined(arrays[name], np.int64) for name in names)
     if (feature < 0).any() or (feature >= num_features).any():
         raise ValueError("a tree of a booster compares a feature that is not there")
     if (kind % 2).any() or (kind < 0).any() or (kind > 10).any():  # an odd kind compares categories

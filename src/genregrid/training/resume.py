@@ -9,9 +9,9 @@ import copy
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 import lightning.pytorch as pl
@@ -22,10 +22,10 @@ from torch import Tensor
 
 from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.data.split import TRAIN
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError
 from genregrid.files import replacing
 from genregrid.models.base import CHECKPOINT_KEY
-from genregrid.models.network import Network
+from genregrid.models.network import PROGRESS_KEY, Network
 from genregrid.record.facts import identity_in
 from genregrid.training.build import Prepared
 from genregrid.training.devices import is_first_process
@@ -35,11 +35,11 @@ LAST_CHECKPOINT = "last.ckpt"
 #: The epoch with the lowest validation loss.
 BEST_CHECKPOINT = "checkpoint.ckpt"
 _BEST_KEY = "genregrid_best"  # of last.ckpt: the bytes of checkpoint.ckpt
-_PROGRESS_KEY = "genregrid_progress"
 _CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_macro"}
 # What a one-cycle schedule changes or adds in the optimizer's group.
 _CYCLED = {"lr", "betas", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
 _COUNTED = {"last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step"}
+_Checked = TypeVar("_Checked")
 
 
 def check_names_free(folder: Path) -> None:
@@ -49,25 +49,35 @@ def check_names_free(folder: Path) -> None:
             raise UserError("it is a folder, not a checkpoint", key=path, hint="move it away")
 
 
-class UnusableError(Exception):
-    """A checkpoint cannot be resumed from; the text is the reason."""
-
-
 def require(is_right: bool, problem: str) -> None:
-    """Raise `UnusableError` with a problem unless something is right."""
+    """Raise a UserError with a problem of a checkpoint unless something is right; `read_if_sound` reports it."""
     if not is_right:
-        raise UnusableError(problem)
+        raise UserError(problem)
 
 
-def reason_of(error: Exception) -> str:
-    """Return in one line why a checkpoint cannot be read: a file of any bytes raises a dozen types."""
-    problem = getattr(error, "problem", None)
-    if problem is None:
-        problem = str(error) if isinstance(error, UnusableError) else f"it is damaged ({type(error).__name__})"
-    return printable(problem)
+def read_if_sound(path: Path, check: Callable[[dict[Any, Any]], _Checked], consequence: str) -> _Checked | None:
+    """Return what `check` makes of a checkpoint, or ``None`` if there is none that can be used.
+
+    A file that cannot be used is reported in one line, which ends with the consequence: a file of any bytes raises a
+    dozen types of errors.
+
+    Raises:
+        OSError: the disk fails: this is no mistake in the file.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        return check(read_checkpoint(path, key=path))
+    except OSError:
+        raise
+    except Exception as error:
+        problem = error.problem if isinstance(error, UserError) else f"it is damaged ({type(error).__name__})"
+        if is_first_process():
+            print(f"{path}: {problem}; {consequence}.", flush=True)
+        return None
 
 
-def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write a checkpoint as a whole: at any time the file is the old one or the new one.
 
     Raises:
@@ -76,7 +86,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replacing(path) as part, part.open("wb") as file:
-            torch.save(dict(content), file)
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch raises its own error after that of the system
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, OSError):
@@ -177,24 +187,19 @@ def read_last(ready: Prepared, folder: Path, trainer: pl.Trainer, best: BestChec
 
     A file that cannot be used is reported in one line: it is damaged, of another version, or of other settings or data.
     """
-    path = folder / LAST_CHECKPOINT
-    if not (ready.settings.resume and os.path.lexists(path)):
+    if not ready.settings.resume:
         return None
-    try:
-        content = read_checkpoint(path, key=path)
+
+    def checked(content: dict[Any, Any]) -> dict[str, Any]:
         require(identity_in(content[CHECKPOINT_KEY]) == ready.facts.identity, "it is of other settings or data")
         require(_BEST_KEY in content, "it is of another version of genregrid")
         resumed = _Check(ready, trainer).resumable(content)
-        losses = [row["val/loss"] for row in resumed[_PROGRESS_KEY]["curves"]]
+        losses = [row["val/loss"] for row in resumed[PROGRESS_KEY]["curves"]]
         _restore_best(content[_BEST_KEY], best.path, ready, losses.index(min(losses)))
-    except OSError:  # of a disk: not a mistake in the file
-        raise
-    except Exception as error:
-        if is_first_process():
-            print(f"{path}: {reason_of(error)}; the training begins anew.", flush=True)
-        return None
-    best.restore(min(losses))
-    return resumed
+        best.restore(min(losses))
+        return resumed
+
+    return read_if_sound(folder / LAST_CHECKPOINT, checked, "the training begins anew")
 
 
 def _restore_best(stored: Any, path: Path, ready: Prepared, epoch: int) -> None:
@@ -232,7 +237,8 @@ def check_curves(curves: Any, max_epochs: int) -> list[dict[str, float]]:
     """Return curves if they are one row of finite scores for each epoch, from the first, and epochs remain or none."""
     require(isinstance(curves, list) and 0 < len(curves) <= max_epochs, "it has too few or too many epochs")
     for number, row in enumerate(curves, 1):
-        require(isinstance(row, dict) and row.keys() == {"epoch", *_CURVES} and row["epoch"] == number, "no such curve")
+        is_row = isinstance(row, dict) and row.keys() == {"epoch", *_CURVES}
+        require(is_row and row["epoch"] == number, "its curves differ")
         values = [row[name] for name in _CURVES]
         require(all(isinstance(value, float) and math.isfinite(value) for value in values), "a score is not finite")
     return list(curves)
@@ -240,7 +246,7 @@ def check_curves(curves: Any, max_epochs: int) -> list[dict[str, float]]:
 
 def check_adam(state: Any, weight: Tensor, num_steps: int, *, may_skip: bool = False) -> None:
     """Raise unless this is Adam's state of a weight after a number of steps; in half precision it `may_skip` some."""
-    require(isinstance(state, dict) and state.keys() == {"step", "exp_avg", "exp_avg_sq"}, "an optimizer's state lacks")
+    require(isinstance(state, dict) and state.keys() == {"step", "exp_avg", "exp_avg_sq"}, "another optimizer")
     step = state["step"]
     require(isinstance(step, Tensor) and step.dtype == torch.float32 and step.ndim == 0, "its steps are no number")
     require(step.item() == num_steps or (may_skip and 0 <= step.item() < num_steps), "its steps do not fit its epochs")
@@ -280,9 +286,9 @@ class _Check:
         """Return what Lightning restores; only what was checked is in it.
 
         Raises:
-            UnusableError: a value is missing, or impossible for this run. Other errors mean the same.
+            UserError: a value is impossible for this run. Other errors, as for a missing value, mean the same.
         """
-        progress = content[_PROGRESS_KEY]
+        progress = content[PROGRESS_KEY]
         curves = check_curves(progress["curves"], self._settings.max_epochs - 1)
         num_steps = len(curves) * self._steps_per_epoch
         rng_states = {name: state for name, state in progress["chance"].items() if name in ("cpu", "cuda")}
@@ -291,24 +297,22 @@ class _Check:
             torch.Generator("cuda").set_state(rng_states["cuda"])
         check_rng_state(content["GenreDataModule"]["order"])
         _check_weights(content["state_dict"], self._model)
-        kept = {"state_dict": content["state_dict"]} | self._averaging(content, num_steps)
-        own = content[CHECKPOINT_KEY]["model_class"]
-        return (
-            kept
-            | {
-                "epoch": len(curves) - 1,
-                "global_step": num_steps,
-                "pytorch-lightning_version": lightning.__version__,
-                "loops": {"fit_loop": self._loops(content["loops"]["fit_loop"], len(curves), num_steps)},
-                "callbacks": self._callbacks(curves, num_steps),
-                "optimizer_states": [self._optimizer(content["optimizer_states"], num_steps)],
-                "lr_schedulers": self._schedulers(content["lr_schedulers"], content["optimizer_states"], num_steps),
-                "GenreDataModule": {"order": content["GenreDataModule"]["order"]},
-                _PROGRESS_KEY: {"chance": rng_states, "curves": curves},
-                CHECKPOINT_KEY: {"model_class": own} | self._model.provenance,
-            }
-            | {key: self._scaler(content[key]) for key in ("MixedPrecision",) if key in content}
-        )
+        resumed = {
+            "state_dict": content["state_dict"],
+            "epoch": len(curves) - 1,
+            "global_step": num_steps,
+            "pytorch-lightning_version": lightning.__version__,
+            "loops": {"fit_loop": self._loops(content["loops"]["fit_loop"], len(curves), num_steps)},
+            "callbacks": self._callbacks(curves, num_steps),
+            "optimizer_states": [self._optimizer(content["optimizer_states"], num_steps)],
+            "lr_schedulers": self._schedulers(content["lr_schedulers"], content["optimizer_states"], num_steps),
+            "GenreDataModule": {"order": content["GenreDataModule"]["order"]},
+            PROGRESS_KEY: {"chance": rng_states, "curves": curves},
+            CHECKPOINT_KEY: {"model_class": content[CHECKPOINT_KEY]["model_class"]} | self._model.provenance,
+        }
+        if "MixedPrecision" in content:
+            resumed["MixedPrecision"] = self._scaler(content["MixedPrecision"])
+        return resumed | self._averaging(content, num_steps)
 
     def _averaging(self, content: dict[str, Any], num_steps: int) -> dict[str, Any]:
         if self._model.ema_decay is None:
@@ -326,11 +330,12 @@ class _Check:
         batches = loops["epoch_loop.batch_progress"]
         steps = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
         for counts in loops["epoch_progress"].values():
-            require(counts["ready"] == counts["processed"] == counts["completed"] + 1 == num_epochs, "other epochs")
-        require(set(batches["total"].values()) == {num_steps} and batches["is_last_batch"], "other batches")
+            is_last = counts["ready"] == counts["processed"] == counts["completed"] + 1 == num_epochs
+            require(is_last, "its counters differ")
+        require(set(batches["total"].values()) == {num_steps} and batches["is_last_batch"], "its counters differ")
         require(set(batches["current"].values()) == {self._steps_per_epoch}, "it was saved in the middle of an epoch")
-        require(set(steps["total"].values()) == {num_steps}, "other steps")
-        require(loops["epoch_loop.state_dict"]["_batches_that_stepped"] == num_steps, "other steps")
+        require(set(steps["total"].values()) == {num_steps}, "its counters differ")
+        require(loops["epoch_loop.state_dict"]["_batches_that_stepped"] == num_steps, "its counters differ")
         return loops
 
     def _callbacks(self, curves: list[dict[str, float]], num_steps: int) -> dict[str, Any]:
@@ -355,7 +360,7 @@ class _Check:
             check_adam(of_weight, weights[number], num_steps, may_skip=self._may_skip)
         require(state["state"].keys() == set(range(len(weights))), "it lacks an optimizer's state")
         (group,) = state["param_groups"]
-        own = self._adam().state_dict()["param_groups"][0]
+        own = self._model.build_optimizer().state_dict()["param_groups"][0]
         cycled = _CYCLED if self._model.one_cycle else set()
         require(own.keys() - group.keys() == set() and group.keys() - own.keys() <= cycled, "another optimizer")
         for key, value in group.items():
@@ -374,8 +379,7 @@ class _Check:
             return states
         (state,) = states
         total = self._settings.max_epochs * self._steps_per_epoch
-        own = torch.optim.lr_scheduler.OneCycleLR(self._adam(), self._model.learning_rate, total_steps=total)
-        expected = own.state_dict()
+        expected = self._model.build_schedule(self._model.build_optimizer(), total).state_dict()
         require(state.keys() == expected.keys(), "another schedule")
         for key in expected.keys() - _COUNTED:
             require(state[key] == expected[key], f"the schedule has another {key}")
@@ -392,13 +396,3 @@ class _Check:
         is_right = all(isinstance(value, int | float) and 0 <= value < math.inf for value in numbers)
         require(is_right, "its loss scale is no number")
         return state
-
-    def _adam(self) -> torch.optim.Adam:
-        model = self._model
-        return torch.optim.Adam(
-            model.parameters(),
-            lr=model.learning_rate,
-            weight_decay=model.weight_decay,
-            decoupled_weight_decay=model.decoupled_weight_decay,
-            fused=True,
-        )

@@ -6,7 +6,6 @@ sums are taken in another order (docs/results.md). There is no `Trainer`: it wou
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genregrid.checkpoint.archive import read_checkpoint
 from genregrid.config import TrainerConfig
 from genregrid.data.datamodule import GenreDataModule, WindowBatches
 from genregrid.models.base import GenreClassifier, validation_scores
 from genregrid.models.mlp import MLP
-from genregrid.training.resume import check_adam, check_curves, check_rng_state, reason_of, require, write_checkpoint
+from genregrid.training.resume import (
+    check_adam,
+    check_curves,
+    check_rng_state,
+    read_if_sound,
+    require,
+    write_checkpoint,
+)
 
 #: The file from which an interrupted stack resumes, in the folder of its first run.
 STACK_CHECKPOINT = "stack.ckpt"
@@ -63,19 +68,16 @@ class StackCheckpoint:
 
         A file that is damaged, of other fits or of an older version is reported in one line.
         """
-        if not (self._resume and os.path.lexists(self._path)):
+        if not self._resume:
             return None
-        try:
-            content = read_checkpoint(self._path, key=self._path)
+
+        def checked(content: dict[Any, Any]) -> list[dict[str, Any]]:
             require(content.keys() >= {*self._identities}, "it is of fits with other settings or data")
             states = [content[name] for name in self._identities]
             require(all(state.keys() == _STATE_KEYS for state in states), "it is of another version of genregrid")
             return check(states)
-        except OSError:  # of a disk: not a mistake in the file
-            raise
-        except Exception as error:
-            print(f"{self._path}: {reason_of(error)}; the trainings begin anew.", flush=True)
-            return None
+
+        return read_if_sound(self._path, checked, "the trainings begin anew")
 
     def save(self, states: Callable[[], list[dict[str, Any]]]) -> None:
         """Write the state of each fit if the last checkpoint is old enough."""
@@ -240,7 +242,7 @@ class _Stack:
         """Return states from a file, with `Fitted` made of what was checked, if these fits can resume from them.
 
         Raises:
-            UnusableError: a value is impossible for these fits. Other errors mean the same.
+            UserError: a value is impossible for these fits. Other errors, as for a missing value, mean the same.
         """
         checked = []
         longest = max(len(state["fitted"]["curves"]) for state in states)
