@@ -142,7 +142,7 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the mistake."""
-        raise UserError(printable(message), hint="`--help` shows every option")
+        raise UserError(message, hint="`--help` shows every option")
 
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:

@@ -68,6 +68,15 @@ def test_the_status_of_a_grid_is_read_from_its_folder(tmp_path: Path, capsys: py
     assert not progress.conclude()
 
 
+@pytest.mark.parametrize("value", ["0.9", True, 2.0, [0.5], None])
+def test_a_validation_accuracy_that_no_run_has_is_no_score(value: object, tmp_path: Path) -> None:
+    fake_run(tmp_path / "a", val_accuracy=value)
+    fake_run(tmp_path / "b", val_accuracy=0.5)
+    status = Progress(tmp_path, num_jobs=2, watch=False).status()
+    assert len(status.done) == 2
+    assert status.accuracy == {"lstm-slice3-track": 0.5}
+
+
 def test_cells_of_one_model_are_named_by_the_settings_that_differ(tmp_path: Path) -> None:
     for number, (size, score) in enumerate([(32, 0.5), (32, 0.6), (64, 0.7)]):
         settings = {"model.hidden_size": size, "batch_size": 16}

@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import genregrid
 from genregrid.data.slice_rows import Allocate, in_memory
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
-from genregrid.files import check_regular, read_bytes, sha256_of
+from genregrid.files import check_regular, read_bytes, sha256_of, write_text
 
 _ARRAYS = {"length_samples": np.float32, "track": np.int64, "slice_index": np.int64, "genre": np.int64}
 _TUPLES = ("feature_names", "tracks", "genres", "notes")
@@ -147,12 +148,8 @@ def _check_features(entry: Path, sha256: str) -> None:
         pass  # there is no note yet
     if sha256_of(path) != sha256:
         raise ValueError("the features differ from their hash")
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=entry, delete=False, encoding="utf-8") as file:
-            file.write(noted)
-        os.replace(file.name, checked)
-    except OSError:
-        pass  # the folder is read-only or full: the next process compares again
+    with suppress(OSError):  # the folder is read-only or full: the next process compares again
+        write_text(checked, noted)
 
 
 def _check_shapes(table: FeatureTable) -> None:

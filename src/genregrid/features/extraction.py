@@ -1,7 +1,6 @@
 """Describe a corpus of recordings and write feature CSVs; an interrupted run resumes, and no CSV is half written."""
 
 import csv
-import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files, describe_on_cluster
+from genregrid.files import sha256_of
 
 _LONGEST_PATH = 1000  # characters of a path that are printed; the list of tracks has all
 
@@ -160,10 +160,8 @@ def _write_features(
                 number = f".{index}" if is_sliced else ""
                 name, genre = guarded(f"{track.track}{number}.wav"), guarded(track.genre)
                 writer.writerow([name, int(length), *features, genre])
-    with path.open("rb") as whole:
-        note = RecipeNote(recipe.name, seconds, hashlib.file_digest(whole, "sha256").hexdigest())
     with _replacing(note_path(path)) as file:
-        file.write(note.to_json())
+        file.write(RecipeNote(recipe.name, seconds, sha256_of(path)).to_json())
     return written
 
 

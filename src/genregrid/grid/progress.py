@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from genregrid.errors import UserError, printable
 from genregrid.files import parse_yaml, read_bytes
+from genregrid.models.argument import is_number
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import ERROR_FILE, read_run_json, run_folders, why_failed
 
@@ -168,7 +169,8 @@ def _cell_and_score(path: Path) -> tuple[_Cell, float | None]:
     facts = RunFacts.from_json(content, path)
     settings = facts.settings | {"dataset": facts.dataset_label}
     cell = (facts.cell_title, frozenset((key, str(value)) for key, value in settings.items()))
-    return cell, content.get("val_accuracy")
+    score = content.get("val_accuracy")
+    return cell, score if is_number(score, 0, 1) else None
 
 
 def _name(cell: _Cell, cells: Iterable[_Cell]) -> str:

@@ -81,7 +81,7 @@ def _model(file: CheckpointFile) -> GenreClassifier:
     _check_shapes(blank, state)
     model = cls(**arguments)
     weights = file.filled(state)  # each storage once, although weights may share one
-    model.load_state_dict({key: _sound(values, key) for key, values in weights.items()})
+    model.load_state_dict({key: _finite(values, key) for key, values in weights.items()})
     for part in model.modules():
         if isinstance(part, FeatureTransform):
             part.check()
@@ -144,10 +144,10 @@ def _check_shapes(blank: GenreClassifier, state: Mapping[str, Any]) -> None:
             raise UserError(problem if is_bytes else f"{problem}, but the model's are {own.dtype} of {(*own.shape,)}")
 
 
-def _sound(weights: torch.Tensor, key: str) -> torch.Tensor:
-    # NaN is not below the limit; `FeatureTransform.check` knows where it is right
+def _finite(weights: torch.Tensor, key: str) -> torch.Tensor:
+    """Return weights if all are finite and not very large; `FeatureTransform.check` knows where its own may be NaN."""
     if weights.is_floating_point() and not key.endswith("transform.shape") and weights.numel():
         low, high = weights.aminmax()
-        if not (low >= -_LARGEST_WEIGHT and high <= _LARGEST_WEIGHT):
+        if not (low >= -_LARGEST_WEIGHT and high <= _LARGEST_WEIGHT):  # so is NaN
             raise UserError(f"its weights '{key}' are not finite, or very large")
     return weights

@@ -8,6 +8,7 @@ changes a file on purpose can change its hash too.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from glob import escape
 from pathlib import Path
@@ -88,7 +89,7 @@ class RunFolder:
 
     def has(self, name: str) -> bool:
         """Return whether there is a file of that name, of whatever kind."""
-        return (self.path / name).exists() or (self.path / name).is_symlink()
+        return os.path.lexists(self.path / name)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Return those files that the run wrote and that are not there any more."""
