@@ -169,6 +169,11 @@ def test_every_figure_shows_its_marks(case: str, monkeypatch: pytest.MonkeyPatch
     assert figure.alt.endswith("Marks: LEAKS, SYNTHETIC.")
 
 
+def test_accuracies_without_interval_have_the_reason_beside_them() -> None:
+    frame = ACCURACIES.assign(low=np.nan, high=np.nan, why="2 artists")
+    assert "(2 artists)" in accuracies(CAPTION, frame).svg
+
+
 def test_accuracies_without_interval_reference_and_paper_are_drawn() -> None:
     frame = ACCURACIES.drop(columns="paper")[1:2]
     figure = accuracies(CAPTION, frame)

@@ -38,6 +38,13 @@ def test_cells_have_units_intervals_counts_and_gaps() -> None:
     ]
 
 
+def test_a_score_without_an_interval_has_the_reason_in_its_place() -> None:
+    frame = FRAME.assign(accuracy=0.6543, accuracy_low=np.nan, accuracy_high=np.nan, accuracy_why=["2 artists", np.nan])
+    table = Table("t", "Title", frame, COLUMNS)
+    assert [row[1] for row in table.cells] == ["65.4 (2 artists)", "65.4"]
+    assert "| 65.4 (2 artists) |" in table.markdown()
+
+
 def test_markdown_has_one_line_per_row_and_no_recordings() -> None:
     lines = Table("t", "Title", FRAME, COLUMNS, "A note.").markdown().splitlines()
     assert lines == [

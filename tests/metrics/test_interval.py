@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import expit, logit
 from scipy.stats import binom
 from sklearn.metrics import f1_score
 
@@ -38,8 +40,19 @@ def test_interval_holds_the_accuracy_and_repeats() -> None:
     assert (low, high) == cluster_interval(correct, np.arange(100))
 
 
-def test_one_cluster_has_no_width() -> None:
-    assert cluster_interval([1, 0, 1, 1], [5, 5, 5, 5]) == (0.75, 0.75)
+@pytest.mark.parametrize("num", [1, 2])
+def test_fewer_than_three_clusters_have_no_interval(num: int) -> None:
+    estimate = ClusterBootstrap(np.arange(20) % num, unit="artist").mean(np.arange(20) < 15)
+    assert (estimate.value, estimate.why) == (0.75, "1 artist" if num == 1 else "2 artists")
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert np.isnan(cluster_interval(np.arange(20) < 15, np.arange(20) % num)).all()
+
+
+def test_clusters_count_by_their_sizes() -> None:
+    sizes = [18, 1, 1]  # 20^2 / (18^2 + 1 + 1) is 1.2 effective clusters
+    estimate = ClusterBootstrap(np.repeat(np.arange(3), sizes)).mean(np.arange(20) < 15)
+    assert np.isnan(estimate.low)
+    assert estimate.why == "3 groups"
 
 
 def test_mean_leaves_out_what_is_not_known() -> None:
@@ -54,14 +67,14 @@ def test_mean_leaves_out_what_is_not_known() -> None:
 
 def test_intervals_are_those_of_a_loop_over_resamples() -> None:
     random = np.random.default_rng(3)
-    cluster, values = random.integers(20, size=90), random.random(90)
+    cluster, values = random.permutation(np.arange(270) % 60), random.random(270)
     draws = np.random.default_rng(0)
     means = []
     for _ in range(300):
-        drawn = draws.integers(20, size=20)
+        drawn = draws.integers(60, size=60)
         means.append(np.concatenate([values[cluster == number] for number in drawn]).mean())
     estimate = ClusterBootstrap(cluster, level=0.8, num_resamples=300).mean(values)
-    assert [estimate.low, estimate.high] == pytest.approx(np.quantile(means, [0.1, 0.9]))
+    assert [estimate.low, estimate.high] == pytest.approx(np.quantile(means, [0.1, 0.9]), rel=1e-5)
 
 
 def test_f1_of_each_genre_is_a_ratio_of_sums() -> None:
@@ -147,12 +160,13 @@ def test_distance_of_noise_reaches_zero_where_percentiles_do_not() -> None:
 
 
 @pytest.mark.parametrize("method", ["mean", "distance"])
-def test_every_interval_of_one_cluster_has_no_width(method: str) -> None:
+def test_no_score_of_one_cluster_has_an_interval(method: str) -> None:
     values = np.array([0.1, 0.2, 0.4])
     bootstrap = ClusterBootstrap(["abba"] * 3)
     estimate = bootstrap.mean(values) if method == "mean" else bootstrap.distance(values[:, None])
     assert estimate.value == pytest.approx(0.7 / 3)
-    assert estimate.low == estimate.value == estimate.high
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert estimate.why == "1 group"
 
 
 def test_columns_carry_the_name() -> None:
@@ -176,6 +190,138 @@ def test_a_ratio_that_lies_in_one_cluster_of_several_has_no_bounds() -> None:
     assert np.isnan([estimate.low, estimate.high]).all()
 
 
-def test_equal_models_differ_by_nothing_surely() -> None:
-    estimate = ClusterBootstrap(np.arange(20)).mean(np.zeros(20))
-    assert (estimate.low, estimate.high) == (0, 0)
+def test_models_that_never_differ_may_differ_on_other_tracks() -> None:
+    right = np.arange(100) < 60
+    estimate = ClusterBootstrap(np.arange(100)).difference(right, right)
+    unseen = 1 - 0.025 ** (1 / 100)  # of something that never happened on 100 tracks, Clopper and Pearson
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.0, -unseen, unseen))
+
+
+def test_difference_bounds_grow_with_its_tracks() -> None:
+    bootstrap = ClusterBootstrap(np.arange(100))
+    base = np.arange(100) >= 60
+    bounds = [bootstrap.difference(base | (np.arange(100) < num), base) for num in range(60)]
+    assert (np.diff([one.low for one in bounds]) >= 0).all()
+    assert (np.diff([one.high for one in bounds]) >= 0).all()
+
+
+def test_difference_of_many_tracks_is_the_bootstrap_of_their_differences() -> None:
+    first, second = np.random.default_rng(0).random((2, 300)) < [[0.7], [0.6]]
+    bootstrap = ClusterBootstrap(np.arange(300) // 3)
+    ahead = first.astype(float) - second
+    assert bootstrap.difference(first, second) == bootstrap.mean(ahead)
+
+
+@pytest.mark.parametrize("num", [5, 20, 30, 100])
+@pytest.mark.parametrize("method", ["mean", "ratios"])
+def test_bounds_of_a_share_grow_with_its_hits(num: int, method: str) -> None:
+    bootstrap = ClusterBootstrap(np.arange(num))
+    shares = [np.arange(num) < hits for hits in range(num + 1)]
+    if method == "mean":
+        bounds = [bootstrap.mean(share) for share in shares]
+    else:
+        bounds = [bootstrap.ratios(share[:, None], np.ones((num, 1)), is_share=True)[0] for share in shares]
+    for name in ("low", "high"):
+        ends = np.array([getattr(one, name) for one in bounds])
+        assert (np.diff(ends) >= 0).all()
+        assert ((ends >= 0) & (ends <= 1)).all()
+    assert all(one.low <= one.value <= one.high for one in bounds)
+
+
+def test_nineteen_of_twenty_are_less_sure_than_twenty() -> None:
+    bootstrap = ClusterBootstrap(np.arange(20))
+    assert bootstrap.mean(np.arange(20) < 19).low < bootstrap.mean(np.ones(20, bool)).low
+
+
+def test_no_share_of_clusters_is_surer_than_all() -> None:
+    cluster = np.arange(200) // 20
+    bootstrap = ClusterBootstrap(cluster)
+    whole, ones = np.ones((200, 1)), np.ones((200, 1), bool)
+    (every,) = bootstrap.ratios(ones, whole, is_share=True)
+    (none,) = bootstrap.ratios(~ones, whole, is_share=True)
+    assert (every.low, none.high) == pytest.approx((0.025**0.1, 1 - 0.025**0.1))
+    for hits in range(1, 200):
+        (one,) = bootstrap.ratios((np.arange(200) < hits)[:, None], whole, is_share=True)
+        assert one.low <= every.low
+        assert one.high >= none.high
+
+
+def test_ratio_of_equal_clusters_is_their_t_interval_of_the_logit() -> None:
+    shares = np.array([0.2, 0.5, 0.6, 0.9, 0.8])  # of five clusters of ten
+    hits = np.concatenate([np.arange(10) < 10 * share for share in shares])[:, None]
+    (estimate,) = ClusterBootstrap(np.arange(50) // 10).ratios(hits, np.ones_like(hits), is_share=True)
+    error = np.std(shares, ddof=1) / np.sqrt(5) / (0.6 * 0.4)
+    half = stats.t.ppf(0.975, 4) * error
+    assert [estimate.low, estimate.high] == pytest.approx(expit(logit(0.6) + np.array([-half, half])))
+
+
+def test_jackknife_is_that_of_a_loop_without_each_cluster() -> None:
+    random = np.random.default_rng(1)
+    cluster, weight = random.integers(12, size=90), random.random((90, 1))
+    value = random.random((90, 1)) * weight
+    (estimate,) = ClusterBootstrap(cluster).ratios(value, weight)
+    left_out = [value[cluster != one].sum() / weight[cluster != one].sum() for one in range(12)]
+    error = np.sqrt(11 / 12 * np.square(np.array(left_out) - estimate.value).sum())
+    sums = np.bincount(cluster, weight[:, 0])
+    half = stats.t.ppf(0.975, sums.sum() ** 2 / np.square(sums).sum() - 1) * error
+    assert [estimate.low, estimate.high] == pytest.approx([estimate.value - half, estimate.value + half])
+
+
+def test_numbers_of_strata_are_fixed() -> None:
+    # precision varies between genres, not between the clusters of a genre
+    genre = np.repeat([0, 1], 60)
+    found = (np.arange(120) % 3 > 0)[:, None]
+    hit = found & (genre == 0)[:, None]
+    widths = []
+    for stratum in (None, genre):
+        (one,) = ClusterBootstrap(np.arange(120) // 3, stratum=stratum).ratios(hit, found, is_share=True)
+        widths.append(one.high - one.low)
+    assert widths[0] > 0.1
+    assert np.isnan(widths[1])  # no spread
+    assert one.why == "no spread"
+
+
+def test_a_score_needs_clusters_of_its_subject() -> None:
+    own = (np.arange(60) < 20)[:, None]  # of two artists; it is predicted for others too
+    found = own | (np.arange(60) % 4 == 0)[:, None]
+    bootstrap = ClusterBootstrap(np.arange(60) // 10, stratum=own[:, 0], unit="artist")
+    (estimate,) = bootstrap.ratios(own & found, found, is_share=True, subject=own)
+    assert (estimate.value, estimate.why) == (20 / 30, "2 artists")
+    assert np.isnan(estimate.low)
+
+
+def test_mean_ratio_is_moved_by_the_bias_of_the_resamples() -> None:
+    random = np.random.default_rng(0)
+    genre, predicted = random.integers(5, size=(2, 100))
+    true, found = np.eye(5)[genre], np.eye(5)[predicted]
+    bootstrap = ClusterBootstrap(np.arange(100) // 2, num_resamples=50)
+    estimate = bootstrap.mean_ratio(2 * true * found, true + found)
+    assert estimate.value == pytest.approx(f1_score(genre, predicted, average="macro"))
+    draws = np.random.default_rng(0)
+    means = []
+    for _ in range(50):
+        rows = (2 * draws.integers(50, size=50)[:, None] + [0, 1]).ravel()
+        means.append(f1_score(genre[rows], predicted[rows], average="macro"))
+    moved = np.quantile(means, [0.025, 0.975]) + estimate.value - np.mean(means)
+    assert [estimate.low, estimate.high] == pytest.approx(moved)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_perfect_macro_f1_has_the_exact_bound_of_its_clusters(right: bool) -> None:
+    true = np.eye(2)[np.arange(40) % 2]
+    estimate = ClusterBootstrap(np.arange(40) // 2).mean_ratio(2.0 * true * right, true + (true if right else 1 - true))
+    exact = (1.0, 0.025 ** (1 / 20), 1.0) if right else (0.0, 0.0, 1 - 0.025 ** (1 / 20))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(exact)
+
+
+def test_recall_of_nine_artists_is_covered() -> None:
+    sizes = np.array([2, 12, 12, 13, 12, 11, 11, 17, 10])  # tracks of blues by artist, GTZAN
+    cluster, random = np.repeat(np.arange(9), sizes), np.random.default_rng(0)
+    bootstrap, whole = ClusterBootstrap(cluster), np.ones((100, 1), bool)
+    covered = []
+    for _ in range(300):  # probit: standard deviation 0.9 between artists, 1 within
+        artist = 0.9 * random.normal(size=9)
+        hits = 0.2 + artist[cluster] + random.normal(size=100) > 0
+        (estimate,) = bootstrap.ratios(hits[:, None], whole, is_share=True)
+        covered.append(estimate.low <= stats.norm.cdf(0.2 / np.sqrt(1.81)) <= estimate.high)
+    assert np.mean(covered) >= 0.93  # percentiles: 0.89

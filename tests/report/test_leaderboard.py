@@ -11,6 +11,7 @@ from genregrid.metrics.comparison import corrected_t_test
 from genregrid.report.cell import Cell, read_grid
 from genregrid.report.comparison import comparison, paired
 from genregrid.report.leaderboard import leaderboard
+from genregrid.report.paper import certainty_table, table1
 from genregrid.report.rows import honest_cells
 
 
@@ -81,3 +82,15 @@ def test_every_score_of_the_leaderboard_has_an_interval(make_grid: Callable[...,
     frame = leaderboard(read_grid(make_grid({"model": "a", "skill": 1.0}))[0]).frame
     for name in ("accuracy", "top3", "f1_macro"):
         assert frame[f"{name}_low"][0] < frame[name][0] <= frame[f"{name}_high"][0]
+
+
+def test_a_genre_of_two_artists_has_their_number_instead_of_an_interval(make_grid: Callable[..., Path]) -> None:
+    cells, _ = read_grid(make_grid({"split": "artist", "tracks": 4, "skill": 0.5}))
+    frame = table1(cells, None, "table1", "here").frame.set_index(["metric", "genre"])
+    name = cells[0].label
+    for score in ("precision", "recall", "f1"):
+        assert frame.loc[(score, "jazz"), [f"{name}_low", f"{name}_high"]].isna().all()
+        assert frame.loc[(score, "jazz"), f"{name}_why"] == "2 artists"
+    assert frame.loc[("accuracy", "all"), f"{name}_low"] > 0  # of six artists
+    certainty = certainty_table(cells, None)
+    assert all("(2 artists)" in cell for row in certainty.cells for cell in row[-2:])

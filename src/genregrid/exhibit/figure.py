@@ -71,7 +71,8 @@ def accuracies(caption: Caption, frame: pd.DataFrame, references: Sequence[tuple
     """Draw accuracies with their intervals, one row each.
 
     `frame` has at least one row; columns label, value, low, high (fractions; an interval may be NaN), leaks (bool), and
-    optionally paper (NaN if unknown). `references` are labels and values (fractions) of dashed lines.
+    optionally why (text instead of an interval) and paper (NaN if unknown). `references` are labels and values
+    (fractions) of dashed lines.
     """
     frame = frame.reset_index(drop=True).assign(label=frame["label"].map(printable).to_numpy())
     num, row_height, level_height = len(frame), 26.0, 17.0
@@ -350,12 +351,12 @@ def _percent(value: float) -> str:
 
 
 def _with_interval(row: pd.Series) -> str:
-    """Write value and interval in per cent, without what is missing."""
+    """Write value and interval in per cent, or why there is none, without what is missing."""
     value, low, high = (float(row[name]) for name in ("value", "low", "high"))
     if np.isnan(value):
         return ""
-    interval = "" if np.isnan(low + high) else f" ({written(low, 'percent')} to {written(high, 'percent')})"
-    return written(value, "percent") + interval
+    beside = row.get("why", "") if np.isnan(low + high) else f"{written(low, 'percent')} to {written(high, 'percent')}"
+    return written(value, "percent") + (f" ({beside})" if beside else "")
 
 
 def _counted(num: int, what: str) -> str:

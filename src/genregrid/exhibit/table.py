@@ -23,7 +23,8 @@ class Column:
 
     Attributes:
         name: of the frame's column. If the frame also has ``<name>_low`` and ``<name>_high``, the 95 % interval follows
-            in brackets. For a `share`, the count ``<name>_num`` follows in brackets.
+            in brackets, or where there is none the text of ``<name>_why``. For a `share`, it is the count
+            ``<name>_num``.
         title: the heading.
         form: ``text``; ``count``, a whole number; ``seconds``, with their unit; ``percent``, a fraction written in per
             cent; ``points``, a difference of fractions in signed percentage points; ``decimal`` and ``fine``, two
@@ -81,7 +82,9 @@ class Table:
     @cached_property
     def data(self) -> pd.DataFrame:
         """The frame, with the column `marks` if any row has a mark; this is what the CSV holds."""
-        return self.frame.assign(marks=[" ".join(row) for row in self.row_marks]) if self.marks else self.frame
+        reasons = {name: self.frame[name].fillna("") for name in self.frame if str(name).endswith("_why")}
+        marks = {"marks": [" ".join(row) for row in self.row_marks]} if self.marks else {}
+        return self.frame.assign(**reasons, **marks)
 
     @cached_property
     def parts(self) -> list[list[Shown]]:
@@ -167,6 +170,8 @@ def _shown(row: dict[Any, Any], column: Column) -> Shown:
     beside = ""
     if not (pd.isna(low) or pd.isna(high)):
         beside = f"({written(low, column.form)} to {written(high, column.form)})"
+    elif isinstance(why := row.get(f"{column.name}_why"), str) and why:
+        beside = f"({why})"
     elif column.form == "share" and f"{column.name}_num" in row:
         beside = f"({row[f'{column.name}_num']:.0f})"
     return Shown(written(value, column.form), beside)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of scores, resampled over independent clusters."""
+"""Intervals of scores whose independent units are clusters of predictions, such as the tracks of an artist."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -7,10 +7,17 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.special import expit, logit
 
 NUM_RESAMPLES = 2000
+#: Fewest effective clusters, (sum n)^2 / sum n^2 of their sizes n, with an interval.
+LEAST_CLUSTERS = 3
+# up to so many effective clusters, percentiles of a mean are too narrow: 84 to 92 % instead of 95 % in simulations
+_FEW_CLUSTERS = 20
 _KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next score
 _ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such arrays stays below 100 MB
+_ROUNDING = 1e-9  # differences of fractions below this are rounding
 
 #: Maps weights (resample, prediction) to values (resample,).
 Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
@@ -18,84 +25,170 @@ Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score of all predictions and the bounds of its interval; all are NaN if it is undefined."""
+    """A score of all predictions and the bounds of its interval.
+
+    All are NaN if the score is undefined. Bounds are NaN if there are too few clusters for an interval; `why` then has
+    their number, such as "2 artists".
+    """
 
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    why: str = ""
 
-    def columns(self, name: str) -> dict[str, float]:
-        """Return the three numbers as columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+    def columns(self, name: str) -> dict[str, object]:
+        """Return columns of a table: ``<name>``, ``<name>_low`` and ``<name>_high``; ``<name>_why`` if it is known."""
+        bounds: dict[str, object] = {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        return bounds | {f"{name}_why": self.why} if self.why else bounds
 
 
 class ClusterBootstrap:
-    """Intervals of any score by resampling whole clusters.
+    """Intervals of any score, from the spread between clusters of predictions.
 
-    Tracks of one artist, or predictions of one track by several seeds, are not independent; resampling them one by one
-    would make intervals too narrow. Every score uses the same resamples. With only one cluster the spread is unknown,
-    and both bounds are the value.
+    Tracks of one artist, or predictions of one track by several seeds, are not independent; counting them one by one
+    would make intervals too narrow. Scores of all predictions have percentiles of resampled clusters; every score uses
+    the same resamples. Scores of one genre, which may have few clusters, have intervals by the jackknife. With fewer
+    than `LEAST_CLUSTERS` effective clusters the spread is unknown, and there are no bounds.
 
     Args:
         cluster: (prediction,) numbers or names, at least one; predictions of one cluster are resampled together.
+        stratum: (prediction,) numbers or names of the kinds of prediction whose numbers are fixed, such as the true
+            genres; used by `ratios`.
+        unit: what a cluster is, in the singular; for `Estimate.why`.
         level: nominal coverage, in (0, 1).
-        num_resamples: of `mean`, `ratios` and `distance`, 1 or more.
+        num_resamples: of `mean`, `difference`, `mean_ratio` and `distance`, 1 or more.
         seed: of the resampling.
 
-    Source: Field and Welsh, "Bootstrapping clustered data", JRSS B 69, 2007.
+    Source: Field and Welsh, "Bootstrapping clustered data", JRSS B 69, 2007. Coverage was simulated with GTZAN's
+    artists: probit model, standard deviation 0.9 between artists and 1 within; docs/protocols.md has the numbers.
 
-    >>> ClusterBootstrap(["abba", "abba", "abba"]).mean([1.0, 0.0, 0.5])
-    Estimate(value=0.5, low=0.5, high=0.5)
+    >>> ClusterBootstrap(["abba", "abba", "cher"], unit="artist").mean([1.0, 0.0, 0.5])
+    Estimate(value=0.5, low=nan, high=nan, why='2 artists')
     """
 
     def __init__(
-        self, cluster: ArrayLike, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+        self,
+        cluster: ArrayLike,
+        *,
+        stratum: ArrayLike | None = None,
+        unit: str = "group",
+        level: float = 0.95,
+        num_resamples: int = NUM_RESAMPLES,
+        seed: int = 0,
     ) -> None:
         names, self._number = np.unique(np.asarray(cluster), return_inverse=True)
         self._num_clusters = len(names)
+        if stratum is None:
+            self._stratum = np.zeros_like(self._number)
+        else:
+            self._stratum = np.unique(np.asarray(stratum), return_inverse=True)[1]
+            if len(self._stratum) != len(self._number):
+                raise ValueError(f"there are {len(self._number)} clusters and {len(self._stratum)} strata")
+        self._unit = unit
         self._tail = (1 - level) / 2
         self._num_resamples = num_resamples
         self._seed = seed
+        size = np.bincount(self._number)
+        self._effective = float(size.sum() ** 2 / np.square(size).sum())
 
     def mean(self, values: ArrayLike) -> Estimate:
-        """Estimate the mean of `values`, (prediction,) float or bool, without NaN."""
+        """Estimate the mean of `values`, (prediction,) float or bool, without NaN.
+
+        Up to 20 effective clusters it is a ratio of `ratios`. With more, a share whose successes grow in number never
+        gets a lower bound above that of 100 %, nor an upper bound below that of 0 %.
+        """
         column = np.asarray(values, float)[:, None]
         known = ~np.isnan(column)
         is_share = np.asarray(values).dtype == bool
-        return self.ratios(np.where(known, column, 0.0), known, is_share=is_share)[0]
+        numerator = np.where(known, column, 0.0)
+        if self._effective <= _FEW_CLUSTERS + _ROUNDING:
+            return self._jackknife(numerator, known, is_share=is_share)[0]
+        totals = self._totals(np.hstack([numerator, known]))
+        means = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] != 0)
+        estimate = self._percentiles(means[0], means[1:])
+        return self._share(estimate, self._num_clusters) if is_share else estimate
 
-    def ratios(self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False) -> list[Estimate]:
+    def difference(self, first: ArrayLike, second: ArrayLike) -> Estimate:
+        """Estimate the mean of `first` minus `second`, (prediction,) fractions from 0 to 1 or bool.
+
+        It is a `mean`, unless one of them is never above the other: then nothing is known of how often that happens.
+        If the second is not above the first in any of the k clusters in which they differ, its share of such clusters
+        has the exact upper bound 1 - 0.025^(1 / k). The lower bound is that of the mean with this share; so it is below
+        0 where the exact McNemar test does not find a difference. Models that never differ may differ in up to
+        1 - 0.025^(1 / n) of n clusters (Clopper and Pearson, Biometrika 26, 1934).
+
+        >>> same = ClusterBootstrap(range(100)).difference([1.0] * 100, [1.0] * 100)
+        >>> same.value, round(same.low, 3), round(same.high, 3)
+        (0.0, -0.036, 0.036)
+        """
+        ahead = np.asarray(first, float) - np.asarray(second, float)
+        ahead[np.abs(ahead) < _ROUNDING] = 0.0
+        if self._is_unknown or (ahead.min() < 0 < ahead.max()):
+            return self.mean(ahead)
+        if ahead.min() < 0:
+            other = self.difference(second, first)
+            return Estimate(-other.value, -other.high, -other.low, other.why)
+        # of models that never differ, the mean has no spread
+        estimate = self.mean(ahead) if ahead.any() else Estimate(0.0, 0.0, 0.0)
+        high = max(estimate.high, 1 - self._tail ** (1 / self._num_clusters))
+        num = len(np.unique(self._number[ahead > 0]))
+        least = 2 * self._tail ** (1 / num) - 1 if num else -1.0
+        low = least * (estimate.low if least > 0 else high)
+        return Estimate(estimate.value, max(low, -1.0), min(high, 1.0), estimate.why)
+
+    def ratios(
+        self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False, subject: ArrayLike | None = None
+    ) -> list[Estimate]:
         """Estimate the ratio of sums of each column, for example precision, recall and F1 of every genre at once.
+
+        The standard error is that of the jackknife, which leaves out one cluster at a time. The numbers of predictions
+        in each stratum are fixed, so those that are left of a stratum count for those that are left out. Bounds are the
+        value, and for shares its logit, plus and minus the standard error times a quantile of Student's t. Its degrees
+        of freedom are the effective clusters, (sum n)^2 / sum n^2 of the denominators n of clusters, minus one.
+
+        In simulations, recall of GTZAN's genres was covered in 94.7 to 98.4 % of 1000 replicates (Monte Carlo error
+        0.7 points), precision in 95.6 to 98.2 % and F1 in 93.3 to 96.7 % under `artist`. Percentiles covered recall in
+        84 to 94 %.
 
         Args:
             numerator: (prediction, k) float or bool.
             denominator: (prediction, k), or (prediction, 1) for all columns.
-            is_share: whether numerators count successes among denominators. For 0 % and 100 % all resamples are equal;
-                the bound is then the exact binomial (Clopper-Pearson) bound for that number of clusters.
+            is_share: whether ratios are from 0 to 1. For 0 % and 100 % all clusters agree; the bound is then the exact
+                binomial (Clopper-Pearson) bound for that number of clusters. No other share has a larger lower bound
+                than 100 %, or a smaller upper bound than 0 %.
+            subject: (prediction, k) bool, the predictions that a score is about, such as those of a genre. They need
+                `LEAST_CLUSTERS` effective clusters too. By default those whose denominator is not 0.
 
         Returns:
-            k estimates. Resamples with denominator 0 are left out. The value is NaN if the whole denominator is 0;
-            bounds are NaN if it is not 0 in only one of several clusters.
+            k estimates. The value is NaN if the whole denominator is 0.
+
+        Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts
+        estimated from survey data", Survey Methodology 24, 1998, for the logit and the effective numbers; Efron and
+        Stein, "The jackknife estimate of variance", Annals of Statistics 9, 1981.
+        """
+        return self._jackknife(numerator, denominator, is_share=is_share, subject=subject, stratum=self._stratum)
+
+    def mean_ratio(self, numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
+        """Estimate the mean over columns of ratios from 0 to 1, for example macro F1.
+
+        Resamples have fewer distinct clusters, and so lower F1, than the predictions. Both bounds of the percentile
+        interval are moved by the value minus the mean of the resamples. In simulations (`ratios`) the moved interval
+        of macro F1 covered 93.7 to 94.8 % of 1000 replicates (Monte Carlo error 0.8 points), percentiles 77 to 94 %.
+        0 % and 100 % have the exact bound for the number of all clusters.
+
+        `numerator` and `denominator` are (prediction, k) float or bool. Columns whose denominator is 0 are left out.
         """
         numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-        totals = self._totals(np.hstack([numerator, denominator]))
-        above, below = np.split(totals, [numerator.shape[1]], axis=1)
-        ratio = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
-        # the number of clusters in which each column of the denominator is not 0
-        filled = [len(np.unique(self._number[column != 0])) for column in denominator.T]
-        return [
-            self._bounded(self._percentiles(column[0], column[1:]), int(num), is_share)
-            for column, num in zip(ratio.T, np.broadcast_to(filled, len(ratio.T)), strict=True)
-        ]
-
-    def _bounded(self, estimate: Estimate, num_clusters: int, is_share: bool) -> Estimate:
-        value = estimate.value
-        if num_clusters == 1 and self._num_clusters > 1:
-            return Estimate(value)
-        if is_share and value in (0.0, 1.0) and num_clusters > 1:
-            furthest = float(self._tail ** (1 / num_clusters))  # Clopper and Pearson, Biometrika 26, 1934
-            return Estimate(value, furthest, 1.0) if value else Estimate(value, 0.0, 1 - furthest)
-        return estimate
+        above, below = np.split(self._totals(np.hstack([numerator, denominator])), 2, axis=1)
+        known = below > 0
+        ratio = np.divide(above, below, out=np.zeros(above.shape), where=known)
+        mean = ratio.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        estimate = self._percentiles(mean[0], mean[1:])
+        if self._is_unknown:
+            return estimate
+        moved = mean[0] - mean[1:].mean()
+        bounds = np.clip([estimate.low + moved, estimate.high + moved], 0, 1).tolist()
+        return self._share(Estimate(estimate.value, *bounds), self._num_clusters)
 
     def statistic(self, function: Statistic, *, num_resamples: int = 500) -> Estimate:
         """Estimate one score that is no ratio of sums, see `statistics`."""
@@ -134,17 +227,104 @@ class ClusterBootstrap:
         means = totals[:, :-1] / totals[:, -1:]
         distances = np.abs(means).sum(axis=1)
         value, resampled = distances[0], distances[1:]
-        if self._num_clusters == 1:
-            return Estimate(float(value), float(value), float(value))
+        if self._is_unknown:
+            return self._unknown(float(value))
         noise = np.abs(means[1:] - means[0]).sum(axis=1)
         low = value - np.quantile(noise, 1 - self._tail)
         high = value + np.quantile(resampled, 1 - self._tail) - resampled.mean()
         return Estimate(float(value), max(0.0, float(low)), float(high))
 
+    def _jackknife(
+        self,
+        numerator: ArrayLike,
+        denominator: ArrayLike,
+        *,
+        is_share: bool,
+        subject: ArrayLike | None = None,
+        stratum: NDArray[np.int64] | None = None,
+    ) -> list[Estimate]:
+        above = np.asarray(numerator, float)
+        below = np.broadcast_to(np.asarray(denominator, float), above.shape)
+        num, effective = self._effective_clusters(below)
+        num_own, own = (num, effective) if subject is None else self._effective_clusters(np.asarray(subject, float))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = above.sum(axis=0) / below.sum(axis=0)
+            error = self._standard_error(above, below, stratum)
+            half = error * stats.t.ppf(1 - self._tail, effective - 1)
+            if is_share:
+                half /= value * (1 - value)
+                low, high = expit(logit(value) - half), expit(logit(value) + half)
+            else:
+                low, high = value - half, value + half
+        estimates = []
+        for column in range(above.shape[1]):
+            one = Estimate(float(value[column]), float(low[column]), float(high[column]))
+            fewest = int(min(num[column], num_own[column]))
+            if math.isnan(one.value):
+                one = Estimate()
+            elif min(effective[column], own[column]) < LEAST_CLUSTERS - _ROUNDING:
+                one = Estimate(one.value, why=_counted(fewest, self._unit))
+            elif is_share:
+                one = self._share(one, fewest)
+            if one.low == one.high:  # every cluster has the same ratio
+                one = Estimate(one.value, why="no spread")
+            estimates.append(one)
+        return estimates
+
+    def _standard_error(
+        self, above: NDArray[np.float64], below: NDArray[np.float64], stratum: NDArray[np.int64] | None
+    ) -> NDArray[np.float64]:
+        """Return the jackknife's standard errors of the ratios of sums, (k,)."""
+        num = self._num_clusters
+        own_stratum = np.zeros_like(self._number) if stratum is None else stratum
+        # a pair is what one cluster has in one stratum
+        pair, number = np.unique(own_stratum * num + self._number, return_inverse=True)
+        of_stratum, of_cluster = np.divmod(pair, num)
+        size, num_pairs = np.bincount(number), np.bincount(of_stratum)
+        whole = np.bincount(of_stratum, size)[of_stratum]
+        rest = whole - size
+        growth = np.divide(whole, rest, out=np.zeros(len(pair)), where=rest > 0)[:, None]
+
+        def without(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            """Sum values (prediction, k) without each cluster, (cluster, k)."""
+            sums = _summed(number, values, len(pair))
+            of_whole = _summed(of_stratum, sums, len(num_pairs))[of_stratum]
+            total: NDArray[np.float64] = values.sum(axis=0)
+            return total + _summed(of_cluster, (of_whole - sums) * growth - of_whole, num)
+
+        distance = without(above) / without(below) - above.sum(axis=0) / below.sum(axis=0)
+        # the jackknife's (n - 1) / n; the only cluster of a stratum counts whole
+        weight = np.zeros(num)
+        np.maximum.at(weight, of_cluster, np.where(num_pairs > 1, 1 - 1 / num_pairs, 1.0)[of_stratum])
+        return np.asarray(np.sqrt(weight @ np.square(distance)))
+
+    def _effective_clusters(self, values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return numbers and effective numbers of the clusters in which columns (prediction, k) are not 0, (k,)."""
+        sums = _summed(self._number, values, self._num_clusters)
+        squares = np.square(sums).sum(axis=0)
+        effective = np.divide(sums.sum(axis=0) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+        return np.count_nonzero(sums, axis=0), effective
+
+    def _share(self, estimate: Estimate, num_clusters: int) -> Estimate:
+        """Give 0 % and 100 % exact bounds, and keep the bounds of other shares within them."""
+        furthest = self._tail ** (1 / num_clusters)  # Clopper and Pearson, Biometrika 26, 1934
+        if estimate.value <= 0:
+            return Estimate(0.0, 0.0, 1 - furthest)
+        if estimate.value >= 1:
+            return Estimate(1.0, furthest, 1.0)
+        return Estimate(estimate.value, min(estimate.low, furthest), max(estimate.high, 1 - furthest))
+
+    @property
+    def _is_unknown(self) -> bool:
+        """Whether there are too few clusters to know the spread."""
+        return self._effective < LEAST_CLUSTERS - _ROUNDING
+
+    def _unknown(self, value: float) -> Estimate:
+        return Estimate(value, why=_counted(self._num_clusters, self._unit)) if math.isfinite(value) else Estimate()
+
     def _totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum `values` (prediction, k) over everything, then over each resample: (1 + resample, k)."""
-        columns = [np.bincount(self._number, column, self._num_clusters) for column in values.T]
-        sums = np.stack(columns, axis=1)  # (cluster, k)
+        sums = _summed(self._number, values, self._num_clusters)
         parts = [counts @ sums.astype(np.float32) for counts in self._counts(self._num_resamples, self._num_clusters)]
         return np.concatenate([sums.sum(axis=0, keepdims=True), *parts])
 
@@ -163,10 +343,19 @@ class ClusterBootstrap:
 
     def _percentiles(self, value: float, resampled: NDArray[np.float64]) -> Estimate:
         finite = resampled[np.isfinite(resampled)]
-        if self._num_clusters == 1 or not np.isfinite(value) or not len(finite):
-            return Estimate(float(value), float(value), float(value))
+        if self._is_unknown or not np.isfinite(value) or not len(finite):
+            return self._unknown(float(value))
         low, high = np.quantile(finite, [self._tail, 1 - self._tail])
         return Estimate(float(value), float(low), float(high))
+
+
+def _summed(number: NDArray[np.int64], values: NDArray[np.float64], num: int) -> NDArray[np.float64]:
+    """Sum rows of values (row, k) by their number, (num, k)."""
+    return np.stack([np.bincount(number, column, num) for column in values.T], axis=1)
+
+
+def _counted(num: int, unit: str) -> str:
+    return f"{num} {unit}" if num == 1 else f"{num} {unit}s"
 
 
 @lru_cache(maxsize=16)  # all scores of a cell, and cells of one corpus, use the same draws

@@ -58,7 +58,7 @@ class Result:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the track accuracy, by a bootstrap over groups of tracks."""
+        """95 % interval of the track accuracy, from the spread between groups of tracks; NaN if these are too few."""
         return cluster_interval(self.predictions["genre"] == self.predictions["predicted"], self.group)
 
     @property
@@ -101,7 +101,8 @@ class Result:
                 written.append(f"{name}.csv")
             else:
                 (folder / f"{name}.csv").unlink(missing_ok=True)
-        more: dict[str, Any] = {"accuracy_interval": [round(end, 6) for end in self.interval], "notes": self.notes}
+        interval = [None if math.isnan(end) else round(end, 6) for end in self.interval]
+        more: dict[str, Any] = {"accuracy_interval": interval, "notes": self.notes}
         if len(self.validation):
             correct = self.validation["genre"] == self.validation["predicted"]
             more["val_accuracy"] = round(float(correct.mean()), 6)
@@ -111,6 +112,9 @@ class Result:
     def summary(self) -> str:
         """Return a table for the screen: the main scores with the interval, then a line per genre."""
         low, high = self.interval
+        interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        if math.isnan(low):
+            interval = "too few groups of tracks for an interval"
         scores = self.scores
         table = self.per_genre()
         table["genre"] = table["genre"].map(printable)
@@ -121,7 +125,7 @@ class Result:
             [
                 "",
                 printable(self.title, 1000),
-                f"accuracy {100 * scores['test/accuracy']:.1f} %  (95 % interval {100 * low:.1f} to {100 * high:.1f}, "
+                f"accuracy {100 * scores['test/accuracy']:.1f} %  ({interval}, "
                 f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
                 f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
                 f"by slice {100 * scores['test_slice/accuracy']:.1f} %",

@@ -9,10 +9,10 @@ import pandas as pd
 from genregrid.exhibit.figure import Caption, accuracies, protocols
 from genregrid.exhibit.mark import union
 from genregrid.exhibit.table import Column, Exhibit, Figure, Section, Table, columns
-from genregrid.metrics.interval import ClusterBootstrap, Estimate
+from genregrid.metrics.interval import Estimate
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
-from genregrid.report.comparison import paired
+from genregrid.report.comparison import difference, paired
 from genregrid.report.rows import caveat, datasets, numbered
 
 #: From the protocol with most leakage to the most demanding one.
@@ -71,7 +71,7 @@ def audit_table(cells: Sequence[Cell], name: str) -> Table:
 
 def _change(cell: Cell, base: Cell) -> Estimate:
     hits, cluster = paired(cell, base)
-    return Estimate() if hits.empty else ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy())
+    return Estimate() if hits.empty else difference(hits, cluster)
 
 
 def _splits(cells: Sequence[Cell]) -> list[str]:

@@ -121,8 +121,18 @@ class Cell:
 
     @cached_property
     def bootstrap(self) -> ClusterBootstrap:
-        """Bootstrap that resamples groups: tracks with their duplicates, or artists."""
-        return ClusterBootstrap(self.predictions["group"])
+        """Intervals by groups: tracks with their duplicates, or artists."""
+        return self.bootstrap_of(self.predictions)
+
+    def bootstrap_of(self, predictions: pd.DataFrame) -> ClusterBootstrap:
+        """Make intervals by groups for predictions with the columns track and genre, of tracks or of slices."""
+        group = predictions["track"].map(self.group_of_track)
+        return ClusterBootstrap(group, stratum=predictions["genre"], unit=self.unit)
+
+    @property
+    def unit(self) -> str:
+        """What the protocol keeps together, in the singular."""
+        return "artist" if self.facts.protocol in ("artist", "filtered") else "track"
 
     @cached_property
     def validation(self) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
     return {
         "first": first.label,
         "second": second.label,
-        **ClusterBootstrap(cluster).mean((hits["first"] - hits["second"]).to_numpy()).columns("difference"),
+        **difference(hits, cluster).columns("difference"),
         "only_first": test.only_a,
         "only_second": test.only_b,
         "p": test.p_value,
@@ -89,6 +89,11 @@ def paired(first: Cell, second: Cell) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     return hits, np.asarray(min(kept_together, key=lambda group: group.nunique()), np.int64)
 
 
+def difference(hits: pd.DataFrame, cluster: NDArray[np.int64]) -> Estimate:
+    """Estimate the difference of the accuracies of two cells, from the results of `paired`."""
+    return ClusterBootstrap(cluster).difference(hits["first"], hits["second"])
+
+
 def _hits(cell: Cell) -> "pd.Series[float]":
     """Return the share of right predictions by track and seeds: 0 or 1 unless a track is tested more than once."""
     split_seed = cell.predictions["run"].map(cell.runs.set_index("run")["split_seed"])
@@ -96,7 +101,7 @@ def _hits(cell: Cell) -> "pd.Series[float]":
     return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
 
 
-def _compared_by_folds(first: Cell, second: Cell) -> dict[str, float]:
+def _compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
     """Run the corrected resampled t-test over common folds; NaN if there are fewer than two of one division."""
     # validation folds share their test part, so that they are no further resamples
     parts = [cell.runs.groupby(_RUN, as_index=False)["accuracy"].mean() for cell in (first, second)]

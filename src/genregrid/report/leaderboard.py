@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from genregrid.exhibit.table import Column, Table, columns
 from genregrid.metrics.interval import Estimate
@@ -50,13 +48,4 @@ def _row(cell: Cell) -> dict[str, object]:
 def f1_macro(cell: Cell) -> Estimate:
     """Compute the mean F1 of the genres that occur as true or predicted genre."""
     true, predicted = (one_hot(cell.predictions[name], cell.genres) for name in ("genre", "predicted"))
-    occurs = (true + predicted).any(axis=0)
-    hits, total = (true * predicted)[:, occurs], (true + predicted)[:, occurs]
-
-    def score(weights: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (resample,) from weights (resample, prediction)."""
-        count = weights @ total
-        f1 = np.divide(2 * (weights @ hits), count, out=np.full(count.shape, np.nan), where=count > 0)
-        return np.asarray(np.nanmean(f1, axis=1))
-
-    return cell.bootstrap.statistic(score)
+    return cell.bootstrap.mean_ratio(2 * true * predicted, true + predicted)

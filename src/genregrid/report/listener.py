@@ -129,10 +129,10 @@ def people_table(answers: pd.DataFrame) -> Table:
         person_right = (own["guess"] == own["genre"]).to_numpy(np.float64)
         model_right = (own["predicted"] == own["genre"]).to_numpy(np.float64)
         cluster = pd.factorize(own["track"])[0]
-        bootstrap = ClusterBootstrap(cluster)
+        bootstrap = ClusterBootstrap(cluster, unit="track")
         row = {"person": person, "model": model, "num": len(own)}
         row |= bootstrap.mean(person_right).columns("accuracy") | bootstrap.mean(model_right).columns("model_accuracy")
-        row |= bootstrap.mean(person_right - model_right).columns("difference")
+        row |= bootstrap.difference(person_right, model_right).columns("difference")
         rows.append(row | {"p": mcnemar(person_right, model_right, cluster).p_value})
     shown = columns(person="person", model="model") + columns("count", num="slices")
     shown += columns("percent", accuracy="person %", model_accuracy="model %")

@@ -18,6 +18,7 @@ from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell, in_top_three
 from genregrid.report.rows import (
     CELL_COLUMNS,
+    INTERVALS,
     caveat,
     cell_row,
     cell_table,
@@ -81,7 +82,7 @@ def genre_scores(
     hit = true * predicted
     numerator = np.concatenate([hit, hit, 2 * hit], axis=1)
     denominator = np.concatenate([predicted, true, predicted + true], axis=1)
-    estimates = bootstrap.ratios(numerator, denominator, is_share=True)
+    estimates = bootstrap.ratios(numerator, denominator, is_share=True, subject=np.tile(true, len(_SCORES)))
     names = [(score, genre) for score in _SCORES for genre in genres]
     accuracy = bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy())
     return {("accuracy", "all"): accuracy} | dict(zip(names, estimates, strict=True))
@@ -91,7 +92,7 @@ def _levels(cell: Cell) -> Iterator[tuple[str, pd.DataFrame, ClusterBootstrap]]:
     """Yield predictions by track and, if several single slices vote for a track, those by slice, with a bootstrap."""
     yield "track", cell.predictions, cell.bootstrap
     if cell.takes_single_slices and len(cell.timeline) > len(cell.predictions):
-        yield "slice", cell.timeline, ClusterBootstrap(cell.timeline["track"].map(cell.group_of_track).to_numpy())
+        yield "slice", cell.timeline, cell.bootstrap_of(cell.timeline)
 
 
 def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where: str) -> Table:
@@ -108,6 +109,8 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
     for label, scores, printed in (column for cell in cells for column in _table1_columns(cell, reference)):
         known = [scores.get(row, Estimate()) for row in rows]
         frame[[label, f"{label}_low", f"{label}_high"]] = [(one.value, one.low, one.high) for one in known]
+        if any(one.why for one in known):
+            frame[f"{label}_why"] = [one.why for one in known]
         shown.append(Column(label, label, "percent"))
         if printed and reference is not None:
             frame[f"{label}_paper"] = [printed.get(row, np.nan) for row in rows]
@@ -117,7 +120,7 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
     note = (
         "By track; test tracks of all folds and seeds are pooled. Precision is the share of right predictions among "
         "all predictions of the genre, recall the share of the genre's tracks that are recognised, F1 their harmonic "
-        f"mean. Brackets hold 95 % intervals. {caveat(cells, reference)}"
+        f"mean. {INTERVALS} {caveat(cells, reference)}"
     ).strip()
     marks = [cells[0].marks] * len(rows)
     return Table(name, f"The paper's Table 1 for {where}", frame, tuple(shown), note, marks)
@@ -149,7 +152,7 @@ def top_table(cells: Sequence[Cell], reference: Reference | None) -> Table:
     shown += columns("percent", top1="first %", top3="in first three %")
     note = (
         "The share of tracks (or slices) whose true genre is the most probable one, or one of the three most probable. "
-        "n counts a track or slice once per run that tested it. Brackets hold 95 % intervals."
+        f"n counts a track or slice once per run that tested it. {INTERVALS}"
     )
     if reference is not None and any(row["top1_paper"] == row["top1_paper"] for _, row in rows):
         name = reference.name
@@ -172,7 +175,7 @@ def certainty_table(cells: Sequence[Cell], reference: Reference | None) -> Table
     note = (
         "Certainty is log10(p1 / p2) of the two largest probabilities, averaged over the tracks of each true genre: 1 "
         "decade means that the first genre is ten times as probable as the second. Recall is the share of the genre's "
-        "tracks that are recognised. n counts a track once per run that tested it. Brackets hold 95 % intervals."
+        f"tracks that are recognised. n counts a track once per run that tested it. {INTERVALS}"
     )
     if reference is not None:
         for cell, row in rows:

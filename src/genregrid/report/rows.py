@@ -11,6 +11,11 @@ from genregrid.exhibit.table import Column, Table
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
 
+#: What a note says about the brackets of a table.
+INTERVALS = (
+    "Brackets hold 95 % intervals. They hold the number of artists or tracks instead where it is too small for an "
+    "interval, or where most tracks are of one artist."
+)
 #: The shown columns of `cell_row`.
 CELL_COLUMNS = (Column("dataset", "dataset"), Column("split", "protocol"), Column("model", "model"))
 

@@ -23,7 +23,7 @@ from genregrid.metrics.conformal import conformal_sets
 from genregrid.metrics.interval import Statistic
 from genregrid.metrics.selective import accuracy_at_coverage, augrc, auroc, confidences, risk_coverage
 from genregrid.report.cell import Cell, genre_numbers, log_probs_of
-from genregrid.report.rows import best_cells, cell_table, one_hot
+from genregrid.report.rows import INTERVALS, best_cells, cell_table, one_hot
 
 _COVERAGES = (0.5, 0.8, 0.9)
 #: Probability that a conformal set contains the true genre.
@@ -96,7 +96,7 @@ def calibration_table(cells: Sequence[Cell]) -> Table:
         "the mean difference between the largest probability and accuracy in 15 bins of equal size; 'if calibrated' is "
         "the ECE of a calibrated model with as many independent tracks. All are better when smaller. Rescaled "
         "logarithms of probabilities are divided by the temperature (its median is shown; above 1, the model was too "
-        "confident). Brackets hold 95 % intervals."
+        f"confident). {INTERVALS}"
     )
     return cell_table("calibration", "Calibration", rows, shown, note)
 
@@ -124,7 +124,7 @@ def certainty_order_table(cells: Sequence[Cell]) -> Table:
         "n is the number of predictions for test tracks. AUROC is the probability that a right prediction has a "
         "larger confidence than a wrong one: 1 is perfect, 0.5 is chance. Margin is that of the two largest "
         "probabilities, and entropy is negative. AUGRC is the area under the generalised risk-coverage curve, from 0 "
-        "to 0.5; smaller is better (Traub et al. 2024). Brackets hold 95 % intervals."
+        f"to 0.5; smaller is better (Traub et al. 2024). {INTERVALS}"
     )
     return cell_table("sorting", "Is the model more certain when it is right?", rows, shown, note)
 
@@ -139,7 +139,7 @@ def conformal_table(cells: Sequence[Cell]) -> Table:
         "all genres together, not for a single genre. A good method has this coverage with few genres in a set. LAC "
         "includes every genre with a probability above one threshold (Sadinle, Lei and Wasserman 2019). APS includes "
         "genres in the order of their probability up to a sum, and treats genres more equally (Romano, Sesia and "
-        "Candès 2020). n is the number of predictions. Brackets hold 95 % intervals."
+        f"Candès 2020). n is the number of predictions. {INTERVALS}"
     )
     return cell_table("conformal", "Sets with the true genre", rows, shown, note)
 
@@ -154,10 +154,11 @@ def _conformal_rows(cell: Cell, method: str) -> list[dict[str, object]]:
         genre = genre_numbers(frame, cell.genres)
         sets[rows] = conformal_sets(log_probs_of(frame), genre, cell.log_probs[rows], method=method, level=_LEVEL)
     held, size = sets[np.arange(len(sets)), cell.genre], sets.sum(axis=1)
-    true = np.column_stack([np.ones(len(sets)), one_hot(cell.predictions["genre"], cell.genres)])
-    coverage = cell.bootstrap.ratios(true * held[:, None], true, is_share=True)
-    sizes = cell.bootstrap.ratios(true * size[:, None], true)
+    true = one_hot(cell.predictions["genre"], cell.genres)
+    coverage = [cell.bootstrap.mean(held), *cell.bootstrap.ratios(true * held[:, None], true, is_share=True)]
+    sizes = [cell.bootstrap.mean(size), *cell.bootstrap.ratios(true * size[:, None], true)]
+    num = [len(sets), *true.sum(axis=0).astype(int)]
     return [
-        {"method": method.upper(), "genre": genre, "num": int(num)} | one.columns("coverage") | other.columns("size")
-        for genre, num, one, other in zip(["all", *cell.genres], true.sum(axis=0), coverage, sizes, strict=True)
+        {"method": method.upper(), "genre": genre, "num": own} | one.columns("coverage") | other.columns("size")
+        for genre, own, one, other in zip(["all", *cell.genres], num, coverage, sizes, strict=True)
     ]

@@ -1,5 +1,6 @@
 """Log a result or a report to W&B: tables, charts and summary values."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ def log_result(run: Any, result: "Result") -> None:
     )
     run.log(charts | _trust(result))
     low, high = result.interval
-    run.summary.update(result.scores | {"test/accuracy_low": low, "test/accuracy_high": high})
+    bounds = {} if math.isnan(low) else {"test/accuracy_low": low, "test/accuracy_high": high}
+    run.summary.update(result.scores | bounds)
 
 
 def _trust(result: "Result") -> dict[str, Any]:
@@ -87,7 +89,8 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
         run.log({"report/contents": wandb.Table(dataframe=_contents(report.sections))} | exhibits)
         for cell in report.cells:
             accuracy = cell.bootstrap.mean(cell.correct).columns("accuracy")
-            run.summary.update({f"{_name(cell)}/{name}": value for name, value in accuracy.items()})
+            known = {name: value for name, value in accuracy.items() if value == value}  # no NaN
+            run.summary.update({f"{_name(cell)}/{name}": value for name, value in known.items()})
         artifact = wandb.Artifact("report", "report", metadata={"cells": cells})
         artifact.add_file(str(report.folder / "report.html"))
         run.log_artifact(artifact)

@@ -1,0 +1,76 @@
+"""The result of a run is written and printed whole, also where something cannot be computed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from genregrid.metrics.score import confusion_matrix, scores
+from genregrid.record.facts import RunFacts
+from genregrid.record.result import Result, prediction_columns
+
+GENRES = ["blues", "jazz"]
+
+
+def result(facts: RunFacts, group: list[int]) -> Result:
+    logits = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]).log_softmax(dim=1)
+    target = torch.tensor([0, 0, 1, 1])
+    tracks = pd.DataFrame({"track": list("abcd"), "part": "test", "genre": [GENRES[one] for one in target]})
+    return Result(
+        facts=facts,
+        scores=scores(logits, target, GENRES, "test/"),
+        predictions=tracks.assign(**prediction_columns(logits.numpy(), GENRES)),
+        validation=pd.DataFrame(),
+        timeline=pd.DataFrame(),
+        confusion=pd.DataFrame(confusion_matrix(logits, target, 2).numpy(), GENRES, GENRES),
+        window_confusion=None,
+        split=tracks.assign(group=group, num_slices=1),
+        group=np.array(group),
+        curves=pd.DataFrame(),
+    )
+
+
+def test_too_few_groups_have_no_interval(facts: RunFacts, tmp_path: Path) -> None:
+    few = result(facts, [0, 0, 0, 1])
+    few.write(tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["accuracy_interval"] == [None, None]
+    few = replace(few, scores=few.scores | {"test_slice/accuracy": 0.5})
+    assert "(too few groups of tracks for an interval, 4 test tracks)" in few.summary()
+
+
+def test_groups_have_an_interval(facts: RunFacts, tmp_path: Path) -> None:
+    result(facts, [0, 1, 2, 3]).write(tmp_path)
+    low, high = json.loads((tmp_path / "run.json").read_text())["accuracy_interval"]
+    assert 0 < low < 0.75 < high < 1
+
+
+@pytest.fixture
+def facts() -> RunFacts:
+    """A run of four test tracks."""
+    return RunFacts(
+        model="lstm",
+        seed=1,
+        settings={"window": "track"},
+        started="2026-01-01T00:00:00.000+00:00",
+        versions={"python": "3.11"},
+        commit=None,
+        dataset="csv",
+        dataset_label="csv",
+        synthetic=False,
+        recipe="kaggle-reflect",
+        slice_seconds=3.0,
+        protocol="artist",
+        leaks=False,
+        folds=5,
+        fold=2,
+        val_folds=None,
+        val_fold=0,
+        split_seed=7,
+        num_tracks={"train": 6, "val": 2, "test": 4},
+        data_hashes={"mine.csv": "0"},
+        identity="0123456789abcdef",
+    )
