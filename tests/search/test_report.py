@@ -2,9 +2,11 @@
 
 import copy
 import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from optuna.trial import TrialState, create_trial
 from genregrid.exhibit.mark import Mark
 from genregrid.search.__main__ import main
 from genregrid.search.report import best_command, importance, marks_of, trial_table, write_study_report
-from genregrid.search.study import load_study
+from genregrid.search.study import _hash, load_study
 
 SPACE: dict[str, BaseDistribution] = {
     "model.learning_rate": FloatDistribution(0.0001, 0.01, log=True),
@@ -144,6 +146,44 @@ def test_the_command_reports_a_study_and_refuses_other_files(
         assert capsys.readouterr().err.startswith(f"{path}: ")
         with user_error(path):
             load_study(path)
+
+
+DAMAGED = [
+    "update trial_values set value = value + 0.01 where trial_id = 1",  # not the mean of its folds
+    "update trial_values set value = 'a' where trial_id = 1",
+    "update trial_params set param_value = param_value / 2 where param_name = 'model.dropout'",
+    "update trial_user_attributes set value_json = '[]' where key = 'folds'",
+    "update trials set number = 7 where trial_id = 1",
+    "update trials set datetime_complete = 'soon' where trial_id = 1",
+    "update trials set state = 'DONE' where trial_id = 1",
+    "update study_user_attributes set value_json = '\"speed\"' where key = 'score'",
+    "update study_user_attributes set value_json = '7' where key = 'fixed'",
+    "delete from study_user_attributes",
+    "delete from study_directions",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_study_is_refused_in_one_sentence(
+    study: optuna.Study, tmp_path: Path, damage: str, user_error: Callable[..., Any]
+) -> None:
+    params = {"model.learning_rate": 0.001, "model.dropout": 0.5, "model.transform": "log"}
+    folds = [{"loss": 1.0, "accuracy": 0.5, "f1_macro": 0.4}]
+    trial = create_trial(value=1.0, params=params, distributions=SPACE, user_attrs={"folds": folds})
+    trial.set_user_attr("hash", _hash(trial, folds))
+    study.add_trial(trial)
+    assert load_study(tmp_path / "study").best_trial.params == params
+    path = tmp_path / "study/study.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(damage)
+    with user_error(path, problem="it is damaged"):
+        load_study(tmp_path / "study")
+
+
+def test_control_characters_of_a_study_are_not_printed(study: optuna.Study, tmp_path: Path) -> None:
+    add_trials(study, 2)
+    study.set_user_attr("fixed", ["dataset.label=\x1b[31m\r"])
+    assert all(line.isprintable() for line in write_study_report(tmp_path / "study").split("\n"))
 
 
 @pytest.mark.slow

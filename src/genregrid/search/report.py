@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from genregrid.config import LEAKING_PROTOCOLS
+from genregrid.errors import printable
 from genregrid.exhibit.drawing import COLOURS, INK, draw_key, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
@@ -32,6 +33,7 @@ _FEWEST_FOR_IMPORTANCE = 10  # finished trials; with fewer, the result depends o
 _NUM_DRAWS, _SHARE_DRAWN = 10, 0.8
 _MARGIN = 0.05  # share of a range, on both sides, so that points at its ends are visible
 _NUM_TREES = 64  # Optuna's default
+_LONGEST_LINE = 10_000  # characters of a printed command
 _DONE: dict[str, Any] = {"marker": "o", "color": COLOURS[0], "linestyle": "none"}
 _PRUNED: dict[str, Any] = {"marker": "x", "color": COLOURS[5], "linestyle": "none"}
 _BEST: dict[str, Any] = {"color": INK, "linewidth": 1.2}
@@ -67,7 +69,7 @@ def write_study_report(study_folder: Path) -> str:
         for exhibit in section.exhibits:
             exhibit.write(folder)
     (folder / "report.html").write_text(page, encoding="utf-8")
-    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+    return "\n".join(printable(line, _LONGEST_LINE) for line in [*lines, f"report: {folder / 'report.html'}"])
 
 
 def marks_of(study: optuna.Study) -> tuple[Mark, ...]:

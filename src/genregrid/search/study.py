@@ -1,6 +1,8 @@
 """Open or resume an Optuna study in a SQLite file, reject other settings, ask for trials, prune and report them."""
 
+import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from genregrid.config import SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
+from genregrid.files import canonical
 from genregrid.search.score import mean_scores
 from genregrid.search.space import Space, described, to_overrides
 
@@ -46,15 +49,78 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def load_study(folder: Path) -> optuna.Study:
-    """Load a study that exists, from its folder or file; raise a `UserError` if there is none."""
+    """Load a study that exists, from its folder or file; raise a `UserError` if there is none or it is damaged."""
     path = folder / STUDY_FILE if folder.is_dir() else folder
+    with _damage_reported(path):
+        study = _loaded(path)
+        _check(study)
+    return study
+
+
+def _loaded(path: Path) -> optuna.Study:
     if not path.is_file():
-        raise UserError("it holds no study", key=folder, hint=f"give a folder with the {STUDY_FILE} of a search")
+        raise UserError("it holds no study", key=path, hint=f"give a folder with the {STUDY_FILE} of a search")
+    # a sampler that reads no other trial: this study is asked for none
+    return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
     try:
-        # a sampler that reads no other trial: this study is asked for none
-        return optuna.load_study(study_name=_NAME, storage=_storage(path), sampler=RandomSampler())
+        yield
+    except UserError:
+        raise
     except Exception as error:  # SQLAlchemy and Optuna raise a dozen types for files that are no studies
-        raise UserError(f"no study of genregrid ({type(error).__name__})", key=path) from error
+        reason = str(error) if isinstance(error, _UnusableError) else type(error).__name__
+        raise UserError(f"it is damaged, or no study of genregrid ({reason})", key=path) from error
+
+
+class _UnusableError(Exception):
+    """A study has a value that no search writes; the text names it."""
+
+
+def _check(study: optuna.Study) -> None:
+    """Refuse a study with a value that no search writes; values of other types raise exceptions of their own."""
+    about, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    score, fixed = about.get("score", "loss"), about.get("fixed", [])
+    holds = {
+        "direction": len(study.directions) == 1,
+        "settings": not trials or {"fingerprint", "fixed", "num_steps", "score"} <= about.keys(),
+        "score": score in SEARCH_SCORES,
+        "command": isinstance(fixed, list) and all(isinstance(text, str) for text in fixed),
+        "number of steps": all(isinstance(about.get(name, 0), int) for name in ("num_steps", "warmup_steps", "prune")),
+        "fingerprint": isinstance(about.get("fingerprint", {}), dict),
+        "marks": set(about.get("marks", [])) <= set(Mark),
+        "list of stopped trials": set(about.get("stopped", [])) <= set(range(len(trials))),
+        "list of trials": [trial.number for trial in trials] == list(range(len(trials))),
+    }
+    holds |= {f"trial {trial.number}": _is_sound(trial, score) for trial in trials}
+    if wrong := [name for name, is_right in holds.items() if not is_right]:
+        raise _UnusableError(f"no search writes such a value: {wrong[0]}")
+
+
+def _is_sound(trial: FrozenTrial, score: str) -> bool:
+    values = [*trial.params.values(), *trial.system_attrs.get("fixed_params", {}).values()]
+    steps = trial.intermediate_values.items()
+    are_values = all(isinstance(value, str | int | float | None) for value in values)
+    are_steps = all(isinstance(step, int) and isinstance(value, int | float) for step, value in steps)
+    _ = trial.duration  # raises an error for times that cannot be compared
+    if trial.state == TrialState.PRUNED:
+        return are_values and are_steps and isinstance(trial.value, int | float | None)
+    if trial.state != TrialState.COMPLETE:
+        return are_values and are_steps
+    folds = trial.user_attrs["folds"]
+    are_scores = all(
+        scores.keys() == SEARCH_SCORES.keys() and all(map(math.isfinite, scores.values())) for scores in folds
+    )
+    has_mean = math.isclose(trial.value or 0.0, mean_scores(folds)[score], rel_tol=1e-6)
+    is_unchanged = trial.user_attrs.get("hash", _hash(trial, folds)) == _hash(trial, folds)  # older studies have none
+    return are_values and are_steps and are_scores and has_mean and is_unchanged
+
+
+def _hash(trial: Trial | FrozenTrial, folds: Folds) -> str:
+    """Return a hash of the settings and the scores of a trial."""
+    return hashlib.sha256(canonical([trial.params, folds]).encode()).hexdigest()
 
 
 @contextmanager
@@ -118,7 +184,7 @@ def run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep]
 
 
 def _run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep], Folds]) -> Folds | None:
-    study = load_study(folder)
+    study = _loaded(folder / STUDY_FILE)
     # Optuna 5 has no public way from a number to a `Trial` other than through the storage.
     storage = _storage(folder / STUDY_FILE)
     study_id = storage.get_study_id_from_name(_NAME)
@@ -137,6 +203,7 @@ def _run_trial(folder: Path, number: int, score: str, validate: Callable[[OnStep
         study.tell(number, state=TrialState.PRUNED)
         return None
     trial.set_user_attr("folds", folds)
+    trial.set_user_attr("hash", _hash(trial, folds))
     study.tell(number, mean_scores(folds)[score])
     return folds
 
@@ -204,7 +271,10 @@ class Search:
     def _opened(self) -> optuna.Study:
         path = self.folder / STUDY_FILE
         direction = StudyDirection.MAXIMIZE if SEARCH_SCORES[self.settings.score] else StudyDirection.MINIMIZE
-        study = optuna.create_study(study_name=_NAME, storage=_storage(path), load_if_exists=True, direction=direction)
+        with _damage_reported(path), _database_errors(path):
+            storage = _storage(path)
+            study = optuna.create_study(study_name=_NAME, storage=storage, load_if_exists=True, direction=direction)
+            _check(study)
         ranges = {f"range of {key}": json.loads(distribution_to_json(given)) for key, given in self.space.items()}
         own = json.loads(json.dumps(self.fingerprint | ranges))  # the form in which the study returns it
         known = study.user_attrs.get("fingerprint")
