@@ -350,7 +350,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _check_scalar(text: str) -> None:
-    """Check a JSON value: nothing nested, no text that is not meant for people, no number without bounds."""
+    """Check a JSON value: nothing nested, no long text, no control characters, no NaN, no very large number."""
     if text[:1] in ("{", "["):
         raise unsound("a value is nested")
     if text.startswith('"tree\\n'):  # a booster's, with its own check

@@ -33,8 +33,9 @@ from sklearn.tree._tree import Tree  # what a tree's own module calls it; scikit
 from genregrid.checkpoint.packed import check_nodes, unsound
 from genregrid.models.kernel import MOST_ROWS, KernelRidgeClassifier, SetKernelClassifier
 
-# One row for each genre, or for each pair of genres.
+# By our own class, the class that older versions fitted in its place.
 _FORMER = {"RadialSVM": "SVC", "BoostedTrees": "LGBMClassifier"}
+# One row for each genre, or for each pair of genres.
 _ROWS = ("class_log_prior_", "coef_", "feature_log_prob_", "means_", "centroids_", "intercept_", "theta_", "var_")
 
 
@@ -147,12 +148,10 @@ def _check_tree(tree: Any) -> None:
 
 
 def _check_forest(forest: Any) -> None:
-    num = _num_features(forest)
-    trees = forest.estimators_
+    num, trees = _num_features(forest), forest.estimators_  # each tree is checked by itself too
     _require(isinstance(trees, list) and len(trees) > 0 and forest.n_outputs_ == 1, "a forest has no trees")
-    for tree in trees:
-        is_tree = isinstance(tree, DecisionTreeClassifier) and isinstance(tree.tree_, Tree)
-        _require(is_tree and tree.tree_.n_features == num, "a tree has other features than its forest")
+    fit = (isinstance(tree, DecisionTreeClassifier) and tree.tree_.n_features == num for tree in trees)
+    _require(all(fit), "a tree has other features than its forest")
 
 
 def _check_gradient_boosting(model: Any) -> None:
@@ -161,8 +160,8 @@ def _check_gradient_boosting(model: Any) -> None:
     _require(_is_array(trees, 2) and trees.shape[0] > 0 and trees.shape[1] == columns, "it has not a tree per genre")
     _require(model.n_trees_per_iteration_ == columns, "it has not a tree per genre")
     for tree in trees.flat:
-        is_tree = isinstance(tree, DecisionTreeRegressor) and isinstance(tree.tree_, Tree)
-        _require(is_tree and tree.tree_.n_features == num == _num_features(tree), "a tree has other features")
+        fits = isinstance(tree, DecisionTreeRegressor) and tree.tree_.n_features == num
+        _require(fits, "a tree has other features")
         _require(tree.tree_.value.shape[1:] == (1, 1), "a tree has more than one value")
     _require(isinstance(model.init_, str | DummyClassifier), "its first guess is unknown")
     first = model._raw_predict_init(np.zeros((1, num), np.float32))  # NumPy alone; the trees add to it without bounds
@@ -184,8 +183,8 @@ def _check_svm(machine: Any) -> None:
     num, classes = _num_features(machine), len(machine.classes_)
     pairs = classes * (classes - 1) // 2
     vectors, support, count = machine.support_vectors_, machine.support_, machine._n_support
-    known = machine.kernel in ("linear", "poly", "rbf", "sigmoid") and machine._sparse is False
-    _require(known and _is_array(vectors, 2) and vectors.shape[1] == num, "its support vectors have other features")
+    is_known = machine.kernel in ("linear", "poly", "rbf", "sigmoid") and machine._sparse is False
+    _require(is_known and _is_array(vectors, 2) and vectors.shape[1] == num, "its support vectors have other features")
     _require(classes >= 2 and _is_array(count, 1) and len(count) == classes, "it has not a count for each genre")
     _require((count >= 0).all() and count.sum(dtype=np.int64) == len(vectors), "its counts are not of its vectors")
     _require(_is_array(support, 1) and len(support) == len(vectors) > 0, "its support vectors have no rows")
@@ -194,8 +193,8 @@ def _check_svm(machine: Any) -> None:
     for values in (machine._probA, machine._probB):
         _require(_is_array(values, 1) and len(values) in (0, pairs), "its probabilities are not of its genres")
     _require(len(machine._probA) == len(machine._probB), "its probabilities are not of its genres")
-    wanted = machine.probability is True
-    _require(not wanted or len(machine._probA) == pairs, "its probabilities are not of its genres")
+    if machine.probability is True:
+        _require(len(machine._probA) == pairs, "its probabilities are not of its genres")
     _require(type(machine.degree) is int and 0 <= machine.degree <= 100, "its degree is out of range")
 
 
