@@ -1,8 +1,9 @@
 """Compare the twin with the real tables, for docs/twin.md: accuracies of classifiers and of the LSTM, and medians.
 
-    python benchmarks/twin.py ROOT [--seed SEED]
+    python -m benchmarks.twin ROOT [--seed SEED] [--split artist]
 
-ROOT holds gtzan/ with the Kaggle tables, the 10-second table and the artist index. Takes most of an hour on one core.
+ROOT holds gtzan/ with the Kaggle tables, the 10-second table and the artist index. Takes most of an hour on one core;
+``--split`` chooses one protocol.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ def classifiers() -> dict[str, Any]:
     return {name: make_pipeline(StandardScaler(), model) for name, model in models.items()}
 
 
+def units(tracks: npt.NDArray[Any], artists: dict[str, str], protocol: str) -> npt.NDArray[Any]:
+    """What is drawn at random and resampled for each row: its artist under ``artist``, otherwise its track."""
+    if protocol != "artist":
+        return tracks
+    return np.array([artists.get(name) or name for name in tracks])
+
+
 def folds(
     labels: npt.NDArray[Any], tracks: npt.NDArray[Any], artists: dict[str, str], protocol: str, seed: int = 0
 ) -> Ints:
@@ -58,16 +66,16 @@ def folds(
     if protocol == "row":
         splits = StratifiedKFold(5, shuffle=True, random_state=seed).split(labels, labels)
     else:
-        names = tracks if protocol == "track" else np.array([artists.get(name) or name for name in tracks])
-        splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, names)
+        groups = units(tracks, artists, protocol)
+        splits = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, groups)
     for number, (_, test) in enumerate(splits):
         fold[test] = number
     return fold
 
 
-def interval(right: npt.NDArray[Any], tracks: npt.NDArray[Any]) -> str:
-    """Accuracy in per cent with its 95 % interval from 1000 bootstrap draws of whole tracks."""
-    sums = pd.DataFrame({"right": right, "track": tracks}).groupby("track").right.agg(["sum", "count"]).to_numpy()
+def interval(right: npt.NDArray[Any], unit: npt.NDArray[Any]) -> str:
+    """Accuracy in per cent with its 95 % interval from 1000 bootstrap draws of whole tracks or artists, see `units`."""
+    sums = pd.DataFrame({"right": right, "unit": unit}).groupby("unit").right.agg(["sum", "count"]).to_numpy()
     drawn = sums[np.random.default_rng(0).integers(len(sums), size=(1000, len(sums)))].sum(axis=1)
     low, high = np.percentile(100.0 * drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
     return f"{100.0 * np.mean(right):.1f} ({low:.1f} to {high:.1f})"
@@ -124,7 +132,7 @@ def lstm_score(table: pd.DataFrame, columns: list[str], artists: dict[str, str],
         scaled = (cube - cube[train].mean(axis=(0, 1))) / cube[train].std(axis=(0, 1))
         inputs = torch.tensor(scaled, dtype=torch.float32)
         right[test] = fit_lstm(inputs, torch.tensor(target), train, rest[inner == 0], test) == target[test]
-    return interval(right, tracks)
+    return interval(right, units(tracks, artists, protocol))
 
 
 def pooled(table: pd.DataFrame, columns: list[str], num_slices: int) -> pd.DataFrame:
@@ -137,33 +145,33 @@ def pooled(table: pd.DataFrame, columns: list[str], num_slices: int) -> pd.DataF
     return joined.assign(label=groups.label.first()).reset_index()
 
 
-def score_row(name: str, table: pd.DataFrame, columns: list[str], artists: dict[str, str], model: Any) -> str:
-    """One line of the table: accuracies of a model under each protocol; None is the LSTM."""
-    if model is None:
-        return (
-            f"| {name} | none | "
-            + " | ".join(lstm_score(table, columns, artists, way) for way in ("track", "artist"))
-            + " |"
-        )
+def score_row(
+    name: str, table: pd.DataFrame, columns: list[str], artists: dict[str, str], model: Any, protocols: list[str]
+) -> str:
+    """One line of the table: accuracies of a model under each protocol; None is the LSTM, not run under ``row``."""
     features, labels = table[columns].to_numpy(), table.label.to_numpy(dtype=str)
     tracks = table.track.to_numpy(dtype=str)
-    cells = []
-    for protocol in ("row", "track", "artist"):
+    cells = [name]
+    for protocol in protocols:
+        if model is None:
+            cells.append("none" if protocol == "row" else lstm_score(table, columns, artists, protocol))
+            continue
         fold = folds(labels, tracks, artists, protocol)
         right = np.zeros(len(labels), dtype=np.bool_)
         for number in range(5):
             test = fold == number
             right[test] = model.fit(features[~test], labels[~test]).predict(features[test]) == labels[test]
-        cells.append(interval(right, tracks))
-    return f"| {name} | " + " | ".join(cells) + " |"
+        cells.append(interval(right, units(tracks, artists, protocol)))
+    return f"| {' | '.join(cells)} |"
 
 
-def compare(root: Path, seed: int) -> None:
+def compare(root: Path, seed: int, protocols: list[str]) -> None:
     """Print docs/twin.md's tables: accuracies and medians of real tables and of the twin.
 
     Args:
         root: Folder that holds ``gtzan/``.
         seed: Of the twin.
+        protocols: Of ``row``, ``track`` and ``artist``.
     """
     torch.set_num_threads(1)
     twin = draw_twin(seed)
@@ -184,12 +192,12 @@ def compare(root: Path, seed: int) -> None:
     ]
     for name, corpus, owner, sequences in corpora:
         print(f"\n{name}: {len(corpus)} rows, {corpus.track.nunique()} tracks\n")
-        print("| model | row (leaks) | track | artist |\n|---|---|---|---|")
+        print(f"| model | {' | '.join(protocols)} |\n|---|{'---|' * len(protocols)}")
         models = classifiers() | ({"LSTM, tracks": None} if sequences else {})
         if len(corpus) > 4000:  # these would take most of an hour on the 3-second rows
             models = {title: model for title, model in models.items() if title not in SLOW}
         for title, model in models.items():
-            print(score_row(title, corpus, columns, owner, model), flush=True)
+            print(score_row(title, corpus, columns, owner, model, protocols), flush=True)
     real = pd.DataFrame({"real": slices[columns].median(), "twin": same[columns].median()})
     spans = (slices[columns].quantile(0.75) - slices[columns].quantile(0.25)).rename("real interquartile range")
     print("\n3 s, 438 tracks, medians\n\n" + real.join(spans).to_string(float_format="{:.4g}".format))
@@ -199,5 +207,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The twin and the real tables side by side.")
     parser.add_argument("root", type=Path, help="folder that holds gtzan/")
     parser.add_argument("--seed", type=int, default=0, help="of the twin")
+    parser.add_argument("--split", choices=["row", "track", "artist"], help="one protocol; by default all")
     options = parser.parse_args()
-    compare(options.root, options.seed)
+    compare(options.root, options.seed, [options.split] if options.split else ["row", "track", "artist"])

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from genregrid.errors import Options, UserError, command
 from genregrid.published.reference import read_reference
@@ -156,6 +156,24 @@ def misfits(table: pd.DataFrame, column: Column, counts: Counts) -> list[str]:
 def odds(hits: int, tracks: int, rate: float) -> float:
     """Compute the probability of `hits` or more among `tracks`, each a hit with the probability `rate`, in [0, 1]."""
     return float(binom.sf(hits - 1, tracks, rate))
+
+
+def largest_p_value(counts: Counts, first: Column, second: Column) -> tuple[int, int, float]:
+    """Compute the largest p of McNemar's exact test that the hits of two columns on the same tracks allow.
+
+    Hits do not show which tracks both columns have right. In each genre, the more tracks only one column has right, the
+    larger is p. This needs neither a true accuracy nor a guess of how often the columns agree. It takes the tracks as
+    independent, like `odds`.
+
+    Returns:
+        Tracks that only the first has right, tracks that only the second has right, and the two-sided p.
+    """
+    numbers = counts.numbers.set_index(_CELL[:2]).sort_index()
+    one, two = (numbers.loc[column].set_index("genre") for column in (first, second))
+    only_first = int(np.minimum(one["hits"], one["tracks"] - two["hits"]).sum())
+    only_second = int(np.minimum(two["hits"], one["tracks"] - one["hits"]).sum())
+    both = only_first + only_second
+    return only_first, only_second, float(binomtest(only_first, both).pvalue) if both else 1.0
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -339,10 +357,15 @@ def _described(table: pd.DataFrame, counts: Counts) -> list[str]:
         for row in misprints(table, counts).itertuples()
     ]
     chance = odds(int(hits.max()), total, _HONEST)
-    return [
-        *lines,
-        f"with a true accuracy of {100 * _HONEST:g} %, {hits.max()} or more have the probability {chance:.1e}",
-    ]
+    lines.append(f"with a true accuracy of {100 * _HONEST:g} %, {hits.max()} or more have the probability {chance:.1e}")
+    best, *others = counts.numbers.groupby(_CELL[:2])["hits"].sum().sort_values(ascending=False).items()
+    for column, right_of_other in others[:1]:
+        only_best, only_other, p_value = largest_p_value(counts, best[0], column)
+        hits_of_both = f"{best[1]} and {right_of_other} of the same {total} tracks"
+        only = f"{only_best} tracks that only the first has right, {only_other} only the second"
+        names = f"{best[0][1]:g} s against {column[1]:g} s"
+        lines.append(f"{names}, {hits_of_both}: p is at most {p_value:.1e} (McNemar; {only})")
+    return lines
 
 
 def _named(columns: Sequence[Column]) -> str:

@@ -13,9 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-from tools.forensic import class_counts, contradictions, main, misfits, misprints, odds, read_table, report
+from tools.forensic import (
+    Counts,
+    class_counts,
+    contradictions,
+    largest_p_value,
+    main,
+    misfits,
+    misprints,
+    odds,
+    read_table,
+    report,
+)
 
 from genregrid.published.reference import read_reference
 
@@ -197,6 +208,21 @@ def test_odds_are_the_binomial_tail() -> None:
     assert odds(0, 10, 0.3) == 1
 
 
+def test_largest_p_is_that_of_the_worst_compatible_tracks() -> None:
+    tracks, first, second = [5, 4], [5, 3], [2, 2]
+    column = [("lstm", 3.0), ("lstm", 6.0)]
+    rows = [
+        (genre, *name, tracks[genre], hits[genre], 0)
+        for name, hits in zip(column, (first, second), strict=True)
+        for genre in range(2)
+    ]
+    names = ["genre", "model", "slice_seconds", "tracks", "hits", "predictions"]
+    counts = Counts(9, pd.DataFrame(), pd.DataFrame(rows, columns=names))
+    # both have 2 of the first genre, and 1 or 2 of the second; with 1 they disagree most
+    by_hand = max(binomtest(5, 6).pvalue, binomtest(4, 4).pvalue)
+    assert largest_p_value(counts, *column) == (5, 1, pytest.approx(by_hand))
+
+
 # --- the command --------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +233,8 @@ def test_command_prints_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -
     assert "right of 200: 3 s 185 = 92.5 %, 6 s 151 = 75.5 %, 9 s 146 = 73.0 %" in printed
     assert "misprint: lstm at 3 s, blues: precision 83 %, but 88.2 % by these numbers" in printed
     assert "185 or more have the probability 1.4e-10" in printed
+    assert "3 s against 6 s, 185 and 151 of the same 200 tracks: p is at most 2.4e-05" in printed
+    assert "(McNemar; 49 tracks that only the first has right, 15 only the second)" in printed
     assert "mlp at 30 s on the test set of lstm at 3, 6, 9 s: 8 genres do not fit" in printed
 
 
