@@ -11,12 +11,46 @@ from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(9, 2), (3, 3), (0, 7), (25, 40)])
-def test_single_predictions_are_tested_exactly(only_a: int, only_b: int) -> None:
+def test_single_predictions_have_the_binomial_test_with_mid_p(only_a: int, only_b: int) -> None:
     a = np.repeat([1, 0, 1, 0], [only_a, only_b, 5, 4])
     b = np.repeat([0, 1, 1, 0], [only_a, only_b, 5, 4])
     test = mcnemar(a, b)
     assert (test.only_a, test.only_b, test.exact) == (only_a, only_b, True)
-    assert test.p_value == pytest.approx(reference([[5, only_a], [only_b, 4]], exact=True).pvalue)
+    exact = reference([[5, only_a], [only_b, 4]], exact=True).pvalue
+    half = stats.binom.pmf(only_a, only_a + only_b, 0.5) if only_a != only_b else 0.0
+    assert test.p_value == pytest.approx(exact - half)
+
+
+@pytest.mark.parametrize("num", [20, 200])
+def test_mid_p_raises_false_alarms_in_about_one_of_twenty(num: int) -> None:
+    wrong = np.repeat([False, True], [num, num])
+    alarm = []
+    for only_a in range(num + 1):
+        a = np.roll(wrong, only_a)[:num]
+        alarm.append(mcnemar(a, ~a).p_value < 0.05)
+    probability = stats.binom.pmf(np.arange(num + 1), num, 0.5)
+    assert 0.02 < probability[np.array(alarm)].sum() < 0.06
+
+
+def test_differences_by_rounding_are_ties() -> None:
+    # two models that have the same mean over seeds, summed in another order
+    a, b = np.full(30, 0.1 + 0.2), np.full(30, 0.3)
+    assert (a != b).all()
+    assert mcnemar(a, b) == (0.0, 0.0, 1.0, True)
+    assert mcnemar(np.append(a, 1.0), np.append(b, 0.0)).exact
+    thirds = np.array([1 / 3, 2 / 3, 1.0, 1 / 3])
+    assert mcnemar(thirds, thirds[::-1], [0, 0, 0, 0]).p_value == 1.0
+
+
+def test_unequal_lengths_are_refused() -> None:
+    for lengths in ((3, 1, 3), (3, 3, 2), (1, 3, 3)):
+        with pytest.raises(ValueError, match="same predictions"):
+            mcnemar(*(np.ones(num) for num in lengths))
+
+
+def test_predictions_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="correct_b must be finite numbers, and row 1 has nan"):
+        mcnemar([1, 0], [1, math.nan])
 
 
 def test_clusters_of_one_are_single_predictions() -> None:
@@ -85,13 +119,23 @@ def test_without_test_part_it_is_the_plain_t_test() -> None:
     assert [test.low, test.high] == pytest.approx([interval.low, interval.high])
 
 
-@pytest.mark.parametrize(
-    ("difference", "t", "p_value"), [(0.1, math.inf, 0.0), (-0.1, -math.inf, 0.0), (0.0, 0.0, 1.0)]
-)
-def test_runs_that_all_agree_have_no_spread(difference: float, t: float, p_value: float) -> None:
-    test = corrected_t_test([difference] * 10, 90, 10)
-    assert (test.t, test.p_value) == (t, p_value)
-    assert test.low == test.mean == test.high == pytest.approx(difference)
+@pytest.mark.parametrize("difference", [0.1, -0.1, 0.0])
+@pytest.mark.parametrize("rounding", [0.0, 1e-16])
+def test_runs_that_all_agree_cannot_be_tested(difference: float, rounding: float) -> None:
+    test = corrected_t_test(difference + rounding * np.arange(10), 90, 10)
+    assert test.mean == pytest.approx(difference)
+    assert np.isnan([test.t, test.p_value, test.low, test.high]).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_runs_that_are_not_finite_have_no_p(value: float) -> None:
+    assert np.isnan(corrected_t_test([0.1, value, 0.3], 90, 10).p_value)
+
+
+def test_two_runs_have_a_p_and_no_interval() -> None:
+    test = corrected_t_test([0.05, 0.15], 90, 10)
+    assert test.p_value == pytest.approx(2 * stats.t.sf(test.t, 1))
+    assert np.isnan([test.low, test.high]).all()
 
 
 def test_one_run_is_refused() -> None:

@@ -1,6 +1,8 @@
 """Cells are compared on tracks that both tested, and by folds only if the folds are of one division."""
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +40,47 @@ def test_the_t_test_uses_the_shares_of_the_folds_division(make_grid: Callable[..
     runs = [cell.runs.set_index(["fold", "seed"])["accuracy"] for cell in cells]
     expected = corrected_t_test((runs[0] - runs[1]).to_numpy(), 1 / 2 * 3 / 4, 1 / 2)
     pair = only_pair(cells)
-    assert pair["t_p"] == pytest.approx(expected.p_value)
-    assert pair["t_difference"] == pytest.approx(expected.mean)
+    assert pair["t_p"] == pytest.approx(expected.p_value, rel=1e-4)
+    assert pair["t_difference"] == pytest.approx(expected.mean, abs=1e-6)
+
+
+def test_two_folds_have_no_interval_of_hundreds_of_points(make_grid: Callable[..., Path]) -> None:
+    cells, _ = read_grid(make_grid({"model": "a"}, {"model": "b", "skill": 0.5}, seeds=1))
+    pair = only_pair(cells)
+    assert np.isfinite([pair["t_difference"], pair["t_p"]]).all()
+    assert np.isnan([pair["t_difference_low"], pair["t_difference_high"]]).all()
+    assert pair["t_difference_why"] == "2 folds"
+
+
+def test_seeds_of_a_fit_are_no_further_runs_of_the_t_test(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    for model, skill in (("a", 1.0), ("b", 0.5)):
+        for fold in range(3):
+            for seed in range(2):
+                run = make_run(f"grid/{model}{fold}{seed}", model=model, fold=fold, folds=3, seed=seed, skill=skill)
+                facts = json.loads((run / "run.json").read_text())
+                (run / "run.json").write_text(json.dumps(facts | {"split_seed": 0}))
+    cells, _ = read_grid(tmp_path / "grid")
+    runs = [cell.runs.groupby("fold")["accuracy"].mean() for cell in cells]
+    expected = corrected_t_test(runs[0] - runs[1], 2 / 3 * 3 / 4, 1 / 3)
+    pair = only_pair(cells)
+    assert pair["t_p"] == pytest.approx(expected.p_value, rel=1e-4)
+    assert -1 <= pair["t_difference_low"] == pytest.approx(max(-1, expected.low), abs=1e-5)
+
+
+def test_folds_that_agree_have_no_p(make_grid: Callable[..., Path], change_run: Callable[..., None]) -> None:
+    grid = make_grid({"model": "a", "skill": 9.0}, {"model": "b", "skill": 9.0}, seeds=1)
+    for number, wrong in ((0, 0), (1, 6)):  # 6 of 18 tracks in each of two folds
+        for fold in range(2):
+            change_run(grid / f"{number}-{fold}-0", partial(_with_mistakes, num=wrong))
+    pair = only_pair(read_grid(grid)[0])
+    assert pair["t_difference"] == pytest.approx(1 / 3)
+    assert np.isnan([pair["t_p"], pair["t_difference_low"], pair["t_difference_high"]]).all()
+
+
+def _with_mistakes(frame: pd.DataFrame, num: int) -> pd.DataFrame:
+    genres = sorted(set(frame["genre"]))
+    other = frame["genre"].map(dict(zip(genres, [*genres[1:], genres[0]], strict=True)))
+    return frame.assign(predicted=np.where(np.arange(len(frame)) < num, other, frame["genre"]))
 
 
 @pytest.mark.parametrize("other", [{"folds": 3}, {"fold": 1}])

@@ -146,9 +146,8 @@ class ClusterBootstrap:
         value, and for shares its logit, plus and minus the standard error times a quantile of Student's t. Its degrees
         of freedom are the effective clusters, (sum n)^2 / sum n^2 of the denominators n of clusters, minus one.
 
-        In simulations, recall of GTZAN's genres was covered in 94.7 to 98.4 % of 1000 replicates (Monte Carlo error
-        0.7 points), precision in 95.6 to 98.2 % and F1 in 93.3 to 96.7 % under `artist`. Percentiles covered recall in
-        84 to 94 %.
+        In 6000 simulated replicates under `artist` (Monte Carlo error 0.3 points) this covered recall of GTZAN's genres
+        in 94.7 to 98.7 %, F1 in 94.8 to 97.1 % and precision in 96.3 to 98.8 %. Percentiles covered recall in 78 to 94 %.
 
         Args:
             numerator: (prediction, k) float or bool.
@@ -156,8 +155,8 @@ class ClusterBootstrap:
             is_share: whether ratios are from 0 to 1. For 0 % and 100 % all clusters agree; the bound is then the exact
                 binomial (Clopper-Pearson) bound for that number of clusters. No other share has a larger lower bound
                 than 100 %, or a smaller upper bound than 0 %.
-            subject: (prediction, k) bool, the predictions that a score is about, such as those of a genre. They need
-                `LEAST_CLUSTERS` effective clusters too. By default those whose denominator is not 0.
+            subject: (prediction, k) bool, the predictions that a score is about, such as those of a genre. Their
+                effective clusters count if they are fewer. By default those whose denominator is not 0.
 
         Returns:
             k estimates. The value is NaN if the whole denominator is 0.
@@ -172,23 +171,27 @@ class ClusterBootstrap:
         """Estimate the mean over columns of ratios from 0 to 1, for example macro F1.
 
         Resamples have fewer distinct clusters, and so lower F1, than the predictions. Both bounds of the percentile
-        interval are moved by the value minus the mean of the resamples. In simulations (`ratios`) the moved interval
-        of macro F1 covered 93.7 to 94.8 % of 1000 replicates (Monte Carlo error 0.8 points), percentiles 77 to 94 %.
-        0 % and 100 % have the exact bound for the number of all clusters.
+        interval are moved by the value minus the mean of the resamples. The percentiles are those that fit Student's t
+        with the effective clusters minus one degrees of freedom. 0 % and 100 % have the exact bound for the number of
+        all clusters.
 
         `numerator` and `denominator` are (prediction, k) float or bool. Columns whose denominator is 0 are left out.
+
+        Source: Hesterberg, "What teachers should know about the bootstrap", American Statistician 69, 2015, for the
+        percentiles. In 1000 simulated replicates (error 0.7 points) this covered macro F1 in 94.4 to 94.7 % under
+        `artist`, `filtered` and in one fold; percentiles alone covered it in 77 to 93 %.
         """
         numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
         above, below = np.split(self._totals(np.hstack([numerator, denominator])), 2, axis=1)
         known = below > 0
         ratio = np.divide(above, below, out=np.zeros(above.shape), where=known)
         mean = ratio.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        estimate = self._percentiles(mean[0], mean[1:])
         if self._is_unknown:
-            return estimate
-        moved = mean[0] - mean[1:].mean()
-        bounds = np.clip([estimate.low + moved, estimate.high + moved], 0, 1).tolist()
-        return self._share(Estimate(estimate.value, *bounds), self._num_clusters)
+            return self._unknown(float(mean[0]))
+        spread = math.sqrt(self._num_clusters / (self._num_clusters - 1))
+        tail = stats.norm.cdf(spread * stats.t.ppf(self._tail, self._effective - 1))
+        low, high = np.clip(np.quantile(mean[1:], [tail, 1 - tail]) + mean[0] - mean[1:].mean(), 0, 1)
+        return self._share(Estimate(float(mean[0]), float(low), float(high)), self._num_clusters)
 
     def statistic(self, function: Statistic, *, num_resamples: int = 500) -> Estimate:
         """Estimate one score that is no ratio of sums, see `statistics`."""
@@ -246,7 +249,9 @@ class ClusterBootstrap:
         above = np.asarray(numerator, float)
         below = np.broadcast_to(np.asarray(denominator, float), above.shape)
         num, effective = self._effective_clusters(below)
-        num_own, own = (num, effective) if subject is None else self._effective_clusters(np.asarray(subject, float))
+        if subject is not None:
+            num_own, own = self._effective_clusters(np.asarray(subject, float))
+            num, effective = np.minimum(num, num_own), np.minimum(effective, own)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = above.sum(axis=0) / below.sum(axis=0)
             error = self._standard_error(above, below, stratum)
@@ -259,13 +264,12 @@ class ClusterBootstrap:
         estimates = []
         for column in range(above.shape[1]):
             one = Estimate(float(value[column]), float(low[column]), float(high[column]))
-            fewest = int(min(num[column], num_own[column]))
             if math.isnan(one.value):
                 one = Estimate()
-            elif min(effective[column], own[column]) < LEAST_CLUSTERS - _ROUNDING:
-                one = Estimate(one.value, why=_counted(fewest, self._unit))
+            elif effective[column] < LEAST_CLUSTERS - _ROUNDING:
+                one = Estimate(one.value, why=_counted(int(num[column]), self._unit))
             elif is_share:
-                one = self._share(one, fewest)
+                one = self._share(one, int(num[column]))
             if one.low == one.high:  # every cluster has the same ratio
                 one = Estimate(one.value, why="no spread")
             estimates.append(one)

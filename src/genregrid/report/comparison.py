@@ -15,7 +15,7 @@ from genregrid.report.rows import groups, numbered
 
 #: A difference is starred if chance would give one as large in fewer than one of twenty cases.
 _SIGNIFICANT = 0.05
-_RUN = ["fold", "seed", "split_seed"]
+_PART = ["fold", "split_seed"]  # runs of which share a test part
 
 
 def comparison_section(cells: Sequence[Cell]) -> Section:
@@ -55,7 +55,7 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
         "were equally good. McNemar's test compares the trained models; it is adjusted for tracks that the protocol "
         "keeps together and for tracks with several seeds. Holm's correction is for the number of pairs of a corpus "
         "and protocol. The corrected resampled t-test (Nadeau and Bengio), for two folds or more, asks whether other "
-        "training tracks would give the same difference."
+        "training tracks would give the same difference; seeds of a fold are averaged. Two folds have no interval."
     )
     return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), tuple(shown), note, marks)
 
@@ -103,16 +103,29 @@ def _hits(cell: Cell) -> "pd.Series[float]":
 
 def _compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
     """Run the corrected resampled t-test over common folds; NaN if there are fewer than two of one division."""
-    # validation folds share their test part, so that they are no further resamples
-    parts = [cell.runs.groupby(_RUN, as_index=False)["accuracy"].mean() for cell in (first, second)]
-    runs = parts[0].merge(parts[1], on=_RUN, suffixes=("", "_other"))
+    # runs of one fold and division share their test part, so that other seeds and validation folds are no further runs
+    parts = [_accuracies(first), _accuracies(second)]
+    runs = parts[0].merge(parts[1], on=[*_PART, "seed"], suffixes=("", "_other"))
     folds, val_folds = first.facts.folds, first.facts.val_folds
     if second.facts.folds != folds or val_folds is None or runs["fold"].nunique() < 2:
         return Estimate().columns("t_difference") | {"t_p": np.nan}
-    difference = runs["accuracy"] - runs["accuracy_other"]
+    runs["difference"] = runs["accuracy"] - runs["accuracy_other"]
+    difference = runs.groupby(_PART)["difference"].mean().to_numpy()
     # shares of the divided units, not of tracks: under a leak a track is in several parts
-    test = corrected_t_test(difference.to_numpy(), (1 - 1 / folds) * (1 - 1 / val_folds), 1 / folds)
-    return Estimate(test.mean, test.low, test.high).columns("t_difference") | {"t_p": test.p_value}
+    test = corrected_t_test(difference, (1 - 1 / folds) * (1 - 1 / val_folds), 1 / folds)
+    why = "" if np.isfinite(test.low) else f"{len(difference)} folds"
+    low, high = np.clip([test.low, test.high], -1, 1).tolist()
+    return Estimate(test.mean, low, high, why).columns("t_difference") | {"t_p": test.p_value}
+
+
+def _accuracies(cell: Cell) -> pd.DataFrame:
+    """Return the mean accuracy of the runs of each fold, division and seed; metrics.json has only six digits of it."""
+    accuracy = cell.predictions.assign(accuracy=cell.correct).groupby("run")["accuracy"].mean()
+    return (
+        cell.runs.assign(accuracy=cell.runs["run"].map(accuracy))
+        .groupby([*_PART, "seed"], as_index=False)["accuracy"]
+        .mean()
+    )
 
 
 def comparison_matrices(cells: Sequence[Cell], pairs: Table) -> list[Table]:
