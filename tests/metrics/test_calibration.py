@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -113,7 +114,34 @@ def test_a_calibrated_model_reads_as_much_as_noise_makes() -> None:
     random = np.random.default_rng(3)
     confidence = random.beta(4, 2, size=600)
     read = [adaptive_ece(confidence, random.random(600) < confidence) for _ in range(300)]
-    assert np.mean(read) == pytest.approx(calibrated_ece(confidence), rel=0.05)
+    assert np.mean(read) == pytest.approx(calibrated_ece(confidence, random.random(600) < 0.7, range(600)), rel=0.05)
+
+
+def test_repeating_every_row_changes_nothing_that_a_calibrated_model_reads() -> None:
+    random = np.random.default_rng(3)
+    confidence = random.beta(4, 2, size=200)
+    correct = random.random(200) < confidence
+    once = calibrated_ece(confidence, correct, range(200))
+    thrice = calibrated_ece(np.tile(confidence, 3), np.tile(correct, 3), np.tile(range(200), 3))
+    assert thrice == pytest.approx(once, rel=1e-12)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.7, 1.0])  # of what makes a seed right
+def test_a_calibrated_model_reads_more_where_rows_are_right_together(shared: float) -> None:
+    random = np.random.default_rng(0)
+    track = np.tile(np.arange(300), 3)
+    read, expected = [], []
+    for _ in range(100):
+        confidence = random.beta(4, 2, size=300)[track]
+        luck = np.sqrt(shared) * random.normal(size=300)[track] + np.sqrt(1 - shared) * random.normal(size=900)
+        correct = norm.cdf(luck) < confidence
+        read.append(adaptive_ece(confidence, correct))
+        expected.append(calibrated_ece(confidence, correct, track))
+    assert np.mean(read) == pytest.approx(np.mean(expected), rel=0.06)
+
+
+def test_of_one_cluster_nothing_is_known() -> None:
+    assert np.isnan(calibrated_ece([0.5, 0.9], [True, False], ["abba", "abba"]))
 
 
 def test_interval_of_the_error_of_a_calibrated_model_holds_zero() -> None:

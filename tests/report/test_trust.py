@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
+from scipy.special import log_softmax
 from scipy.stats import spearmanr
 
 from genregrid.metrics.calibration import fit_temperature
+from genregrid.metrics.conformal import conformal_sets
 from genregrid.published.reference import read_reference
 from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid
 from genregrid.report.paper import certainty_table, correlation_table, table1
-from genregrid.report.trust import calibration_table, conformal_table, tempered
+from genregrid.report.trust import calibration_table, calibrations, conformal_table, tempered
 
 GENRES = ["blues", "classical", "country", "disco", "hiphop"]
 CELL = {"model": "mlp", "slice_seconds": 30.0, "genres": GENRES, "skill": 1.5, "tracks": 40}
@@ -49,6 +52,75 @@ def test_a_cell_with_a_run_without_validation_has_no_rescaled_rows_and_sets(cell
     again = read_grid(cell.runs["folder"][1].parent)[0]
     assert calibration_table(again).frame["probabilities"].tolist() == ["as trained"]
     assert conformal_table(again).frame.empty
+
+
+def alone(grid: Path) -> Path:
+    """Make every track a group of its own, so that folds share none."""
+    for path in grid.glob("*/split.csv"):
+        frame = pd.read_csv(path)
+        frame.assign(group=frame.index).to_csv(path, index=False)
+    return grid
+
+
+def test_sets_of_a_fold_are_calibrated_on_the_test_tracks_of_its_other_folds_and_same_seed(
+    make_grid: Callable[..., Path],
+) -> None:
+    (cell,), _ = read_grid(alone(make_grid({**CELL, "tracks": 20}, folds=3)))
+    frame = cell.predictions
+    for run, log_probs, genre, source in calibrations(cell):
+        fold, seed = cell.runs.loc[run, ["fold", "seed"]]
+        rows = ((frame["fold"] != fold) & (frame["seed"] == seed)).to_numpy()
+        assert (log_probs == cell.log_probs[rows]).all()
+        assert (genre == cell.genre[rows]).all()
+        assert source == "other folds"
+        assert not set(frame["track"][rows]) & set(frame["track"][frame["run"] == run])
+    table = conformal_table([cell]).frame
+    assert set(table["calibrated_on"]) == {"other folds"}
+    sizes = [
+        conformal_sets(log_probs, genre, cell.log_probs[(frame["run"] == run).to_numpy()]).sum()
+        for run, log_probs, genre, _ in calibrations(cell)
+    ]
+    assert table["size"][0] == pytest.approx(sum(sizes) / len(frame))
+
+
+def test_a_track_calibrates_no_set_of_its_own_group(make_grid: Callable[..., Path]) -> None:
+    grid = alone(make_grid(CELL, seeds=1))
+    for path in grid.glob("*/split.csv"):  # the last two tracks, one of each fold, are one sound
+        frame = pd.read_csv(path)
+        frame.loc[frame.index[-1], "group"] = frame["group"].iloc[-2]
+        frame.to_csv(path, index=False)
+    (cell,), _ = read_grid(grid)
+    for one in calibrations(cell):
+        assert len(one.genre) == (cell.predictions["run"] != one.run).sum() - 1
+
+
+def test_a_run_of_one_fold_is_calibrated_on_its_validation_tracks(make_run: Callable[..., Path]) -> None:
+    (cell,), _ = read_grid(make_run("grid/a", **CELL).parent)
+    (one,) = calibrations(cell)
+    assert (one.source, len(one.genre)) == ("validation", len(cell.validation))
+    assert set(conformal_table([cell]).frame["calibrated_on"]) == {"validation"}
+
+
+def test_sets_of_pooled_folds_keep_their_promise_where_validation_chose_the_epoch() -> None:
+    """A run keeps the best of ten epochs by its 60 validation tracks; its test predictions are those of any epoch."""
+    random = np.random.default_rng(0)
+
+    def predictions(num: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        logits, genre = 2 * random.normal(size=(num, 5)), random.integers(5, size=num)
+        logits[np.arange(num), genre] += 2
+        return log_softmax(logits, axis=1), genre
+
+    held: dict[str, list[float]] = {"validation": [], "other folds": []}
+    for _ in range(60):
+        folds = [predictions(60) for _ in range(5)]
+        for number, (log_probs, genre) in enumerate(folds):
+            epochs = [predictions(60) for _ in range(10)]
+            chosen = max(epochs, key=lambda epoch: epoch[0][np.arange(60), epoch[1]].sum())
+            others = [np.concatenate(parts) for parts in zip(*(folds[:number] + folds[number + 1 :]), strict=True)]
+            for name, (known, true) in {"validation": chosen, "other folds": others}.items():
+                held[name].append(conformal_sets(known, true, log_probs)[np.arange(60), genre].mean())
+    assert np.mean(held["other folds"]) == pytest.approx(0.9, abs=0.01)
+    assert np.mean(held["validation"]) < 0.885
 
 
 def test_rho_is_that_of_scipy_for_the_values_of_the_table(cell: Cell) -> None:

@@ -84,15 +84,32 @@ def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
     return gaps
 
 
-def calibrated_ece(confidence: ArrayLike, num_bins: int = 15) -> float:
-    """Compute the mean adaptive ECE of a calibrated model and independent rows; arguments as in `calibration_gaps`.
+def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike, num_bins: int = 15) -> float:
+    """Compute the mean adaptive ECE of a calibrated model, for as many clusters of rows; NaN for a single cluster.
 
     In each bin the number of right rows varies about its mean. The mean distance of a normal variable from its mean is
-    sqrt(2 / pi) standard deviations.
+    sqrt(2 / pi) standard deviations. Rows of one cluster are right or wrong together, so that the variance is that of
+    independent rows times the design effect: squared sums over clusters of a bin, divided by the squares of its rows.
+
+    Args:
+        confidence: (row,) probability of the predicted genre, 0 to 1.
+        correct: (row,) bool.
+        cluster: (row,) numbers or names; rows of one cluster, such as the seeds of a track, are not independent.
+        num_bins: as in `calibration_gaps`.
+
+    Source: of the design effect, Kish, *Survey sampling*, 1965, section 5.4; its variances are estimated here.
     """
     confidence = np.asarray(confidence, float)
-    variance = np.bincount(_equal_mass(confidence, num_bins), confidence * (1 - confidence))
-    return float(np.sqrt(2 / np.pi * variance).sum() / len(confidence))
+    bins, number = _equal_mass(confidence, num_bins), np.unique(np.asarray(cluster), return_inverse=True)[1]
+    if number.max() == 0:
+        return float("nan")
+    gap = np.asarray(correct, float) - confidence
+    gap -= (np.bincount(bins, gap) / np.maximum(np.bincount(bins), 1))[bins]
+    together = np.bincount(np.unique(number * num_bins + bins, return_inverse=True)[1], gap)
+    squares = np.square(gap).sum()
+    effect = np.square(together).sum() / squares if squares > 0 else 1.0
+    variance = np.bincount(bins, confidence * (1 - confidence))
+    return float(np.sqrt(2 / np.pi * effect * variance).sum() / len(confidence))
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:

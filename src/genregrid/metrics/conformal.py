@@ -39,32 +39,46 @@ def conformal_sets(
     Source: Sadinle, Lei and Wasserman, "Least ambiguous set-valued classifiers with bounded error levels", JASA 114,
     2019; Romano, Sesia and Candès, "Classification with valid and adaptive coverage", NeurIPS 2020, equation 8.
     """
+    random = np.random.default_rng(seed)
+    limit = threshold(calibration_log_probs, calibration_genre, method=method, level=level, random=random)
+    return np.asarray(nonconformity(log_probs, method, random) <= limit)
+
+
+def threshold(
+    log_probs: ArrayLike, genre: ArrayLike, *, method: str, level: float, random: np.random.Generator
+) -> float:
+    """Compute the largest nonconformity of a genre in a set, 0 to 1; infinite with too few calibration rows.
+
+    Arguments are those of `conformal_sets`; `log_probs` and `genre` are of the calibration rows.
+    """
+    true = np.take_along_axis(nonconformity(log_probs, method, random), np.asarray(genre)[:, None], axis=1)[:, 0]
+    return _quantile(true, level)
+
+
+def nonconformity(log_probs: ArrayLike, method: str, random: np.random.Generator) -> NDArray[np.float64]:
+    """Compute how little each genre fits each row, (row, genre) -> (row, genre) float64, 0 to 1.
+
+    Raises:
+        ValueError: an unknown method.
+    """
     if method not in ("lac", "aps"):
         raise ValueError(f"conformal sets are made by lac or aps, not {method!r}")
-    random = np.random.default_rng(seed)
-    calibration = _nonconformity(softmax(np.asarray(calibration_log_probs, float), axis=1), method, random)
-    true = np.take_along_axis(calibration, np.asarray(calibration_genre)[:, None], axis=1)[:, 0]
-    nonconformity = _nonconformity(softmax(np.asarray(log_probs, float), axis=1), method, random)
-    return np.asarray(nonconformity <= _threshold(true, level))
+    probs = softmax(np.asarray(log_probs, float), axis=1)
+    if method == "lac":
+        return np.asarray(1 - probs)
+    order = np.argsort(-probs, axis=1, kind="stable")
+    ranked = np.take_along_axis(probs, order, axis=1)
+    ranked = ranked.cumsum(axis=1) - random.random((len(probs), 1)) * ranked
+    summed = np.empty_like(probs)
+    np.put_along_axis(summed, order, ranked, axis=1)
+    return np.asarray(summed)
 
 
-def _threshold(nonconformity: NDArray[np.float64], level: float) -> float:
+def _quantile(nonconformity: NDArray[np.float64], level: float) -> float:
     """Return the ceil((n + 1) level)-th smallest of n values; infinite if there are fewer.
 
-    >>> _threshold(np.arange(9.0), 0.9), _threshold(np.arange(8.0), 0.9)
+    >>> _quantile(np.arange(9.0), 0.9), _quantile(np.arange(8.0), 0.9)
     (8.0, inf)
     """
     rank = math.ceil((len(nonconformity) + 1) * level - 1e-9)  # 110 * 0.9 is 99.00000000000001
     return float(np.sort(nonconformity)[rank - 1]) if rank <= len(nonconformity) else math.inf
-
-
-def _nonconformity(probs: NDArray[np.float64], method: str, random: np.random.Generator) -> NDArray[np.float64]:
-    """Score how little each genre fits each row, (row, genre), 0 to 1."""
-    if method == "lac":
-        return 1 - probs
-    order = np.argsort(-probs, axis=1, kind="stable")
-    ranked = np.take_along_axis(probs, order, axis=1)
-    ranked = ranked.cumsum(axis=1) - random.random((len(probs), 1)) * ranked
-    nonconformity = np.empty_like(probs)
-    np.put_along_axis(nonconformity, order, ranked, axis=1)
-    return nonconformity
