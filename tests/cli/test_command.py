@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig
 
 from genregrid.cli.command import choose
-from genregrid.cli.evaluate import COMMANDS
+from genregrid.cli.evaluate import COMMANDS, main
 from genregrid.cli.recordings import RECORDINGS
 from genregrid.cli.report import REPORT
 from genregrid.cli.score import SCORE
@@ -51,6 +52,11 @@ def test_a_key_starts_its_command_with_the_keys_that_it_takes(overrides: str, co
         ("ensemble=z logger=wandb", "logger", None),
         ("runs=y dataset=gtzan", "dataset", None),
         ("runs=y split=track", "split", None),
+        ("checkpoint=", "checkpoint", ""),
+        ("checkpoint=x audio=", "audio", ""),
+        ("checkpoint= audio=x", "checkpoint", ""),
+        ("runs=", "runs", ""),
+        ("runs=x audio=", "audio", ""),
     ],
 )
 def test_other_combinations_are_refused_with_the_key(
@@ -64,11 +70,7 @@ def test_every_key_of_the_configuration_belongs_to_a_command() -> None:
     assert set.union(*(command.keys for command in COMMANDS)) == {field.name for field in fields(EvaluateConfig)}
 
 
-def test_an_empty_folder_and_a_logger_of_files_are_refused_by_a_report(
-    composed: Composed, user_error: UserErrors, tmp_path: Any
-) -> None:
-    with user_error("runs", ""):
-        REPORT.run(composed("runs=''", config="evaluate"), tmp_path)
+def test_a_logger_of_files_is_refused_by_a_report(composed: Composed, user_error: UserErrors, tmp_path: Any) -> None:
     with user_error("logger"):
         REPORT.run(composed("runs=x", "logger=csv", config="evaluate"), tmp_path)
 
@@ -77,3 +79,12 @@ def test_a_key_that_no_command_takes_has_no_hint(composed: Composed) -> None:
     with pytest.raises(UserError) as caught:
         choose(COMMANDS, composed("checkpoint=x", "++other=1", config="evaluate"))
     assert (caught.value.key, caught.value.value, caught.value.hint) == ("other", 1, None)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.ckpt", "last.ckpt"])
+def test_the_folder_of_a_training_is_not_written_to(
+    name: str, tmp_path: Path, composed: Composed, user_error: UserErrors
+) -> None:
+    (tmp_path / name).touch()
+    with user_error("hydra.run.dir", tmp_path):
+        main(composed(f"checkpoint={tmp_path / name}", config="evaluate"), tmp_path)

@@ -41,12 +41,16 @@ def choose(commands: Sequence[Command], cfg: DictConfig) -> Command:
     """Return the first of the commands whose key is given.
 
     Raises:
-        UserError: no command's key is given, a needed key is missing, or the command does not take a given key.
+        UserError: no command's key is given, a needed key is missing, a path is empty, or the
+            command does not take a given key.
     """
     given: dict[Any, Any] = {key: value for key, value in cfg.items() if value is not None and value != {}}
     command = next((command for command in commands if command.key in given), None)
     if command is None:
         raise UserError(f"give one of {', '.join(command.usage for command in commands)}")
+    for usage in [command.usage, *command.needs, *(other.usage for other in commands)]:
+        if given.get(usage.partition("=")[0]) == "":  # a path that is empty is the current folder
+            raise UserError("it is empty", key=usage.partition("=")[0], value="", hint=f"give {usage}")
     for usage in command.needs:
         if usage.partition("=")[0] not in given:
             raise UserError(f"it needs {usage}", key=command.key, value=given[command.key])

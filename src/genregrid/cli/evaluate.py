@@ -9,12 +9,22 @@ from genregrid.cli.recordings import RECORDINGS
 from genregrid.cli.report import REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
+from genregrid.errors import UserError
 
 # SCORE is last: RECORDINGS needs a checkpoint as well
 COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
+_OF_TRAININGS = ("checkpoint.ckpt", "last.ckpt")
 OPTIONAL_GROUPS = {"dataset": "dataset=csv", "split": "split=track"}
 
 
 def main(cfg: DictConfig, folder: Path, *_: object) -> None:
-    """Run the command that the configuration asks for, and print its result."""
-    print(choose(COMMANDS, cfg).run(cfg, folder))
+    """Run the command that the configuration asks for, and print its result.
+
+    Raises:
+        UserError: a mistake in the configuration, or the run folder is that of a training.
+    """
+    command = choose(COMMANDS, cfg)
+    if any((folder / name).exists() for name in _OF_TRAININGS):
+        problem = "it is the folder of a training, whose results would be replaced"
+        raise UserError(problem, key="hydra.run.dir", value=folder, hint="leave it out, or give another folder")
+    print(command.run(cfg, folder))

@@ -16,8 +16,6 @@ def report(cfg: DictConfig, folder: Path) -> str:
     """
     from genregrid.report.writer import write_report
 
-    if cfg.runs == "":
-        raise UserError("it names no folder", key="runs", value="", hint="give the folder of a multirun, or outputs")
     if cfg.logger and "wandb" not in cfg.logger["_target_"]:
         raise UserError("only logger=wandb logs a report", key="logger", hint="leave it out: the folder has all tables")
     written = write_report(
