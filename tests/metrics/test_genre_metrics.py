@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from genregrid.metrics.score import confusion_matrix, scores
+from genregrid.record.result import prediction_columns
 
 GENRES = ["blues", "jazz", "metal", "rock"]
 
@@ -74,3 +76,15 @@ def test_genre_without_samples_has_no_certainty() -> None:
 
 def test_two_genres_have_a_top_three_of_two() -> None:
     assert scores(logits_of([0, 0], 2), torch.tensor([0, 1]), ["a", "b"], "")["top3"] == 1.0
+
+
+def test_genres_with_equal_logits_are_ranked_as_in_the_predictions() -> None:
+    random = np.random.default_rng(0)
+    logits = random.integers(0, 3, size=(200, 6)).astype(np.float32)  # votes of a few neighbours
+    target = random.integers(0, 6, 200)
+    ranked = pd.DataFrame(prediction_columns(logits, list("abcdef")))[["predicted", "second", "third"]]
+    expected = (ranked.to_numpy() == np.array(list("abcdef"))[target][:, None]).any(axis=1).mean()
+    got = scores(torch.from_numpy(logits), torch.from_numpy(target), list("abcdef"), "")
+    assert got["top3"] == pytest.approx(expected)
+    first = ranked["predicted"].to_numpy() == np.array(list("abcdef"))[target]
+    assert got["accuracy"] == pytest.approx(first.mean())

@@ -1,5 +1,8 @@
 """Selective classification against scikit-learn, against its curves, and by hand."""
 
+import itertools
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -86,9 +89,38 @@ def test_accuracy_at_coverage_is_that_of_the_surest(coverage: float) -> None:
     assert float(accuracy_at_coverage(confidence, correct, coverage)) == pytest.approx(correct[surest].mean())
 
 
-def test_equal_confidences_are_answered_in_the_order_they_come() -> None:
-    assert float(accuracy_at_coverage([0.5] * 4, [True, True, False, False], 0.5)) == 1.0
-    assert float(accuracy_at_coverage([0.5] * 4, [False, False, True, True], 0.5)) == 0.0
+def test_equal_confidences_count_by_their_share_in_any_order() -> None:
+    # two of five rows: the first, and a third of each of the three with 0.5
+    confidence, correct = np.array([0.9, 0.5, 0.5, 0.5, 0.1]), np.array([False, True, True, False, True])
+    weights = np.array([[1, 1, 1, 1, 1], [1, 2, 0, 1, 1], [0, 0, 0, 1, 1]])
+    for order in itertools.permutations(range(5)):
+        rows = list(order)
+        values = accuracy_at_coverage(confidence[rows], correct[rows], 0.4, weights[:, rows])
+        assert values == pytest.approx([(2 / 3) / 2, (2 / 3) / 2, 0.0])
+        assert float(accuracy_at_coverage(confidence[rows], correct[rows], 0.4)) == pytest.approx(1 / 3)
+
+
+@given(seed=st.integers(0, 1000))
+def test_accuracy_at_coverage_lies_on_the_generalized_curve(seed: int) -> None:
+    confidence, correct = drawn(seed)
+    coverage, _, risk = risk_coverage(confidence, correct)
+    expected = 1 - np.interp(0.6, np.insert(coverage, 0, 0), np.insert(risk, 0, 0)) / 0.6
+    assert float(accuracy_at_coverage(confidence, correct, 0.6)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_confidences_that_are_not_finite_are_refused(value: float) -> None:
+    rows = ([0.5, value, 0.7], [True, False, True])
+    for function in (auroc, augrc, risk_coverage, partial(accuracy_at_coverage, coverage=0.5)):
+        with pytest.raises(ValueError, match="confidence must be finite numbers, and row 1 has"):
+            function(*rows)
+    with pytest.raises(ValueError, match="log_probs must be finite numbers, and row 0 has"):
+        confidences([[0.0, value]])
+
+
+def test_confidences_and_outcomes_of_other_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 confidences and 2 predictions"):
+        auroc([0.1, 0.2, 0.3], [True, False])
 
 
 def test_the_last_row_is_answered_in_part() -> None:

@@ -6,10 +6,11 @@ Names are ``<prefix>accuracy``, ``top3``, ``precision_macro``, ``recall_macro``,
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import ClasswiseWrapper, MetricCollection
+from torchmetrics import ClasswiseWrapper, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -19,6 +20,38 @@ from torchmetrics.classification import (
 )
 
 from genregrid.metrics.certainty import Certainty
+
+
+class TopAccuracy(Metric):
+    """Share of samples whose true genre is among the `num` most probable ones, a scalar float32; NaN without samples.
+
+    Genres with equal logits are ranked in their order in the corpus, as in predictions.csv. torchmetrics' own `top_k`
+    ranks them in no fixed order.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    hits: Tensor
+    count: Tensor
+
+    def __init__(self, num: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._num = num
+        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Add samples: `logits` (sample, genre), `target` (sample,) int64."""
+        own = logits.gather(1, target[:, None])
+        comes_first = torch.arange(logits.shape[1], device=logits.device) < target[:, None]
+        rank = ((logits > own) | ((logits == own) & comes_first)).sum(dim=1)
+        self.hits += (rank < self._num).sum()
+        self.count += len(target)
+
+    def compute(self) -> Tensor:
+        """Return the share."""
+        return self.hits / self.count
 
 
 def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
@@ -32,7 +65,7 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num, average="micro"),
-            "top3": MulticlassAccuracy(num, average="micro", top_k=min(3, num)),
+            "top3": TopAccuracy(3),
             "precision_macro": MulticlassPrecision(num, average="macro"),
             "recall_macro": MulticlassRecall(num, average="macro"),
             "f1_macro": MulticlassF1Score(num, average="macro"),

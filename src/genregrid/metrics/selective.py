@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr, log_softmax
 
+from genregrid.metrics.finite import finite
+
 
 class RiskCoverage(NamedTuple):
     """Risk if only rows above a confidence are predicted, (threshold,), by distinct confidence, the highest first."""
@@ -24,7 +26,7 @@ def confidences(log_probs: ArrayLike) -> dict[str, NDArray[np.float64]]:
     Args:
         log_probs: (row, genre) float, at least two genres; unnormalised logits are allowed.
     """
-    log_probs = log_softmax(np.asarray(log_probs, float), axis=1)
+    log_probs = log_softmax(finite("log_probs", log_probs), axis=1)
     second, first = np.partition(log_probs, -2, axis=1)[:, -2:].T
     return {
         "certainty": (first - second) / np.log(10),
@@ -72,20 +74,27 @@ def accuracy_at_coverage(
 ) -> NDArray[np.float64]:
     """Compute the accuracy of the most confident rows that make up `coverage` of all.
 
-    Rows of equal confidence are taken in their given order. The last row may count in part: half of five rows are two
-    and a half.
+    Half of five rows are two and a half. If only a part of the rows of one confidence fits, each of them counts by that
+    part, so that the order of rows does not matter.
 
     Arguments and shapes are as in `auroc`; `coverage` is in (0, 1], and weights are not all 0.
 
     >>> float(accuracy_at_coverage([0.9, 0.8, 0.7, 0.6], [True, True, False, True], 0.75))
     0.6666666666666666
     """
-    order = np.argsort(-np.asarray(confidence, float), kind="stable")
-    reached = _by_row(weights, len(order))[order].cumsum(axis=0)
+    confidence, correct = _checked(confidence, correct)
+    order = np.argsort(-confidence, kind="stable")
+    by_row = _by_row(weights, len(order))[order]
+    last = np.append(np.diff(confidence[order]) != 0, True)  # of the rows of each confidence
+    # summed from the highest confidence on, (confidence,) or (confidence, resample)
+    reached, won = by_row.cumsum(axis=0), (by_row.T * correct[order].astype(by_row.dtype)).T.cumsum(axis=0)
+    if not last.all():
+        reached, won = reached[last], won[last]
     wanted = coverage * reached[-1]
-    hits = np.asarray(correct, float)[order]
-    # summation by parts of hits times the weight that each row adds; it needs no second array of all weights
-    return np.asarray(np.minimum(reached, wanted, out=reached).T @ (hits - np.append(hits[1:], 0.0)) / wanted)
+    edge = np.expand_dims((reached < wanted).sum(axis=0), 0)
+    below, won_below = (np.where(edge > 0, np.take_along_axis(one, edge - 1, axis=0), 0)[0] for one in (reached, won))
+    above, won_above = (np.take_along_axis(one, edge, axis=0)[0] for one in (reached, won))
+    return np.asarray((won_below + (won_above - won_below) * (wanted - below) / (above - below)) / wanted)
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:
@@ -93,18 +102,26 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:
 
     The area under the generalized curve from (0, 0) is `augrc`.
     """
-    confidence = np.asarray(confidence, float)
+    confidence, correct = _checked(confidence, correct)
     order = np.argsort(-confidence, kind="stable")
-    wrong = (~np.asarray(correct, bool)[order]).cumsum()
+    wrong = (~correct[order]).cumsum()
     last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # equal confidences are predicted together
     return RiskCoverage((last + 1) / len(order), wrong[last] / (last + 1), wrong[last] / len(order))
+
+
+def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return both as arrays; refuse confidences that are not finite, which have no order, and other numbers of rows."""
+    values, outcomes = finite("confidence", confidence), np.asarray(correct, bool)
+    if len(values) != len(outcomes):
+        raise ValueError(f"there are {len(values)} confidences and {len(outcomes)} predictions")
+    return values, outcomes
 
 
 def _pairs(
     confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Sum weights of right rows, wrong rows, and pairs whose right row is more confident; one number or (resample,)."""
-    confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
+    confidence, correct = _checked(confidence, correct)
     order = np.argsort(confidence)
     order_right, order_wrong = order[correct[order]], order[~correct[order]]
     by_row = _by_row(weights, len(confidence))
