@@ -1,5 +1,6 @@
 """Mistakes in overrides, as fields: Hydra 1.3 and OmegaConf 2.3 name the key and the value in attributes of errors."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.cli.mistake import missing_group, mistake_of
+from genregrid.cli.mistake import check_form, missing_group, mistake_of
 from genregrid.errors import UserError
 
 Composed = Callable[..., DictConfig]
@@ -40,8 +41,11 @@ def mistake_in(composed: Composed, *overrides: str) -> UserError:
         ("trainer.checkpoint_seconds=x", "trainer.checkpoint_seconds", "x", "expected a number"),
         ("resume=x", "resume", "x", "expected true or false"),
         ("dataset.tables=3", "dataset.tables", 3, "ListConfig"),
-        ("a b", "a b", None, ""),
-        ("model=lstm,mlp", None, None, "--multirun"),
+        ("a b", "a b", None, "key=value"),
+        ("model=lstm,mlp", "model", "lstm,mlp", "several values"),
+        ("slice=choice(1,2)", "slice", "choice(1,2)", "several values"),
+        ("model", "model", None, "key=value"),
+        ("slice=[1", "slice", "[1", "cannot be read"),
     ],
 )
 def test_a_mistake_in_an_override_is_reported_with_its_key_and_value(
@@ -78,3 +82,38 @@ def test_a_key_without_its_group_is_an_assertion_of_this_version_of_omegaconf(co
     assert mistake is not None
     assert (mistake.key, mistake.value, mistake.hint) == ("dataset.recipe", "x", "add dataset=csv")
     assert missing_group(["checkpoint=x", "trainer.devices=2"], {"dataset": "dataset=csv"}) is None
+
+
+@pytest.mark.parametrize("override", ["model=lstm,mlp", "dataset.genres=a,b"])
+def test_several_values_name_the_command_for_them(
+    override: str, composed: Composed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["somewhere/train.py", override])
+    hint = mistake_in(composed, override).hint or ""
+    assert f"python train.py -m {override}" in hint
+    assert ("dataset.genres=[a,b]" in hint) == ("genres" in override)
+
+
+@pytest.mark.parametrize("argument", ["=", "=3"])
+def test_an_argument_without_a_key_is_refused_before_hydra_sees_it(
+    argument: str, user_error: Callable[..., Any]
+) -> None:
+    check_form(["slice=3", "-m"])
+    with user_error(argument, problem="key=value"):
+        check_form(["slice", argument])
+
+
+def test_a_variable_that_ends_the_import_of_torch_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imported() -> Exception:
+        with pytest.raises(ValueError, match="nonsense") as caught:
+            exec(compile("raise ValueError('nonsense')", "torch.py", "exec"), {"__name__": "torch._logging"})
+        return caught.value
+
+    for name in [name for name in os.environ if "TORCH" in name]:
+        monkeypatch.delenv(name)
+    assert mistake_of(imported()) is None
+    monkeypatch.setenv("TORCH_LOGS", "nonsense")
+    assert mistake_of(ValueError("of the program")) is None
+    mistake = mistake_of(imported())
+    assert mistake is not None
+    assert (mistake.key, mistake.hint is not None and "env -u TORCH_LOGS" in mistake.hint) == ("TORCH_LOGS", True)

@@ -60,7 +60,10 @@ def run(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("train", ("trainer.devices=2", "model=knn", "logger=none"), "trainer.devices=2: "),
         ("train", ("-m", "seed=0,1", "launcher=local", "hydra.launcher.workers=0"), "hydra.launcher.workers=0: "),
         ("train", ("-m", "seed=0,1", "hydra.sweeper.max_batch_size=0"), "hydra.sweeper.max_batch_size=0: "),
-        ("train", ("=3",), ""),
+        ("train", ("=3",), "=3: "),
+        ("train", ("-m", "slice", "=", "3"), "=: "),
+        ("evaluate", ("runs", "outputs"), "runs: "),
+        ("evaluate", ("seed=1,2",), "seed=1,2: "),
         ("train", ("+foo=3",), "foo"),
         ("train", ("++foo=3", "logger=none"), "foo"),
         ("train", ("+model.foo=3", "logger=none"), ""),
@@ -99,6 +102,17 @@ def test_a_users_mistake_ends_in_one_line_and_code_two(
     (line,) = printed.err.splitlines()
     assert line.startswith(start_of_line)
     assert "run: " not in printed.out
+
+
+@pytest.mark.parametrize("key", ["protocol", "label"])
+def test_a_split_that_is_a_path_makes_no_folder_elsewhere(
+    script: Run, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert script("train", f"split.{key}=x/../../../../outside/x", "logger=none") == 2
+    assert capsys.readouterr().err.startswith(f"split.{key}=x/../")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_a_result_has_its_folder_in_the_last_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,27 @@
 """A user's mistake in the configuration, as a `UserError` made from the errors of Hydra and OmegaConf."""
 
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from genregrid.errors import UserError, system_error
 from genregrid.training.devices import is_first_process
 
 _HINT = "`--cfg job` shows every key, `--help` every choice"
+_SEVERAL = re.compile("(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
+_SET_BY_LIGHTNING = "PYTORCH_NVML_BASED_CUDA_CHECK"
 # OmegaConf names Python's types; by a part of its message, the same in plain words
 _EXPECTED = {
     "is not Optional": "it must not be null",
@@ -27,7 +39,7 @@ def mistake_of(error: BaseException) -> UserError | None:
         if isinstance(cause, UserError):
             return cause
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return None
+        return _of_torch(error)
     if isinstance(error, InstantiationException) and len(causes) > 1:
         return UserError(f"{causes[1]} ({_on_one_line(error).split(':')[0]})", hint=_HINT)
     for cause in causes:
@@ -36,7 +48,12 @@ def mistake_of(error: BaseException) -> UserError | None:
             choices = ", ".join(cause.options or ())
             return UserError(f"choose one of {choices}", key=group or "--config-name", value=name)
         if isinstance(cause, OverrideParseException):
-            return UserError(cause.message.splitlines()[0], key=cause.override, hint=_HINT)
+            return _of_form(cause.override)
+        if isinstance(cause, ConfigCompositionException) and (several := _SEVERAL.match(str(cause))):
+            key, _, value = several[1].partition("=")
+            of_list = f"; a list has brackets: {key}=[{value}]" if "." in key else ""
+            hint = f"they need -m: python {Path(sys.argv[0]).name} -m {several[1]}{of_list}"
+            return UserError("these are several values", key=key, value=value, hint=hint)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             if isinstance(cause, ConfigKeyError | ConfigAttributeError):
                 return UserError("there is no such key", key=cause.full_key, hint=_HINT)
@@ -44,6 +61,40 @@ def mistake_of(error: BaseException) -> UserError | None:
             problem = next((plain for part, plain in _EXPECTED.items() if part in message), message)
             return UserError(problem, key=cause.full_key, value=cause.value, hint=_HINT)
     return UserError(_on_one_line(error), hint=_HINT)
+
+
+def check_form(arguments: Sequence[str]) -> None:
+    """Refuse arguments without a key, which Hydra accepts and cannot use.
+
+    Raises:
+        UserError: an argument begins with an equals sign.
+    """
+    for argument in arguments:
+        if argument.startswith("="):
+            raise _of_form(argument)
+
+
+def _of_form(override: str) -> UserError:
+    """Return the mistake in an override that Hydra cannot parse."""
+    key, equals, value = override.partition("=")
+    if not (key and equals and value) or " " in key:
+        return UserError("it is not key=value", key=override, hint="write key=value without spaces, such as model=lstm")
+    hint = f"""put quotation marks around it: "{key}='...'\""""
+    return UserError("its value cannot be read", key=key, value=value, hint=hint)
+
+
+def _of_torch(error: BaseException) -> UserError | None:
+    """Return an error of the import of torch as a mistake in its variables; ``None`` if none is set, or it is another.
+
+    torch reads some twenty variables when it is imported, such as TORCH_LOGS, and raises errors of many types.
+    """
+    names = sorted(name for name in os.environ if name.startswith(("TORCH", "PYTORCH")) and name != _SET_BY_LIGHTNING)
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"]
+    if not names or not any(frame.f_globals.get("__name__", "").startswith("torch") for frame in frames):
+        return None
+    hint = f"is a value wrong? `env -u {' -u '.join(names)} python {Path(sys.argv[0]).name} ...` leaves them out"
+    problem = f"torch cannot be imported ({type(error).__name__})"
+    return UserError(problem, key=", ".join(names), hint=hint)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from traceback import walk_tb
 import hydra
 
 from genregrid.cli.job import Job, Main
-from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
+from genregrid.cli.mistake import check_form, missing_group, mistake_of, output_mistake, print_mistake
 from genregrid.config import register_schemas
 from genregrid.errors import UserError, printable
 from genregrid.training.devices import forget_ranks, is_first_process
@@ -44,6 +44,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     register_schemas()
     job = Job(main)
     try:
+        check_form(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
         has_failed = job.progress is not None and job.progress.conclude()
         return 2 if has_failed or job.has_failed else 0
