@@ -255,6 +255,7 @@ def test_predictions_that_are_no_numbers_are_refused(
         ("window", None),
         ("feature_names", "reversed"),
         ("slice_seconds", float("nan")),
+        ("slice_seconds", 1.0),
     ],
 )
 def test_settings_that_no_training_has_are_refused(

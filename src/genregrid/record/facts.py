@@ -24,6 +24,7 @@ from genregrid.name import UNFIT
 
 if TYPE_CHECKING:
     from genregrid.data.datamodule import GenreDataModule  # imports torch, which a report does without
+    from genregrid.models.base import GenreClassifier
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and are facts themselves; the other keys distinguish settings of one model.
@@ -181,6 +182,20 @@ class Provenance:
             "source_slice_seconds": self.source_slice_seconds,
             "window_slices": self.window_slices,
         }
+
+    @classmethod
+    def of(cls, model: "GenreClassifier", checkpoint: object) -> Self:
+        """Read the provenance of a model that was loaded from a checkpoint.
+
+        Raises:
+            UserError: as in `from_json`, or its slices have another length than those of the model.
+        """
+        trained = cls.from_json(model.provenance, checkpoint)
+        own = trained.facts.slice_seconds
+        if own != model.slice_seconds:
+            problem = f"its slice_seconds is {own:g}, and that of its model is {model.slice_seconds:g}"
+            raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")
+        return trained
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: object) -> Self:

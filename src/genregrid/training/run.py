@@ -18,7 +18,7 @@ from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import TRAIN, Split, split_by_name
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 from genregrid.files import remove_parts
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorHead
@@ -181,10 +181,7 @@ def evaluate(
     settings = typed(cfg, EvaluateConfig)
     torch.set_num_threads(1)
     model = load_checkpoint(Path(str(settings.checkpoint)))
-    trained = Provenance.from_json(model.provenance, settings.checkpoint)
-    if trained.facts.slice_seconds != model.slice_seconds:
-        problem = f"its slices last {trained.facts.slice_seconds:g} s, and those of its model {model.slice_seconds:g} s"
-        raise UserError(problem, key="checkpoint", value=settings.checkpoint)
+    trained = Provenance.of(model, settings.checkpoint)
     chosen = settings.dataset or _own_dataset(trained, dataset_named(trained.facts.dataset))
     dataset = _dataset_for(model, trained, chosen)
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
@@ -301,7 +298,7 @@ def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] =
     """Print which data and split are about to be used, with notes; return the notes, `more` first."""
     unused = datamodule.num_unused_slices
     notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
-    notes += [f"{unused} slices are in no window"] if unused else []
+    notes += [f"{counted(unused, 'slice is', 'slices are')} in no window"] if unused else []
     parts = ", ".join(f"{count} {part}" for part, count in facts.num_tracks.items())
     title = printable(facts.dataset_title)
     print(
