@@ -112,7 +112,7 @@ def change_run() -> Callable[..., None]:
     """`change_run(folder, change)` changes the frame of predictions.csv, and what must fit it in other files.
 
     A changed column `predicted` changes probabilities, and changed probabilities change `predicted` and `certainty`.
-    Genres and parts in split.csv and the accuracy in metrics.json follow.
+    Genres and parts in split.csv, timeline.csv, num_tracks in run.json and the accuracy in metrics.json follow.
     """
 
     def change(folder: Path, changed: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -136,6 +136,10 @@ def change_run() -> Callable[..., None]:
         genre = split["track"].map(frame.set_index("track")["genre"])
         part = split["part"].mask((split["part"] == "test") & genre.isna(), "train")
         split.assign(genre=genre.fillna(split["genre"]), part=part).to_csv(folder / "split.csv", index=False)
+        timeline = pd.read_csv(folder / "timeline.csv", keep_default_na=False)
+        timeline[timeline["track"].isin(frame["track"])].to_csv(folder / "timeline.csv", index=False)
+        facts = json.loads((folder / "run.json").read_text()) | {"num_tracks": part.value_counts().to_dict()}
+        (folder / "run.json").write_text(json.dumps(facts))
         accuracy = float((frame["genre"] == frame["predicted"]).mean())
         (folder / "metrics.json").write_text(json.dumps({"test/accuracy": accuracy}))
 

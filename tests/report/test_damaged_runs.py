@@ -217,3 +217,27 @@ def test_curves_of_too_many_columns_are_refused(grid: Path, user_error: Expect) 
     )
     with user_error(path, problem="columns, and 100 are the most"):
         numbers(read_grid(grid)[0])
+
+
+def test_a_timeline_that_breaks_off_is_found_without_hashes(grid: Path, user_error: Expect) -> None:
+    path = without_hashes(grid / "good") / "timeline.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with user_error(path, problem="it has 3 slices of"):
+        numbers(read_grid(grid)[0])
+
+
+def test_a_timeline_of_older_runs_without_numbers_of_slices_is_read(grid: Path) -> None:
+    path = without_hashes(grid / "good") / "split.csv"
+    before = numbers(read_grid(grid)[0])
+    pd.read_csv(path).drop(columns="num_slices").to_csv(path, index=False)
+    assert numbers(read_grid(grid)[0]) == before
+
+
+@pytest.mark.parametrize("num_tracks", [{"train": 2**32, "test": 0}, {"train": 1, "val": 1, "test": 1}])
+def test_numbers_of_tracks_that_split_csv_does_not_have_are_found_without_hashes(
+    grid: Path, user_error: Expect, num_tracks: dict[str, int]
+) -> None:
+    path = without_hashes(grid / "good") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_tracks": num_tracks}))
+    with user_error(path, problem="its num_tracks"):
+        read_grid(grid)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from genregrid.data.split import PARTS
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted, printable
 from genregrid.files import parse_json
 from genregrid.record.folder import REPAIR, RunFolder
 
@@ -83,6 +83,7 @@ class RunTables:
         times = self._numbers(frame, name, ["slice", "start_seconds", "stop_seconds"])
         self._refuse_rows(frame, name, (times[:, 1] < 0) | (times[:, 1] >= times[:, 2]), "a slice without a duration")
         self._refuse_rows(frame, name, frame.duplicated(["track", "slice"]), "a slice that is there twice")
+        self._check_slices(frame, name)
         step = frame.sort_values(["track", "slice"]).groupby("track")["start_seconds"].diff()
         self._refuse_rows(frame, name, step.reindex(frame.index) <= 0, "a slice that starts too early")
         return frame
@@ -124,6 +125,11 @@ class RunTables:
         self._tracks, self._group = pd.Index(tracks), group[first].astype(np.int64)
         self._genre = np.asarray(genres, object)[genre[first]]
         self._num_tracks = dict(zip(PARTS, np.bincount(part, minlength=len(PARTS)).tolist(), strict=True))
+        stated: dict[str, int] = self.folder.content.get("num_tracks", {})  # `RunFacts` has checked its type
+        for one, num in stated.items():
+            if self._num_tracks.get(one, 0) != num:
+                problem = f"its num_tracks has {num} for {printable(one)}, and split.csv {self._num_tracks.get(one, 0)}"
+                self._refuse("run.json", problem)
         return frame.assign(group=group.astype(np.int64))
 
     def _predictions(self, name: str, part: str, genres: list[str] | None = None) -> pd.DataFrame:
@@ -133,7 +139,7 @@ class RunTables:
         if (
             not self.folder.content.get("leaks") and len(frame) != num
         ):  # a leak has slices of one track in several parts
-            self._refuse(name, f"it has {len(frame)} tracks, and split.csv has {num} of the part {part}")
+            self._refuse(name, f"it has {counted(len(frame), 'track')}, and split.csv has {num} of the part {part}")
         if "part" in frame:
             self._refuse_rows(frame, name, frame["part"] != part, f"a track of another part than {part}")
         return frame
@@ -160,6 +166,19 @@ class RunTables:
         self._refuse_rows(frame, name, track < 0, "a track that is not in split.csv")
         self._refuse_rows(frame, name, self._genre[track] != frame["genre"].to_numpy(), "another genre than split.csv")
         return frame
+
+    def _check_slices(self, frame: pd.DataFrame, name: str) -> None:
+        """Refuse a timeline that has not all test slices; a leak has slices of one track in several parts."""
+        if self.folder.content.get("leaks") or "num_slices" not in self.split:
+            return
+        test = self.split[self.split["part"] == "test"].set_index("track")["num_slices"]
+        found = frame["track"].value_counts().reindex(test.index, fill_value=0)
+        if (wrong := (found != test).to_numpy()).any():
+            track = printable(test.index[wrong.argmax()])
+            num, expected = counted(int(found.iloc[wrong.argmax()]), "slice"), test.iloc[wrong.argmax()]
+            self._refuse(name, f"it has {num} of {track}, and split.csv has {expected}")
+        if len(frame) != found.sum():
+            self._refuse(name, "it has a track that is not of the part test")
 
     def _numbers(self, frame: pd.DataFrame, name: str, columns: list[str]) -> NDArray[np.float64]:
         """Return columns as (row, column) float64, all finite."""

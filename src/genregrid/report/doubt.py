@@ -13,6 +13,7 @@ import pandas as pd
 
 from genregrid.data.catalogue import read_lists
 from genregrid.errors import UserError
+from genregrid.name import one_form
 from genregrid.published.reference import DOUBTS_FILE
 from genregrid.report.cell import Cell
 
@@ -52,12 +53,12 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     """Yield tracks that the corpus's published lists leave out; none if the lists are not available."""
     dataset = cell.config.get("dataset", {})
     try:
-        lists = {part: Path(dataset["root"]) / name for part, name in (dataset.get("filtered") or {}).items()}
-        listed = read_lists(lists)
-    except (UserError, KeyError):
+        root, names = dataset.get("root"), dataset.get("filtered") or {}
+        listed = {} if root is None else read_lists({part: Path(root) / name for part, name in names.items()})
+    except UserError:
         return
     if listed:
-        yield from ((track, Doubt(_LEFT_OUT, _LEFT_OUT)) for track in cell.tracks if track not in listed)
+        yield from ((track, Doubt(_LEFT_OUT, _LEFT_OUT)) for track in cell.tracks if one_form(track) not in listed)
 
 
 def _published(cell: Cell) -> Iterator[tuple[str, Doubt]]:
