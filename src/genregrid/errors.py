@@ -64,6 +64,15 @@ def printable(text: str, most: int = _LONGEST) -> str:
     return f"{text[: most - end - 1]}...{text[-end:]}"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "track"), counted(2, "track"), counted(1, "track repeats", "tracks repeat")
+    ('1 track', '2 tracks', '1 track repeats')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def _escaped(character: str) -> str:
     # spaces of all kinds; joiners, which letters of some scripts and emoji need
     if character.isprintable() or character in _JOINERS or unicodedata.category(character) in ("Zs", "Co", "Cn"):

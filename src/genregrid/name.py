@@ -36,6 +36,17 @@ def name_fault(name: str, most: int) -> str | None:
     return None
 
 
+def one_form(name: str) -> str:
+    r"""Return a name in the one of its Unicode forms in which names from several files are compared (NFC).
+
+    macOS writes é as two characters, e and an accent, and other systems as one.
+
+    >>> one_form("e\N{COMBINING ACUTE ACCENT}") == "\N{LATIN SMALL LETTER E WITH ACUTE}"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def _is_visible(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] not in "ZC" or category in ("Co", "Cn")  # private, or newer than Python's tables

@@ -122,7 +122,7 @@ def test_an_index_with_a_column_twice_is_refused(write: Writer, user_error: Expe
 
 
 def test_missing_index_is_refused(tmp_path: Path, user_error: Expect) -> None:
-    with user_error(tmp_path / "gone.txt", problem="does not exist; it should be an artist index"):
+    with user_error(tmp_path / "gone.txt", problem="does not exist", hint="an artist index"):
         read_artists(tmp_path / "gone.txt")
 
 
@@ -159,7 +159,7 @@ def test_list_line_without_a_track_is_named(write: Writer, user_error: Expect) -
 
 
 def test_missing_list_is_refused_with_its_part(tmp_path: Path, user_error: Expect) -> None:
-    with user_error(tmp_path / "gone.txt", problem="does not exist; it should be the list of the part 'val'"):
+    with user_error(tmp_path / "gone.txt", problem="does not exist", hint="the list of the part 'val'"):
         read_lists({"val": tmp_path / "gone.txt"})
 
 
@@ -230,3 +230,21 @@ def test_a_row_whose_cells_run_together_or_apart_is_refused(tmp_path: Path, rows
     path.write_text(f"track,artist\n{rows}")
     with pytest.raises(UserError):
         read_artists(path)
+
+
+def test_a_quoted_header_is_that_of_a_csv_whatever_the_cells_hold(write: Writer) -> None:
+    path = write("a.csv", '"track","artist"\n"rock.00001","A ::: B"\n')
+    assert read_artists(path) == {"rock.00001": "A ::: B"}
+
+
+def test_an_empty_first_line_is_named(write: Writer, user_error: Expect) -> None:
+    path = write("a.csv", "\ntrack,artist\nrock.00001,A\n")
+    with user_error(place(path, 1), problem="it is empty"):
+        read_artists(path)
+
+
+def test_track_names_have_one_unicode_form(write: Writer) -> None:
+    decomposed, composed = "rock.Cafe\u0301", "rock.Caf\u00e9"
+    assert read_artists(write("a.csv", f"track,artist\n{decomposed},Beyonce\u0301\n")) == {composed: "Beyonc\u00e9"}
+    assert read_artists(write("a.txt", f"{decomposed}.wav ::: Beyonce\u0301\n")) == {composed: "Beyonc\u00e9"}
+    assert read_lists({"test": write("t.txt", f"{decomposed}\n")}) == {composed: "test"}

@@ -134,6 +134,11 @@ def test_tracks_too_short_for_one_slice_are_left_out_and_counted(make_table: Tab
     )
 
 
+def test_one_track_that_is_left_out_is_counted_in_the_singular(make_table: Tables) -> None:
+    result = reslice(make_table(tracks=2, short={"metal.00000": 4}), 30.0)
+    assert result.notes[-1] == "1 track is too short for one slice of that length and was left out"
+
+
 @pytest.mark.parametrize("seconds", [1.5, 2.0, 4.0, 7.5, 15.0, 33.0])
 def test_impossible_length_is_refused_with_the_possible_ones(
     make_table: Tables, user_error: Callable[..., Any], seconds: float

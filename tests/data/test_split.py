@@ -1,6 +1,7 @@
 """Claims about `genregrid.data.split`: only the leaking protocols leak from training into test."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -27,14 +28,14 @@ from genregrid.data.split import (
     split_table,
     stratified_folds,
 )
-from genregrid.data.table import FeatureTable, read_table
+from genregrid.data.table import FeatureTable, read_table, table_from_frame
 from genregrid.errors import UserError
 
 Tables = Callable[..., FeatureTable]
 Finder = Callable[[str], Path]
 Expect = Callable[..., Any]
 
-TOO_FEW = "tracks or groups of tracks that must stay together|too few tracks for training"
+TOO_FEW = "that must stay together|too few tracks for training"
 
 
 def divide(table: FeatureTable, protocol: str, artists: Any = None, lists: Any = None, **settings: Any) -> Split:
@@ -310,6 +311,20 @@ def test_artist_keeps_together_what_artists_and_copies_link(make_table: Tables) 
         split = divide(table, "artist", artists=artists, seed=seed)
         assert len({int(part) for part in split.part[table.track < 4]}) == 1
     assert len(np.unique(split.group)) == 30 - 3
+
+
+def test_names_of_an_index_and_of_lists_may_have_another_unicode_form(
+    make_frame: Callable[..., pd.DataFrame],
+) -> None:
+    table = table_from_frame(make_frame(genres=("e\u0301", "metal"), tracks=10), source="mine")
+    artists = {unicodedata.normalize("NFC", track): f"artist {number % 5}" for number, track in enumerate(table.tracks)}
+    same = dict(zip(table.tracks, artists.values(), strict=True))
+    split = divide(table, "artist", artists=artists)
+    np.testing.assert_array_equal(split.group, np.arange(20) % 5)
+    assert "5 artists; 0 of 20 tracks have none and stand for themselves" in split.notes
+    assert same.keys() != artists.keys()
+    lists = {name: PARTS[number % 3] for number, name in enumerate(artists)}
+    assert (divide(table, "filtered", lists=lists).part >= 0).all()
 
 
 def test_artists_do_not_count_under_track(make_table: Tables) -> None:

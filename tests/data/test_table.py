@@ -221,6 +221,13 @@ def test_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
         read_table([path])
 
 
+def test_an_empty_line_above_the_header_is_named(cells: list[list[str]], tmp_path: Path) -> None:
+    path = write_cells(tmp_path / "mine.csv", cells)
+    path.write_text("\n" + path.read_text())
+    with refused(path, 1, problem="is empty", hint="delete empty lines"):
+        read_table([path])
+
+
 def test_header_without_rows_is_refused(cells: list[list[str]], tmp_path: Path) -> None:
     path = write_cells(tmp_path / "mine.csv", cells[:1])
     with refused(path, problem="header but no rows"):

@@ -338,7 +338,7 @@ def test_a_loss_that_is_not_a_number_leaves_no_model(run: MakeResult, user_error
 def test_a_note_reports_an_artist_index_with_few_of_the_tracks(run: MakeResult, tmp_path: Path) -> None:
     (tmp_path / "artists.csv").write_text("track,artist\nblues.00000,Skip James\n")
     result = run("run", "split=artist", f"dataset.artists={tmp_path / 'artists.csv'}")
-    assert any(note.startswith("1 artists; 26 of 27 tracks ") for note in result.notes)
+    assert any(note.startswith("1 artist; 26 of 27 tracks ") for note in result.notes)
 
 
 @pytest.mark.slow

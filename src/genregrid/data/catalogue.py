@@ -3,16 +3,15 @@
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 from genregrid.data.scan import place
 from genregrid.data.slice_rows import TRACK_PATTERN
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import read_bytes
-from genregrid.name import MOST_TRACK_CHARACTERS
+from genregrid.name import MOST_TRACK_CHARACTERS, one_form
 
 # A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
 _MOST_BYTES = 250_000_000
@@ -22,7 +21,7 @@ _AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)
 
 
 def read_artists(path: Path) -> dict[str, str]:
-    """Read the artist of each track, by track name; tracks of unknown artist are missing.
+    """Read the artist of each track, by track name in the form of `one_form`; tracks of unknown artist are missing.
 
     The file has one of two forms: a CSV with the columns `track` and `artist`, or lines `FILE ::: ARTIST ::: TITLE`
     and comments that start with ``##``.
@@ -33,7 +32,8 @@ def read_artists(path: Path) -> dict[str, str]:
         UserError: the file is missing or has neither form.
     """
     text = _text(path, "an artist index")
-    if ":::" not in text or {"track", "artist"} <= set(text.partition("\n")[0].strip().split(",")):
+    header = text.partition("\n")[0].strip()
+    if ":::" not in text or {"track", "artist"} <= {name.strip('"') for name in header.split(",")}:
         return _artists_from_csv(text, path)
     artists: dict[str, str] = {}
     for row, line in enumerate(io.StringIO(text, newline=None), start=1):
@@ -43,7 +43,7 @@ def read_artists(path: Path) -> dict[str, str]:
         if len(fields) < 2:
             found = printable(line.strip(), _SHOWN)
             raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{found}'", key=place(path, row))
-        if artist := _artist(fields[1]):
+        if artist := _name(fields[1]):
             track = _track_name(fields[0], path, row)
             if artists.setdefault(track, artist) != artist:
                 first = printable(artists[track], _SHOWN)
@@ -52,7 +52,7 @@ def read_artists(path: Path) -> dict[str, str]:
 
 
 def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Read the part of each track, by track name, from the list of each part.
+    """Read the part of each track, by track name in the form of `one_form`, from the list of each part.
 
     Lines are ``blues/blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
 
@@ -73,9 +73,7 @@ def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _text(path: Path, what: str) -> str:
-    if not path.exists():
-        raise UserError(f"it does not exist; it should be {what}", key=path)
-    content = read_bytes(path, most_bytes=_MOST_BYTES)
+    content = read_bytes(path, most_bytes=_MOST_BYTES, hint=f"it should be {what}")
     try:
         if b"\0" not in content:
             return content.decode("utf-8-sig")
@@ -89,16 +87,16 @@ def _shown(name: str) -> str:
     return printable(name, _SHOWN)
 
 
-def _artist(text: str) -> str:
-    """Return a name in one form: Unicode has two for letters such as é, and an artist must not become two."""
-    return unicodedata.normalize("NFC", unguarded(text).strip())
+def _name(text: str) -> str:
+    """Return the name of an artist or a track in one form, so that one artist does not become two."""
+    return one_form(unguarded(text).strip())
 
 
 def _track_name(text: str, path: Path, row: int) -> str:
     track = _AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2])
     if len(track) > MOST_TRACK_CHARACTERS or re.fullmatch(TRACK_PATTERN, track) is None:
         raise UserError(f"'{_shown(text)}' names no track of the form genre.NNNNN", key=place(path, row))
-    return track
+    return one_form(track)
 
 
 def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
@@ -106,6 +104,8 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quotation mark that is not closed is an error
     try:
         columns = next(reader, [])
+        if text.strip() and not columns:
+            raise UserError("it is empty; expected track,artist", key=place(path, 1), hint="delete empty lines")
         track_at, artist_at = columns.index("track"), columns.index("artist")
         if columns.count("track") + columns.count("artist") > 2:
             raise UserError("it has the column 'track' or 'artist' twice", key=path)
@@ -113,13 +113,13 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
             if len(cells) <= max(track_at, artist_at):
                 if not any(map(str.strip, cells)):
                     continue
-                problem = f"{len(cells)} fields, but the header has {len(columns)}"
+                problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
                 raise UserError(problem, key=place(path, reader.line_num))
             if any(map(str.strip, cells[len(columns) :])):
-                problem = f"{len(cells)} fields, but the header has {len(columns)}"
+                problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
                 hint = "put quotation marks around a name with a comma"
                 raise UserError(problem, key=place(path, reader.line_num), hint=hint)
-            track, artist = unguarded(cells[track_at]).strip(), _artist(cells[artist_at])
+            track, artist = _name(cells[track_at]), _name(cells[artist_at])
             if artist and artists.setdefault(track, artist) != artist:
                 raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")
     except UserError:

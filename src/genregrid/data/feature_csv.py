@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
 from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import check_regular
 from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, name_fault
@@ -215,8 +215,10 @@ def _names(cells: "pd.Series[str]", most: int) -> list[str]:
 def _header(file: BinaryIO, path: Path) -> list[str]:
     """Return the column names; raise if this is no comma-separated text."""
     first, _, columns = next(records(file, path), (0, 0, [""]))
-    if first != 1:
+    if first == 0:
         raise UserError("it is empty; expected a header and one row per slice", key=path)
+    if first > 1:
+        raise UserError("it is empty; expected the names of the columns", key=place(path, 1), hint="delete empty lines")
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(columns) == 1 and delimiter in columns[0]:
             problem = f"the columns are separated by {name}"
@@ -263,7 +265,9 @@ def _num_fields_fault(path: Path, first: int, last: int, cells: list[str], num_c
     if len(cells) == num_columns:
         return None
     hint = "is a quotation mark missing in this row?" if last > first else None
-    return UserError(f"{len(cells)} fields, but the header has {num_columns}", key=place(path, first), hint=hint)
+    return UserError(
+        f"{counted(len(cells), 'field')}, but the header has {num_columns}", key=place(path, first), hint=hint
+    )
 
 
 def _row_fault(

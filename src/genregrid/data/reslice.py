@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, in_memory
 from genregrid.data.table import FeatureTable
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted
 
 
 def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_memory) -> FeatureTable:
@@ -96,5 +96,6 @@ def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_trac
         left_over = f"left over {num_dropped} of {len(kept)} slices"
         notes.append(f"pooling {pooled} slices of {table.slice_seconds:g} s {left_over}")
     if num_short := len(table.tracks) - num_tracks_left:
-        notes.append(f"{num_short} tracks are too short for one slice of that length and were left out")
+        rest = "too short for one slice of that length and"
+        notes.append(f"{counted(num_short, f'track is {rest} was', f'tracks are {rest} were')} left out")
     return notes

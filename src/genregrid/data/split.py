@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, SplitConfig
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted
+from genregrid.name import one_form
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -91,8 +92,8 @@ def split_table(
     else:
         track_group = _groups_in(table, source)
         if num_merged := len(table.tracks) - len(np.unique(track_group)):
-            repeats = "track repeats" if num_merged == 1 else "tracks repeat"
-            notes.append(f"{num_merged} {repeats} another one exactly and stay with it")
+            merged = counted(num_merged, "track repeats", "tracks repeat")
+            notes.append(f"{merged} another one exactly and stay with it")
         if split.protocol == "artist":
             track_group = merged_groups(track_group, _artist_groups(table, artists))
             notes.append(_artist_note(table, artists or {}))
@@ -125,7 +126,7 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
         hint = "set dataset.artists to a CSV with the columns track,artist"
         raise UserError("it needs an artist index", key="split", value="artist", hint=hint)
     # a track of unknown artist is a group by itself
-    names = [artists.get(track, f"\0{track}").casefold() for track in table.tracks]
+    names = [artists.get(one_form(track), f"\0{track}").casefold() for track in table.tracks]
     if all(name.startswith("\0") for name in names):
         problem = f"the artist index has none of the tracks, such as {table.tracks[0]}"
         hint = "is it the index of another corpus, or is its column 'artist' empty?"
@@ -134,9 +135,10 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
 
 
 def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
-    known = [artists[track].casefold() for track in table.tracks if track in artists]
+    known = [artists[name].casefold() for name in map(one_form, table.tracks) if name in artists]
     unknown = len(table.tracks) - len(known)
-    return f"{len(set(known))} artists; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
+    artist = counted(len(set(known)), "artist")
+    return f"{artist}; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
 
 
 def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], list[str]]:
@@ -159,8 +161,9 @@ def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], l
     pairs = pd.DataFrame({"block": block[inside], "track": table.track[inside]}).drop_duplicates()
     num_straddling = int((pairs["block"].value_counts() > 1).sum())
     notes = [f"{num_straddling} of {num_blocks.sum()} sequences hold slices of several tracks"]
-    if not inside.all():
-        notes.append(f"{int((~inside).sum())} slices fill no whole sequence and were left out")
+    if num_outside := int((~inside).sum()):
+        forms = "slice fills no whole sequence and was", "slices fill no whole sequence and were"
+        notes.append(f"{counted(num_outside, *forms)} left out")
     return block, notes
 
 
@@ -195,7 +198,8 @@ def _fold_parts(
     seed, folds = split.seed or 0, split.folds
     smallest, name = _fewest_groups(genre, group, genres)
     if smallest < folds:
-        problem = f"the genre '{name}' has only {smallest} tracks or groups of tracks that must stay together"
+        units = counted(smallest, "track or group of tracks", "tracks or groups of tracks")
+        problem = f"the genre '{name}' has only {units} that must stay together"
         hint = f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided"
         raise UserError(problem, key="split.folds", value=folds, hint=hint)
     part = np.full(len(genre), TRAIN, np.int8)
@@ -289,7 +293,8 @@ def _split_by_lists(
         problem, hint = "it needs lists of tracks, and this corpus has none", "take split=artist or split=track"
         raise UserError(problem, key="split", value="filtered", hint=hint)
     numbers = {name: number for number, name in enumerate(PARTS)}
-    track_part = np.array([numbers.get(lists.get(track, ""), LEFT_OUT) for track in table.tracks], np.int8)
+    names = [one_form(track) for track in table.tracks]
+    track_part = np.array([numbers.get(lists.get(name, ""), LEFT_OUT) for name in names], np.int8)
     for number, name in enumerate(PARTS):
         if not (track_part == number).any():
             problem = f"none of the tracks is in the list of the part '{name}'"
@@ -301,7 +306,7 @@ def _split_by_lists(
         _check_parted(table, track_part, by_artist, "are of one artist")
         group = merged_groups(duplicates, by_artist)
     notes = [f"{int((track_part == LEFT_OUT).sum())} of {len(table.tracks)} tracks stand in no list and were left out"]
-    if num_missing := len(set(lists) - set(table.tracks)):
+    if num_missing := len(set(lists) - set(names)):
         notes.append(f"{num_missing} of {len(lists)} listed tracks are not in this table")
     return Split("filtered", track_part[table.track], table.track, group, tuple(notes))
 

@@ -35,7 +35,7 @@ from genregrid.data.slice_rows import (
     slice_number,
 )
 from genregrid.data.value_range import range_fault, value_ranges
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
@@ -271,7 +271,8 @@ def _kept_once(
         problem = f"{name} has {here:g} here and {there:g} in {source}"
         key = place(bad["source"], bad["row"], feature_names[column])
         raise UserError(problem, key=key, hint="files of different recipes cannot be joined")
-    return kept, [f"{len(repeated)} rows stood in two files, agreed, and were kept once"]
+    forms = "row stood in two files, agreed, and was", "rows stood in two files, agreed, and were"
+    return kept, [f"{counted(len(repeated), *forms)} kept once"]
 
 
 def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32]) -> float:

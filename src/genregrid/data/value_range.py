@@ -43,7 +43,11 @@ def _range(name: str) -> tuple[float, float]:
 
 
 def range_fault(name: str, value: float) -> tuple[str, str | None] | None:
-    """Return the problem of a value and a hint; ``None`` for a value that the column can have."""
+    """Return the problem of a value and a hint; ``None`` for a value that the column can have.
+
+    >>> range_fault("length", 9e15)
+    ('a slice has at most 1e12 samples, found 9e+15', 'give the length in samples at 22050 Hz')
+    """
     if not math.isfinite(value):
         return "expected a finite number", EXTRACT_AGAIN
     least, largest = (float(bound[0]) for bound in value_ranges([name]))
@@ -51,7 +55,8 @@ def range_fault(name: str, value: float) -> tuple[str, str | None] | None:
         if least <= float(np.float32(value)) <= largest:
             return None
     if name == "length":
-        return f"a slice has 1 sample or more, found {value:g}", "give the length in samples at 22050 Hz"
+        allowed = "a slice has at most 1e12 samples" if value > _LARGEST else "a slice has 1 sample or more"
+        return f"{allowed}, found {value:g}", "give the length in samples at 22050 Hz"
     if abs(value) > _LARGEST:
         return f"no descriptor is beyond 1e12, found {value:g}", EXTRACT_AGAIN
     kind = "a variance" if name.endswith("_var") else f"'{name}'"

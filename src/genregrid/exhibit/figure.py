@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from genregrid.errors import printable
+from genregrid.errors import counted, printable
 from genregrid.exhibit import drawing as draw
 from genregrid.exhibit.drawing import COLOURS, DASHED, INK, LEAK, LETTER, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
@@ -54,7 +54,7 @@ def learning_curves(caption: Caption, curves: Mapping[str, pd.DataFrame]) -> Fig
         last = frame.sort_values("epoch", kind="stable").groupby("run")[list(_PARTS)].last().mean()
         described.append(
             f"{model} ends at {_percent(last['val'])} in validation and {_percent(last['train'])} in training "
-            f"({_counted(frame['epoch'].nunique(), 'epoch')}, {_counted(frame['run'].nunique(), 'run')})"
+            f"({counted(frame['epoch'].nunique(), 'epoch')}, {counted(frame['run'].nunique(), 'run')})"
         )
     in_percent(grid[0].yaxis)
     draw.draw_key(drawing, [Line2D([], [], **form) for form in _PARTS.values()])
@@ -118,7 +118,7 @@ def _best_of(frame: pd.DataFrame) -> str:
         if len(rows):
             best = rows.loc[rows["value"].idxmax()]
             described.append(f"{what}, the best of {len(rows)} is {best['label']} at {_with_interval(best)} %")
-    return f"Accuracy of {_counted(len(frame), 'row')}: {'; '.join(described) or 'none is known'}."
+    return f"Accuracy of {counted(len(frame), 'row')}: {'; '.join(described) or 'none is known'}."
 
 
 @styled
@@ -187,7 +187,7 @@ def certainty_against_recall(caption: Caption, frame: pd.DataFrame) -> Figure:
         "One dot per genre: its recall in per cent, and the mean certainty of its tracks in decades. If the dots rise "
         "to the right, the model is most certain of the genres that it recognises best."
     )
-    alt = f"Certainty and recall of {_counted(len(frame), 'genre')}: {described}."
+    alt = f"Certainty and recall of {counted(len(frame), 'genre')}: {described}."
     return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
 
@@ -299,7 +299,7 @@ def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str])
         "Two genres join at the share of their tracks that is predicted as the other genre, in per cent; two groups at "
         "the mean over all pairs of genres. Genres that join further right are confused more often."
     )
-    alt = f"Tree of {_counted(len(genres), 'genre')} by mutual confusion: "
+    alt = f"Tree of {counted(len(genres), 'genre')} by mutual confusion: "
     alt += f"{closest}." if share.any() else "none are confused."
     return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
 
@@ -357,7 +357,3 @@ def _with_interval(row: pd.Series) -> str:
         return ""
     beside = row.get("why", "") if np.isnan(low + high) else f"{written(low, 'percent')} to {written(high, 'percent')}"
     return written(value, "percent") + (f" ({beside})" if beside else "")
-
-
-def _counted(num: int, what: str) -> str:
-    return f"{num} {what}" if num == 1 else f"{num} {what}s"

@@ -9,7 +9,7 @@ from typing import NoReturn, get_args
 
 from tqdm import tqdm
 
-from genregrid.errors import Options, UserError, printable
+from genregrid.errors import Options, UserError, counted, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
 from genregrid.features.recipe import DESCRIPTORS, MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe
@@ -106,8 +106,9 @@ def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, don
     for seconds, path in outputs.items():
         written, shown = done.written[seconds], printable(str(path))
         if written.num_slices:
-            slices = f"{_count(written.num_slices, 'slice')} of {seconds:g} s of {_count(written.num_tracks, 'track')}"
-            print(f"{shown}: {slices} in {_count(written.num_genres, 'genre')}, recipe {recipe.name}")
+            slices, tracks = counted(written.num_slices, "slice"), counted(written.num_tracks, "track")
+            genres = counted(written.num_genres, "genre")
+            print(f"{shown}: {slices} of {seconds:g} s of {tracks} in {genres}, recipe {recipe.name}")
         else:
             print(f"{shown}: not written, no recording has a slice of {seconds:g} s")
     if found.ignored:
@@ -120,7 +121,3 @@ def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, don
         print(f"{done.num_skipped} skipped; {printable(str(done.tracks_path))} lists the reasons")
     everything = done.num_skipped == 0 and all(written.num_slices for written in done.written.values())
     return 0 if everything else _SOMETHING_SKIPPED
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import genregrid
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted
 from genregrid.features.folder import TrackFile
 from genregrid.features.recipe import Recipe
 from genregrid.files import check_regular
@@ -239,7 +239,7 @@ class Journal:
         except sqlite3.Error as error:
             kept = self._one("SELECT count(*) FROM described")
             raise UserError(
-                f"cannot be written ({error}); {kept} tracks are kept in it",
+                f"cannot be written ({error}); {counted(kept, 'track is', 'tracks are')} kept in it",
                 key=self.path,
                 hint="make room and run the same command again to resume",
             ) from None

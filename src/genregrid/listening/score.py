@@ -15,7 +15,7 @@ from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FeatureTable
 from genregrid.data.window import growing_windows, window_bounds, window_rows
-from genregrid.errors import UserError, counted, printable
+from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.metrics.vote import track_vote
 from genregrid.models.base import GenreClassifier, check_finite
@@ -75,7 +75,7 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
         if scored:
             _write(scored, skipped, folder)
     if not scored:
-        raise UserError(f"none of {counted(len(files), 'recording')} could be scored", key="audio", value=audio)
+        raise UserError(f"none of {len(files)} recordings could be scored", key="audio", value=audio)
     count = [f"{len(skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"] if skipped else []
     return "\n\n".join([_title(trained), *(one.summary() for one in scored), *count])
 

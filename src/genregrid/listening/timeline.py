@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from genregrid.errors import printable
+from genregrid.errors import counted, printable
 from genregrid.exhibit.drawing import stacked_areas
 from genregrid.exhibit.mark import Mark
 from genregrid.record.result import prediction_columns
@@ -67,7 +67,7 @@ class ScoredRecording:
         spans = [f"{_clock(a)}-{_clock(b)}  {genre}  {mean:.2f}" for a, b, genre, mean in self._spans()]
         if len(spans) > _MOST_SPANS:
             spans[_MOST_SPANS:] = [f"... and {len(spans) - _MOST_SPANS} more spans in timeline.csv"]
-        length = f"{_clock(self.seconds)} long, {len(self.log_probs)} slices of {self.slice_seconds:g} s"
+        length = f"{_clock(self.seconds)} long, {counted(len(self.log_probs), 'slice')} of {self.slice_seconds:g} s"
         lines = [
             f"{shares}; certainty {prediction['certainty']:.2f} decades",
             f"{length}; predictions along it, with mean certainty:",

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
+from genregrid.errors import counted
+
 NUM_RESAMPLES = 2000
 #: Fewest effective clusters, (sum n)^2 / sum n^2 of their sizes n, with an interval.
 LEAST_CLUSTERS = 3
@@ -267,7 +269,7 @@ class ClusterBootstrap:
             if math.isnan(one.value):
                 one = Estimate()
             elif effective[column] < LEAST_CLUSTERS - _ROUNDING:
-                one = Estimate(one.value, why=_counted(int(num[column]), self._unit))
+                one = Estimate(one.value, why=counted(int(num[column]), self._unit))
             elif is_share:
                 one = self._share(one, int(num[column]))
             if one.low == one.high:  # every cluster has the same ratio
@@ -324,7 +326,7 @@ class ClusterBootstrap:
         return self._effective < LEAST_CLUSTERS - _ROUNDING
 
     def _unknown(self, value: float) -> Estimate:
-        return Estimate(value, why=_counted(self._num_clusters, self._unit)) if math.isfinite(value) else Estimate()
+        return Estimate(value, why=counted(self._num_clusters, self._unit)) if math.isfinite(value) else Estimate()
 
     def _totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum `values` (prediction, k) over everything, then over each resample: (1 + resample, k)."""
@@ -356,10 +358,6 @@ class ClusterBootstrap:
 def _summed(number: NDArray[np.int64], values: NDArray[np.float64], num: int) -> NDArray[np.float64]:
     """Sum rows of values (row, k) by their number, (num, k)."""
     return np.stack([np.bincount(number, column, num) for column in values.T], axis=1)
-
-
-def _counted(num: int, unit: str) -> str:
-    return f"{num} {unit}" if num == 1 else f"{num} {unit}s"
 
 
 @lru_cache(maxsize=16)  # all scores of a cell, and cells of one corpus, use the same draws

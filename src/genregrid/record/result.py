@@ -21,7 +21,7 @@ from torch import Tensor
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.split import PARTS
 from genregrid.data.table import FeatureTable
-from genregrid.errors import printable
+from genregrid.errors import counted, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.files import write_text
 from genregrid.metrics.interval import cluster_interval
@@ -126,7 +126,7 @@ class Result:
                 "",
                 printable(self.title, 1000),
                 f"accuracy {100 * scores['test/accuracy']:.1f} %  ({interval}, "
-                f"{len(self.predictions)} test tracks)   top-3 {100 * scores['test/top3']:.1f} %   "
+                f"{counted(len(self.predictions), 'test track')})   top-3 {100 * scores['test/top3']:.1f} %   "
                 f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
                 f"by slice {100 * scores['test_slice/accuracy']:.1f} %",
                 "",

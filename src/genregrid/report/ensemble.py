@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.table import Table, columns
 from genregrid.files import folder_name, write_text
 from genregrid.metrics.calibration import fit_temperature, rescale
@@ -240,6 +240,7 @@ def _summary(cells: Sequence[Cell], votes: Sequence[_Vote]) -> str:
         for name, weight, own in zip([*(cell.label for cell in cells), "ensemble"], weights, right, strict=True)
     ]
     facts, num_tracks = results[0].facts, len({track for one in results for track in one.predictions["track"]})
-    title = f"{facts.dataset_title}, split {facts.split_label}: {len(votes)} votes on {num_tracks} tracks"
+    counts = f"{counted(len(votes), 'vote')} on {counted(num_tracks, 'track')}"
+    title = f"{facts.dataset_title}, split {facts.split_label}: {counts}"
     shown = columns(model="model") + columns("decimal", weight="weight") + columns("percent", accuracy="accuracy %")
     return f"{title}\n{Table('ensemble', title, pd.DataFrame(rows), tuple(shown)).text()}"

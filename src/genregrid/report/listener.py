@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted
 from genregrid.exhibit.spreadsheet import read_csv
 from genregrid.exhibit.table import Section, Table, columns
 from genregrid.metrics.comparison import mcnemar
@@ -79,7 +79,8 @@ def read_answers(path: Path, cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[
         if (empty := answers[name].isna()).any():
             raise _wrong(path, f"line {int(empty.idxmax()) + 2} has no {name}")
     again = answers.duplicated(["person", "track", "start_seconds", "model"])
-    notes = [f"{int(again.sum())} slices of {path} have two answers; the first one counts"] if again.any() else []
+    twice = counted(int(again.sum()), f"slice of {path} has", f"slices of {path} have")
+    notes = [f"{twice} two answers; the first one counts"] if again.any() else []
     answers = answers[~again].drop(columns=["genre", "predicted"], errors="ignore")
     return _with_truth(answers, path, {cell.title: cell for cell in cells}), notes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genregrid.errors import printable
+from genregrid.errors import counted, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Section, Table, columns
@@ -70,7 +70,7 @@ def write_report(
     items = listening_items(cells, urls)
     marks = union(cell.marks for cell in cells)
     titles = ", ".join(dict.fromkeys(cell.dataset_title for cell in cells))
-    subtitle = f"{sum(len(cell.runs) for cell in cells)} runs in {len(cells)} cells on {titles}"
+    subtitle = f"{counted(sum(len(cell.runs) for cell in cells), 'run')} in {counted(len(cells), 'cell')} on {titles}"
     page = render_page("genregrid report", subtitle, marks, sections, items, listening_genres(cells, items))
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from genregrid.config import LEAKING_PROTOCOLS
-from genregrid.errors import printable
+from genregrid.errors import counted, printable
 from genregrid.exhibit.drawing import COLOURS, INK, draw_key, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
@@ -129,7 +129,7 @@ def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:
     shown = ", ".join(f"{_TITLES[name]} {_shown(name, value)}" for name, value in mean_scores(folds).items())
     means = f"means over {len(folds)} inner folds" if len(folds) > 1 else "one fold"
     lines = [
-        f"Best of {len(trials)} trials ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
+        f"Best of {counted(len(trials), 'trial')} ({', '.join(counts)}) by validation {_TITLES[_score(study)]}: trial "
         f"{best.number}, {shown} ({means})",
         best_command(study),
         _CAUTION,
@@ -204,7 +204,9 @@ def _history(study: optuna.Study) -> Figure:
         in_percent(axes.yaxis)
     draw_key(drawing, [*_keys(), Line2D([], [], label="best so far", **_BEST)])
     note = "Means over inner folds, on validation tracks."
-    return finished("history", "Scores by trial", drawing, f"Over {len(trials)} trials {alt}.", note, marks_of(study))
+    return finished(
+        "history", "Scores by trial", drawing, f"Over {counted(len(trials), 'trial')} {alt}.", note, marks_of(study)
+    )
 
 
 def _keys() -> list[Line2D]:
