@@ -3,12 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from genregrid.published.reference import read_reference
-from genregrid.report.ambiguity import agreement, agreement_table, confusion, extremes_table, named_table
+from genregrid.report.ambiguity import (
+    agreement,
+    agreement_table,
+    confusion,
+    counts_table,
+    extremes_table,
+    named_table,
+)
 from genregrid.report.cell import Cell, read_grid
 from genregrid.report.doubt import doubts_of
 
@@ -95,3 +103,11 @@ def test_a_synthetic_twin_has_no_doubts_and_no_named_tracks(make_run: Callable[.
     table = named_table(real, reference)
     assert table is not None
     assert set(table.frame["track"]) == {"pop.00079", "reggae.00099", "rock.00059"}
+
+
+def test_a_genre_with_the_name_of_a_column_of_counts_keeps_its_own_column() -> None:
+    counts = np.array([[3, 1, 0], [0, 2, 2], [1, 0, 4]])
+    table = counts_table(counts, ["rock", "rock_num", "jazz"], "confusion", "Confusion", {})
+    shown = [[cell.text for cell in row[2:]] for row in table.parts]
+    assert shown == [["75.0", "25.0", "0.0"], ["0.0", "50.0", "50.0"], ["20.0", "0.0", "80.0"]]
+    assert [cell.beside for cell in table.parts[0][2:]] == ["(3)", "(1)", "(0)"]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from genregrid.config import DatasetConfig
 from genregrid.errors import UserError
+from genregrid.exhibit.spreadsheet import read_csv
 from genregrid.models.estimator import EstimatorClassifier
 from genregrid.models.trained import load_checkpoint
 from genregrid.record.result import Result
@@ -322,6 +323,16 @@ def test_a_label_that_looks_like_an_expression_is_only_text(
     again = rescore("again", "dataset=csv", f"dataset.path={path}")
     assert again.scores == pytest.approx(trained.scores)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"s3cr3t" in file.read_bytes()]
+
+
+def test_genres_with_names_of_columns_keep_their_own_columns(
+    run: MakeResult, write_csv: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_csv(name="odd.csv", genres=("genre", "true genre", "metal"), tracks=9, slices=4)
+    trained = run("run", f"dataset.path={path}")
+    table = read_csv(tmp_path / "run/confusion.csv")
+    assert table.iloc[:, 0].tolist() == trained.genres == list(table.columns[1:])
+    assert table.iloc[:, 1:].to_numpy().tolist() == trained.confusion.to_numpy().tolist()
 
 
 def test_leaks_are_marked_under_any_chosen_protocol_and_no_other_label(run: MakeResult, user_error: UserErrors) -> None:

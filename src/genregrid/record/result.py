@@ -95,9 +95,10 @@ class Result:
                 written.append(f"{name}.csv")
             else:  # that of an earlier attempt in this folder
                 (folder / f"{name}.csv").unlink(missing_ok=True)
+        index = next(name for name in ("genre", "true genre", "") if name not in self.genres)
         for name, table in (("confusion", self.confusion), ("confusion_slice", self.window_confusion)):
             if table is not None:
-                write_csv(table, folder / f"{name}.csv", index_label="genre")
+                write_csv(table, folder / f"{name}.csv", index_label=index)
                 written.append(f"{name}.csv")
             else:
                 (folder / f"{name}.csv").unlink(missing_ok=True)

@@ -67,10 +67,11 @@ def counts_table(
     num = counts.sum(axis=1)
     share = counts / np.where(num > 0, num, np.nan)[:, None]
     values: dict[str, object] = {**where, "genre": list(genres), "num": num}
-    for column, genre in enumerate(genres):
-        values |= {f"as {genre}": share[:, column], f"as {genre}_num": counts[:, column]}
     shown = [*columns(genre="true genre"), *columns("count", num="n")]
-    shown += columns("share", **{f"as {genre}": genre for genre in genres})
+    end = "_" if {f"{genre}_num" for genre in genres} & {*genres} else ""  # else a count would replace a share
+    for column, genre in enumerate(genres):
+        values |= {f"as {genre}{end}": share[:, column], f"as {genre}{end}_num": counts[:, column]}
+    shown += columns("share", **{f"as {genre}{end}": genre for genre in genres})
     note = (
         "A row is a true genre, a column a predicted genre. A cell is the share of the row's tracks with that "
         "prediction, in per cent, and their number in brackets. n counts a track once per run that tested it."
