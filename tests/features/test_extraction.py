@@ -379,7 +379,17 @@ def test_a_csv_that_is_there_is_not_overwritten_unasked(
     assert run(music, "--overwrite") == 0
 
 
-@pytest.mark.parametrize("out", ["file/features.csv", "file/folder", "/proc/nowhere/features.csv"])
+@pytest.mark.parametrize("out", ["", "file", "file/features.csv", "file/folder", "/dev/full"])
+def test_an_output_that_is_no_path_is_reported_before_anything_is_read(
+    music: Path, out: str, capsys: pytest.CaptureFixture[str], read_paths: list[str]
+) -> None:
+    Path("file").write_text("a file in the place of a folder")
+    assert run(music, out=out) == 2
+    assert ("is not a folder" if out else "it is empty") in mistake(capsys)
+    assert read_paths == []
+
+
+@pytest.mark.parametrize("out", ["/proc/nowhere/features.csv"])
 def test_an_output_that_cannot_be_written_is_reported_before_anything_is_read(
     music: Path, out: str, capsys: pytest.CaptureFixture[str], read_paths: list[str]
 ) -> None:

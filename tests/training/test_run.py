@@ -283,6 +283,19 @@ def test_a_checkpoint_chooses_no_files(
             evaluate(cfg, tmp_path / "again", dataset_named=lambda _, named=named: named)
 
 
+def test_a_checkpoint_in_the_form_of_an_older_version_has_the_same_scores(
+    run: MakeResult, rescore: MakeResult, tmp_path: Path
+) -> None:
+    trained = run("run", model="logistic")
+    path = tmp_path / "run/checkpoint.ckpt"
+    content = torch.load(path, weights_only=True)
+    for key in ("estimator", "names", "max_iter"):
+        content["hyper_parameters"].pop(key, None)
+    content["genregrid"]["model_class"] = "genregrid.models.logistic.Logistic"
+    torch.save(content, path)
+    assert rescore("again").scores == pytest.approx(trained.scores)
+
+
 def test_a_checkpoint_draws_no_larger_twin_than_its_own(
     composed: MakeConfig, user_error: UserErrors, tmp_path: Path
 ) -> None:

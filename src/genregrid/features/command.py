@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     source = "a folder with one folder per genre, or a CSV of path, label [, artist]"
     parser.add_argument("source", type=Path, help=source)
     parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
-    parser.add_argument("--out", type=Path, required=True, help="the CSV; for several slice lengths a folder")
+    parser.add_argument("--out", type=_out, required=True, help="the CSV; for several slice lengths a folder")
     parser.add_argument("--recipe", choices=list(DESCRIPTORS), default="kaggle", help="57 descriptors, or more")
     paddings = "reflect as Kaggle's files, constant as librosa's now"
     parser.add_argument("--padding", choices=get_args(Padding), default="reflect", help=paddings)
@@ -90,6 +90,17 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise argparse.ArgumentTypeError("1 process or more")
     return int(text)
+
+
+def _out(text: str) -> Path:
+    path = Path(text)
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give a CSV or a folder")
+    is_file = path.suffix.lower() == ".csv" and not path.is_dir()
+    folders = path.parents if is_file else (path, *path.parents)
+    if other := next((folder for folder in folders if folder.exists() and not folder.is_dir()), None):
+        raise argparse.ArgumentTypeError(f"'{printable(str(other), 200)}' is not a folder")
+    return path
 
 
 def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
