@@ -482,6 +482,13 @@ def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, name: st
     assert reason(path) == "a pipe, socket or device, not a file"
 
 
+def test_a_file_without_a_size_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of /proc have no size; /proc/kmsg waits for the next message."""
+    (tmp_path / "a.wav").symlink_to("/proc/self/status")
+    monkeypatch.setattr(Path, "open", pytest.fail)
+    assert reason(tmp_path / "a.wav") == "empty, 0 bytes"
+
+
 def test_links_that_lead_nowhere_or_in_circles_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").symlink_to("b.wav")
     (tmp_path / "b.wav").symlink_to("a.wav")
@@ -590,6 +597,16 @@ def test_a_file_that_shrinks_while_it_is_read_is_used_as_far_as_it_goes(tmp_path
     recording = audio.read_audio(path, use)
     assert recording.num_samples == sum(map(len, blocks)) < 5 * SAMPLE_RATE_HZ
     assert "where its header promises 5.0 s" in recording.notes[0]
+
+
+def test_a_file_that_grows_while_it_is_read_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(5.0), subtype="PCM_16")
+
+    def use(_: NDArray[np.float32]) -> None:
+        with path.open("ab") as file:
+            file.write(b"\0")
+
+    assert audio.read_audio(path, use).notes == ("changed while it was read",)
 
 
 MUTATE = """

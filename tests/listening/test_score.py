@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from genregrid.errors import UserError
 from genregrid.features.__main__ import main as extract
 from genregrid.listening import score
-from genregrid.listening.score import score_recordings
+from genregrid.listening.score import score_recording, score_recordings
 from genregrid.training.run import evaluate, train
 
 RATE_HZ = 22_050
@@ -145,6 +145,26 @@ def test_a_folder_gives_two_tables_and_a_picture_of_each_recording(
     assert all(path.stat().st_size > 5000 for path in pictures)
     assert "%" in printed
     assert "decades" in printed
+
+
+def test_tables_are_written_while_recordings_are_scored(
+    trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that is killed keeps them."""
+    folder = trained("mlp")
+    for number in range(2):
+        write_recording(tmp_path / f"new/{number}.wav", "high", seed=number)
+    num_rows = []
+
+    def counted(*arguments: Any) -> Any:
+        table = tmp_path / "scored/recordings.csv"
+        num_rows.append(len(pd.read_csv(table)) if table.exists() else 0)
+        return score_recording(*arguments)
+
+    monkeypatch.setattr(score, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(score, "score_recording", counted)
+    score_recordings(folder, tmp_path / "new", tmp_path / "scored")
+    assert num_rows == [0, 1]
 
 
 def test_recordings_that_cannot_be_scored_are_listed_and_the_others_scored(

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from genregrid.tracking.wandb_run import _is_logged_in, resolved_mode
+from genregrid.tracking.wandb_run import _is_logged_in, resolved_mode, start_run
 from genregrid.training.run import train
 
 GENRES = ("blues", "classical", "metal")
@@ -78,3 +78,15 @@ def test_runs_are_online_only_if_the_user_is_logged_in(
 def test_an_unknown_mode_is_refused(user_error: Callable[..., AbstractContextManager[None]]) -> None:
     with user_error("logger.mode", "on"):
         resolved_mode("on")
+
+
+@pytest.mark.parametrize("project", ["../../p", "a/b:c?d", "p" * 10_000])
+def test_a_project_that_wandb_does_not_take_is_refused(
+    project: str, tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    with user_error("logger.project", project):
+        start_run(tmp_path, "disabled", project=project)
+
+
+def test_long_names_and_tags_are_cut(tmp_path: Path) -> None:
+    start_run(tmp_path, "disabled", project="p", name="n" * 500, group="g" * 500, tags=["t" * 100]).finish()

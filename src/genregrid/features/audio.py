@@ -5,7 +5,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -71,13 +71,13 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
         AudioError: the file cannot be read, is not audio, is silent, or holds samples that are not finite.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe waits for a writer, a device has no end
-            raise AudioError("a pipe, socket or device, not a file")
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+            raise AudioError("a pipe, socket or device, not a file")  # a pipe waits for a writer, a device has no end
+        if not state.st_size:  # files of /proc have no size either, and some of them wait as a pipe does
+            raise AudioError("empty, 0 bytes")
         with path.open("rb") as file:
             head = file.read(4)
-        if not head:
-            raise AudioError("empty, 0 bytes")
         if path.suffix.lower() in UNREADABLE_SUFFIXES:
             raise AudioError(why_unreadable(path))
         if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
@@ -87,7 +87,11 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
             sound.seekable = lambda: False
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
-            return _read(sound, path, opened, use)
+            recording = _read(sound, path, opened, use)
+            now = os.fstat(opened.fileno())
+        if (now.st_size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):  # as a download that is not complete
+            return replace(recording, notes=(*recording.notes, "changed while it was read"))
+        return recording
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror or error}") from None
 

@@ -1,6 +1,7 @@
 """Score recordings with a trained model: what ``python evaluate.py checkpoint=PATH audio=song.mp3`` runs."""
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from genregrid.data.table import FeatureTable
 from genregrid.data.window import growing_windows, window_bounds, window_rows
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import write_csv
+from genregrid.files import replacing
 from genregrid.metrics.vote import track_vote
 from genregrid.models.base import GenreClassifier, check_finite
 from genregrid.models.trained import load_checkpoint
@@ -36,6 +38,7 @@ except ModuleNotFoundError as error:
 
 _LONGEST_STEM = 60  # characters in a picture's name; file systems allow 255 bytes, and a letter may have four
 _LONGEST_PATH = 1000  # characters of a path that are printed; the tables have all
+_WRITE_SECONDS = 60.0  # between writing the tables, and twenty times as long as writing takes
 _VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 MiB; layers take some ten times that
 # slices of all windows of a recording: a day of slices of 3 s in windows of an hour. The time grows with their product
 _MOST_WINDOW_SLICES = 1 << 26
@@ -60,6 +63,7 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
     files = audio_files(audio)
     scored: list[ScoredRecording] = []
     skipped: dict[str, str] = {}
+    write_at = time.monotonic() + _WRITE_SECONDS
     try:
         with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
             for path in files:
@@ -71,6 +75,9 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
                     continue
                 folder.mkdir(parents=True, exist_ok=True)
                 scored[-1].draw(folder / f"{len(scored) - 1:03d}-{_file_stem(path)}.png")
+                if (start := time.monotonic()) > write_at:  # a killed command keeps its results too
+                    _write(scored, skipped, folder)
+                    write_at = time.monotonic() + max(_WRITE_SECONDS, 20 * (time.monotonic() - start))
     finally:  # an interrupted command keeps its results too
         if scored:
             _write(scored, skipped, folder)
@@ -83,9 +90,11 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
 def _write(scored: list[ScoredRecording], skipped: dict[str, str], folder: Path) -> None:
     missing = [{"file": file, "notes": f"skipped: {reason}"} for file, reason in skipped.items()]
     recordings = pd.DataFrame([*(one.prediction() for one in scored), *missing])
+    tables = {"recordings": recordings, "timeline": pd.concat([one.timeline() for one in scored])}
     form: dict[str, Any] = {"index": False, "float_format": "%.6g", "errors": "backslashreplace"}  # names are bytes
-    write_csv(recordings, folder / "recordings.csv", **form)
-    write_csv(pd.concat([one.timeline() for one in scored]), folder / "timeline.csv", **form)
+    for name, table in tables.items():
+        with replacing(folder / f"{name}.csv") as part:
+            write_csv(table, part, **form)
 
 
 def _file_stem(path: Path) -> str:

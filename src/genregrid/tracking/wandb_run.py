@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Seconds to wait for the server before a run is logged offline; the default of 90 looks like a hang.
 _INIT_TIMEOUT_SECONDS = 20
-_LONGEST_NAME, _LONGEST_TAG = 128, 64  # characters that W&B takes
+_LONGEST_NAME, _LONGEST_TAG = 126, 62  # W&B takes 128 and 64 characters; dots in place of others are two more
 
 
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
@@ -23,6 +23,9 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
         folder: of the files.
         mode: ``online``, ``offline``, ``disabled``, or ``auto``, see `resolved_mode`.
         settings: arguments of `wandb.init`.
+
+    Raises:
+        UserError: an unknown mode, or a project whose name W&B does not take.
     """
     import wandb  # takes a second, so it is imported only for this logger
 
@@ -43,7 +46,11 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
             reason = printable(str(error))
             print(f"W&B refuses or cannot be reached ({reason}): logging offline, for `wandb sync` to upload later.")
             mode = "offline"
-    return wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline")
+    try:
+        return wandb.init(**settings, mode="disabled" if mode == "disabled" else "offline")
+    except (wandb.Error, ValueError) as error:
+        problem = f"W&B does not take it ({' '.join(str(error).split())})"
+        raise UserError(problem, key="logger.project", value=settings.get("project")) from None
 
 
 def resolved_mode(mode: str) -> str:
