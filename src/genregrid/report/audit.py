@@ -63,8 +63,9 @@ def audit_table(cells: Sequence[Cell], name: str) -> Table:
             shown.append(Column(f"{split}_change", "minus track", "points"))
     note = (
         "Accuracy by track, with 95 % intervals. 'Minus track' is the change from the protocol track, in percentage "
-        "points, on tracks that were tested under both with the same seeds. A large positive change is the effect of a "
-        "leak. The CSV has the number of predictions n as <protocol>_num."
+        "points, on tracks that were tested under both with the same seeds. Intervals are not corrected for the number "
+        "of changes. A large positive change is the effect of a leak. The CSV has the number of predictions n as "
+        "<protocol>_num."
     )
     return Table(name, f"Models by protocols: {cells[0].dataset_title}", frame, tuple(shown), note, marks)
 

@@ -214,7 +214,7 @@ def correlation_table(cells: Sequence[Cell], reference: Reference | None) -> Tab
     note = (
         "Rank correlation over genres between mean certainty and recall: 1 if the genres have the same order by both, "
         "0 if the orders are unrelated. The 95 % interval (Bonett and Wright 2000) treats genres as the sample; beyond "
-        "0.95 it is only approximate."
+        "0.95 it is only approximate. With few tracks a genre, noise in both means brings rho nearer to 0."
     )
     return Table("certainty_rho", "Does certainty grow with recall?", pd.DataFrame(rows), shown, note, marks)
 
