@@ -7,6 +7,8 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 from scipy.stats import rankdata
 
+from genregrid.metrics.finite import finite
+
 TEMPERATURES = (0.05, 20.0)  # neural models need 0.5 to 5; validation data cannot determine values outside this range
 
 
@@ -22,11 +24,11 @@ def fit_temperature(log_probs: ArrayLike, genre: ArrayLike) -> float:
         genre: (row,) int, true genres by number.
 
     Raises:
-        ValueError: no rows.
+        ValueError: no rows, or a value that is not finite.
 
     Source: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
-    logits = np.asarray(log_probs, float)
+    logits = finite("log_probs", log_probs)
     if not len(logits):
         raise ValueError("a temperature is fitted on validation rows, and there are none")
     excess = logits - np.take_along_axis(logits, np.asarray(genre)[:, None], axis=1)
@@ -44,7 +46,7 @@ def fit_temperature(log_probs: ArrayLike, genre: ArrayLike) -> float:
 
 def rescale(log_probs: ArrayLike, temperature: float) -> NDArray[np.float64]:
     """Rescale to a temperature above 0 and normalise, (row, genre) -> (row, genre); above 1 lowers the confidence."""
-    return np.asarray(log_softmax(np.asarray(log_probs, float) / temperature, axis=1))
+    return np.asarray(log_softmax(finite("log_probs", log_probs) / temperature, axis=1))
 
 
 def negative_log_likelihood(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
@@ -78,7 +80,7 @@ def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
 
     Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
     """
-    confidence = np.asarray(confidence, float)
+    confidence = finite("confidence", confidence)
     gaps = np.zeros((len(confidence), num_bins))
     gaps[np.arange(len(confidence)), _equal_mass(confidence, num_bins)] = np.asarray(correct, float) - confidence
     return gaps
@@ -99,7 +101,7 @@ def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike
 
     Source: of the design effect, Kish, *Survey sampling*, 1965, section 5.4; its variances are estimated here.
     """
-    confidence = np.asarray(confidence, float)
+    confidence = finite("confidence", confidence)
     bins, number = _equal_mass(confidence, num_bins), np.unique(np.asarray(cluster), return_inverse=True)[1]
     if number.max() == 0:
         return float("nan")
@@ -114,7 +116,7 @@ def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:
     """Tabulate the non-empty bins of `calibration_gaps` by rising confidence: mean confidence, accuracy, num."""
-    rows = pd.DataFrame({"confidence": np.asarray(confidence, float), "accuracy": np.asarray(correct, float)})
+    rows = pd.DataFrame({"confidence": finite("confidence", confidence), "accuracy": np.asarray(correct, float)})
     bins = rows.groupby(_equal_mass(rows["confidence"].to_numpy(), num_bins))
     return bins.mean().assign(num=bins.size()).rename_axis("bin").reset_index(drop=True)
 

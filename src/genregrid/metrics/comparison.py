@@ -120,5 +120,5 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
     """
-    values = np.asarray(p_values, float)
+    values = finite("p_values", p_values)
     return np.asarray(multipletests(values, method="holm")[1]) if len(values) else values

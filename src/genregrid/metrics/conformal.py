@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
+from genregrid.metrics.finite import finite
+
 
 def conformal_sets(
     calibration_log_probs: ArrayLike,
@@ -34,7 +36,7 @@ def conformal_sets(
         seed: of ``aps``.
 
     Raises:
-        ValueError: an unknown method.
+        ValueError: an unknown method, or a value that is not finite.
 
     Source: Sadinle, Lei and Wasserman, "Least ambiguous set-valued classifiers with bounded error levels", JASA 114,
     2019; Romano, Sesia and Candès, "Classification with valid and adaptive coverage", NeurIPS 2020, equation 8.
@@ -59,11 +61,11 @@ def nonconformity(log_probs: ArrayLike, method: str, random: np.random.Generator
     """Compute how little each genre fits each row, (row, genre) -> (row, genre) float64, 0 to 1.
 
     Raises:
-        ValueError: an unknown method.
+        ValueError: an unknown method, or a value that is not finite.
     """
     if method not in ("lac", "aps"):
         raise ValueError(f"conformal sets are made by lac or aps, not {method!r}")
-    probs = softmax(np.asarray(log_probs, float), axis=1)
+    probs = softmax(finite("log_probs", log_probs), axis=1)
     if method == "lac":
         return np.asarray(1 - probs)
     order = np.argsort(-probs, axis=1, kind="stable")

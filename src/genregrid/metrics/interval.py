@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from genregrid.errors import counted
+from genregrid.metrics.finite import finite
 
 NUM_RESAMPLES = 2000
 #: Fewest effective clusters, (sum n)^2 / sum n^2 of their sizes n, with an interval.
@@ -94,7 +95,7 @@ class ClusterBootstrap:
         self._effective = float(size.sum() ** 2 / np.square(size).sum())
 
     def mean(self, values: ArrayLike) -> Estimate:
-        """Estimate the mean of `values`, (prediction,) float or bool, without NaN.
+        """Estimate the mean of those of `values`, (prediction,) float or bool, that are known: not NaN.
 
         Up to 20 effective clusters it is a ratio of `ratios`. With more, a share whose successes grow in number never
         gets a lower bound above that of 100 %, nor an upper bound below that of 0 %.
@@ -102,7 +103,7 @@ class ClusterBootstrap:
         column = np.asarray(values, float)[:, None]
         known = ~np.isnan(column)
         is_share = np.asarray(values).dtype == bool
-        numerator = np.where(known, column, 0.0)
+        numerator = finite("values", np.where(known, column, 0.0))
         if self._effective <= _FEW_CLUSTERS + _ROUNDING:
             return self._jackknife(numerator, known, is_share=is_share)[0]
         totals = self._totals(np.hstack([numerator, known]))
@@ -123,7 +124,10 @@ class ClusterBootstrap:
         >>> same.value, round(same.low, 3), round(same.high, 3)
         (0.0, -0.036, 0.036)
         """
-        ahead = np.asarray(first, float) - np.asarray(second, float)
+        first, second = finite("first", first), finite("second", second)
+        if not len(first) == len(second) == len(self._number):
+            raise ValueError(f"there are {len(first)} and {len(second)} values of {len(self._number)} predictions")
+        ahead = first - second
         ahead[np.abs(ahead) < _ROUNDING] = 0.0
         if self._is_unknown or (ahead.min() < 0 < ahead.max()):
             return self.mean(ahead)
@@ -183,7 +187,7 @@ class ClusterBootstrap:
         percentiles. In 1000 simulated replicates (error 0.7 points) this covered macro F1 in 94.4 to 94.7 % under
         `artist`, `filtered` and in one fold; percentiles alone covered it in 77 to 93 %.
         """
-        numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+        numerator, denominator = finite("numerator", numerator), finite("denominator", denominator)
         above, below = np.split(self._totals(np.hstack([numerator, denominator])), 2, axis=1)
         known = below > 0
         ratio = np.divide(above, below, out=np.zeros(above.shape), where=known)
@@ -227,7 +231,7 @@ class ClusterBootstrap:
         is valid by the triangle inequality. The upper bound is that of the percentile interval, lowered by the bias
         seen in resampling. These intervals covered 95 to 100 % for 300 and 1000 predictions, 10 and 15 bins.
         """
-        columns = np.asarray(gaps, float)
+        columns = finite("gaps", gaps)
         totals = self._totals(np.column_stack([columns, np.ones(len(columns))]))
         means = totals[:, :-1] / totals[:, -1:]
         distances = np.abs(means).sum(axis=1)
@@ -248,8 +252,8 @@ class ClusterBootstrap:
         subject: ArrayLike | None = None,
         stratum: NDArray[np.int64] | None = None,
     ) -> list[Estimate]:
-        above = np.asarray(numerator, float)
-        below = np.broadcast_to(np.asarray(denominator, float), above.shape)
+        above = finite("numerator", numerator)
+        below = np.broadcast_to(finite("denominator", denominator), above.shape)
         num, effective = self._effective_clusters(below)
         if subject is not None:
             num_own, own = self._effective_clusters(np.asarray(subject, float))

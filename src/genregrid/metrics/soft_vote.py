@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from genregrid.metrics.finite import finite
+
 _MAX_STEPS = 1000
 _TOLERANCE = 1e-6  # stop if no weight changes by more in a step
 
@@ -20,7 +22,7 @@ def mixture_weights(probs: ArrayLike, genre: ArrayLike, prior_rows: float = 0.0)
         prior_rows: additional rows, 0 or more, shared equally by all models; more rows give more equal weights.
 
     Raises:
-        ValueError: no rows.
+        ValueError: no rows, or a value that is not finite.
 
     Source: Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", JRSS B 39, 1977,
     section 4.3, with the components fixed.
@@ -28,7 +30,7 @@ def mixture_weights(probs: ArrayLike, genre: ArrayLike, prior_rows: float = 0.0)
     >>> mixture_weights([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]]], [0, 1]).round(3).tolist()
     [1.0, 0.0]
     """
-    probs = np.asarray(probs, np.float64)
+    probs = finite("probs", probs)
     if not probs.shape[1]:
         raise ValueError("weights are fitted on validation rows, and there are none")
     likelihood = np.maximum(np.take_along_axis(probs, np.asarray(genre)[None, :, None], axis=2)[..., 0], 1e-300)

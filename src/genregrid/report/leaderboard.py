@@ -7,7 +7,7 @@ import pandas as pd
 from genregrid.exhibit.table import Column, Table, columns
 from genregrid.metrics.interval import Estimate
 from genregrid.report.cell import Cell, in_top_three
-from genregrid.report.rows import CELL_COLUMNS, one_hot
+from genregrid.report.rows import CELL_COLUMNS, INTERVALS, one_hot
 
 
 def leaderboard(cells: Sequence[Cell]) -> Table:
@@ -23,8 +23,8 @@ def leaderboard(cells: Sequence[Cell]) -> Table:
     note = (
         "Accuracy is the share of test tracks with the right genre, top-3 the share with the right genre among the "
         "three most probable, macro F1 the mean F1 of all genres. Test tracks of all folds and seeds are pooled. "
-        "Brackets hold 95 % intervals from a bootstrap that draws groups of tracks which the protocol keeps together, "
-        "with all their seeds; under track a group is one track. Compare rows of one dataset and protocol only."
+        f"{INTERVALS} They compare groups of tracks which the protocol keeps together, with all their seeds; under "
+        "track a group is one track. Compare rows of one dataset and protocol only."
     )
     return Table("leaderboard", "Leaderboard", frame, tuple(shown), note, [cell.marks for cell in cells])
 
