@@ -12,7 +12,7 @@ import pytest
 from genregrid.metrics.comparison import corrected_t_test
 from genregrid.report.cell import Cell, read_grid
 from genregrid.report.comparison import comparison, paired
-from genregrid.report.leaderboard import leaderboard
+from genregrid.report.leaderboard import chosen, leaderboard
 from genregrid.report.paper import certainty_table, table1
 from genregrid.report.rows import honest_cells
 
@@ -135,3 +135,45 @@ def test_a_genre_of_two_artists_has_their_number_instead_of_an_interval(make_gri
     assert frame.loc[("accuracy", "all"), f"{name}_low"] > 0  # of six artists
     certainty = certainty_table(cells, None)
     assert all("(2 artists)" in cell for row in certainty.cells for cell in row[-2:])
+
+
+def test_the_row_with_the_best_validation_accuracy_is_chosen_and_not_that_of_the_best_test_accuracy(
+    make_grid: Callable[..., Path],
+) -> None:
+    grid = make_grid({"model": "a", "skill": 3.0}, {"model": "b", "skill": 1.5}, {"model": "c", "skill": 0.0})
+    for path in grid.glob("0-*/predictions_val.csv"):  # the best on test is the worst on validation
+        frame = pd.read_csv(path)
+        shuffled = frame.assign(genre=np.roll(frame["genre"], 3))
+        path.write_text(shuffled.to_csv(index=False))
+        split = pd.read_csv(path.with_name("split.csv")).set_index("track")
+        split.loc[shuffled["track"], "genre"] = shuffled["genre"].to_numpy()
+        split.reset_index().to_csv(path.with_name("split.csv"), index=False)
+    cells, _ = read_grid(grid)
+    table = leaderboard(cells)
+    assert table.frame["model"].tolist() == ["a", "b", "c"]
+    assert table.frame["chosen"].tolist() == ["", "yes", ""]
+    right = cells[1].validation["genre"] == cells[1].validation["predicted"]
+    assert table.frame["validation"][1] == pytest.approx(right.mean())  # all runs validate as many tracks
+    assert [cell.model for cell in chosen(cells)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "cells", [[{"model": "a"}], [{"model": "a"}, {"model": "a", "split": "artist"}], [{"split": "row-LEAKS"}] * 2]
+)
+def test_nothing_is_chosen_without_two_rows_of_an_honest_protocol(
+    make_grid: Callable[..., Path], cells: list[dict[str, str]]
+) -> None:
+    different = [{**cell, "settings": {"number": number}} for number, cell in enumerate(cells)]
+    table = leaderboard(read_grid(make_grid(*different, seeds=1))[0])
+    assert not (table.frame["chosen"] == "yes").any()
+    assert "chosen" not in [column.name for column in table.columns]
+
+
+def test_a_row_without_validation_or_with_fewer_folds_is_no_candidate(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for model, skill, folds in (("a", 1.0, 2), ("b", 2.0, 2), ("c", 3.0, 1), ("d", 4.0, 2)):
+        for fold in range(folds):
+            folder = make_run(f"grid/{model}{fold}", model=model, skill=skill, fold=fold)
+    (folder / "predictions_val.csv").unlink()
+    assert [cell.model for cell in chosen(read_grid(tmp_path / "grid")[0])] == ["b"]

@@ -9,14 +9,14 @@ import pandas as pd
 from genregrid.errors import counted, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.exhibit.page import render_page
-from genregrid.exhibit.table import Section, Table, columns
+from genregrid.exhibit.table import Section, Table, columns, written
 from genregrid.files import write_text
 from genregrid.published.reference import read_reference
 from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
 from genregrid.report.cell import Cell, read_grid
 from genregrid.report.comparison import comparison_section
-from genregrid.report.leaderboard import leaderboard
+from genregrid.report.leaderboard import chosen, leaderboard
 from genregrid.report.listener import listener_section, listening_genres, listening_items, people_table, read_answers
 from genregrid.report.paper import paper_section
 from genregrid.report.recording import recording_urls
@@ -96,6 +96,11 @@ def _overview(cells: Sequence[Cell], board: Table) -> Section:
         text += " Scores marked LEAKS come from tracks that the model was trained on: they measure memory."
     if Mark.SYNTHETIC in marks:
         text += " Scores marked SYNTHETIC come from a statistical twin of a corpus: they show the software, not music."
+    for cell in chosen(cells):
+        accuracy = cell.bootstrap.mean(cell.correct)
+        shown = " to ".join(written(bound, "percent") for bound in (accuracy.low, accuracy.high) if bound == bound)
+        value = written(accuracy.value, "percent") + (f" ({shown})" if shown else "")
+        text += f"\n\nChosen on validation tracks: {cell.title}. Its test accuracy is {value} %."
     return Section("leaderboard", "Leaderboard", text, (board,))
 
 
