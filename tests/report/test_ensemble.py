@@ -189,3 +189,9 @@ def test_damaged_validation_predictions_are_reported(
     path.write_text(changed[damage])
     with user_error(path, hint="run it again"):
         ensemble(two, tmp_path / "vote")
+
+
+def test_a_label_that_turns_text_around_is_escaped(make_run: Make, tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        make_run(f"runs/{model}", model=model, dataset="\u202e")
+    assert all(line.isprintable() for line in ensemble(str(tmp_path / "runs"), tmp_path / "vote").split("\n"))

@@ -241,6 +241,6 @@ def _summary(cells: Sequence[Cell], votes: Sequence[_Vote]) -> str:
     ]
     facts, num_tracks = results[0].facts, len({track for one in results for track in one.predictions["track"]})
     counts = f"{counted(len(votes), 'vote')} on {counted(num_tracks, 'track')}"
-    title = f"{facts.dataset_title}, split {facts.split_label}: {counts}"
+    title = printable(f"{facts.dataset_title}, split {facts.split_label}: {counts}")  # a label comes from run.json
     shown = columns(model="model") + columns("decimal", weight="weight") + columns("percent", accuracy="accuracy %")
     return f"{title}\n{Table('ensemble', title, pd.DataFrame(rows), tuple(shown)).text()}"
