@@ -1,8 +1,10 @@
 """Fits that are trained as one computation give the results of separate fits."""
 
 import copy
+import errno
+import resource
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from genregrid.data.datamodule import GenreDataModule
 from genregrid.record.result import Result
 from genregrid.training.build import prepare, typed
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import evaluate, train, train_together
+from genregrid.training.run import evaluate, finished_before, train, train_together
 from genregrid.training.stack import Fitted, StackCheckpoint, _Stack, can_be_stacked, fit_stack
 
 QUICK = ("dataset=csv", "logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=3", "split.folds=3")
@@ -58,7 +60,7 @@ def stacked_and_alone(cfgs: list[DictConfig], folder: Path) -> list[tuple[Result
 def test_a_stacked_fit_has_the_results_of_a_separate_fit(
     overrides: tuple[str, ...], make_cfg: MakeConfig, tmp_path: Path
 ) -> None:
-    cfgs = [make_cfg(f"split.fold={fold}", f"seed={seed}", *overrides) for fold in range(3) for seed in range(2)]
+    cfgs = [make_cfg(f"split.fold={fold}", f"seed={seed}", *overrides) for fold, seed in ((0, 0), (1, 1), (2, 0))]
     pairs = stacked_and_alone(cfgs, tmp_path)
     assert len({len(result.curves) for result, _ in pairs}) > 1 or "trainer.patience=1" not in overrides
     for stacked, alone in pairs:
@@ -182,6 +184,75 @@ def test_a_stack_that_resumes_has_the_bytes_of_one_that_was_not_interrupted(
     for name, fitted in whole.items():
         assert again[name].curves == fitted.curves
         assert all(torch.equal(again[name].weights[key], value) for key, value in fitted.weights.items())
+
+
+FILES = ("metrics.json", "predictions.csv", "predictions_val.csv", "curves.csv", "timeline.csv", "split.csv")
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {f"{run.name}/{name}": (run / name).read_bytes() for run in folder.iterdir() for name in FILES}
+
+
+def written(cfgs: list[DictConfig], folder: Path, fitted: dict[str, Fitted]) -> None:
+    for number, cfg in enumerate(cfgs):
+        if finished_before(cfg, folder / str(number), "mlp") is None:
+            train(cfg, folder / str(number), "mlp", fitted=fitted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["in the second epoch", "after one run was written", "without its checkpoint"])
+def test_a_stack_that_is_interrupted_moved_and_resumed_writes_the_bytes_of_an_unbroken_one(
+    moment: str, make_cfg: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack of which some runs were written is trained as a whole again: smaller stacks have other last bits."""
+    cfgs = [make_cfg(f"seed={seed}", "trainer.checkpoint_seconds=0") for seed in range(2)]
+    resumed = [make_cfg(f"seed={seed}", "trainer.checkpoint_seconds=0", "resume=true") for seed in range(2)]
+    written(cfgs, tmp_path / "whole", fitted_together(cfgs, tmp_path / "whole"))
+    grid = tmp_path / "grid"
+    if moment == "in the second epoch":
+        save, saved = StackCheckpoint.save, []
+
+        def interrupted(self: StackCheckpoint, states: Any) -> None:
+            if saved:
+                raise KeyboardInterrupt
+            saved.append(save(self, states))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(StackCheckpoint, "save", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fitted_together(cfgs, grid)
+    else:
+        train(cfgs[1], grid / "1", "mlp", fitted=fitted_together(cfgs, grid))
+        if moment == "without its checkpoint":
+            (grid / "0/stack.ckpt").unlink()
+    before = {path: path.stat().st_mtime_ns for path in grid.rglob("run.json")}
+    grid = grid.rename(tmp_path / "moved")
+    fitted = fitted_together(resumed, grid)
+    assert len(fitted) == 2
+    written(resumed, grid, fitted)
+    assert bytes_of(grid) == bytes_of(tmp_path / "whole")
+    assert [(grid / path.relative_to(tmp_path / "grid")).stat().st_mtime_ns for path in before] == [*before.values()]
+
+
+@contextmanager
+def room_for_files_of(num_bytes: int) -> Iterator[None]:
+    """Let no file grow over a size: writing then fails with EFBIG, as it fails with ENOSPC on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_the_checkpoint_of_a_stack_is_an_error_of_the_system_with_its_name(
+    make_cfg: MakeConfig, tmp_path: Path
+) -> None:
+    cfgs = [make_cfg(f"seed={seed}", "trainer.checkpoint_seconds=0") for seed in range(2)]
+    with room_for_files_of(20_000), pytest.raises(OSError, match=r"stack\.ckpt") as caught:
+        fitted_together(cfgs, tmp_path)
+    assert caught.value.errno == errno.EFBIG
+    assert [path.name for path in (tmp_path / "0").iterdir()] == ["config.yaml"]
 
 
 def test_a_checkpoint_of_another_version_or_other_fits_is_ignored(
