@@ -572,6 +572,21 @@ def table(
     return float(worst(shown))
 
 
+def print_tables(tally: Tally, names: list[str], replicates: int) -> None:
+    """Print the tables of all designs, and the last two lines."""
+    lowest = table("95 % interval of", tally.held, names, replicates, worst=min)
+    highest = table("false alarms of", tally.alarm, names, replicates, worst=max)
+    print(f"\n| mean | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
+    for name in dict.fromkeys(name for _, name in tally.value):
+        cells = []
+        for design in names:
+            values = 100 * np.array(tally.value[design, name])
+            error = values.std() / math.sqrt(len(values))
+            cells.append(f"{values.mean():.1f} ± {error:.1f}" if len(values) else "none")
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\nmin_coverage: {lowest:.1f}\nmax_false_alarms: {highest:.1f}")
+
+
 def main() -> None:
     """Simulate and print the table."""
     corpus = Path(os.environ.get("GENREGRID_DATA", "data")) / "gtzan"
@@ -607,17 +622,7 @@ def main() -> None:
         print(f"{design.name}: {time.time() - start:.0f} s", file=sys.stderr, flush=True)
     source = "drawn numbers of tracks per artist" if artists is None else f"artists of {artists.name}"
     print(f"{replicates} replicates of each design, {source}")
-    lowest = table("95 % interval of", tally.held, names, replicates, worst=min)
-    highest = table("false alarms of", tally.alarm, names, replicates, worst=max)
-    print(f"\n| mean | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
-    for name in dict.fromkeys(name for _, name in tally.value):
-        cells = []
-        for design in names:
-            values = 100 * np.array(tally.value[design, name])
-            error = values.std() / math.sqrt(len(values))
-            cells.append(f"{values.mean():.1f} ± {error:.1f}" if len(values) else "none")
-        print(f"| {name} | {' | '.join(cells)} |")
-    print(f"\nmin_coverage: {lowest:.1f}\nmax_false_alarms: {highest:.1f}")
+    print_tables(tally, names, replicates)
 
 
 if __name__ == "__main__":

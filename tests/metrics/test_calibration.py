@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.stats import norm
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -181,3 +182,13 @@ def test_reliability_adds_up_to_the_error() -> None:
     assert len(bins) < 15
     assert bins["num"].sum() == 203
     assert error == pytest.approx(adaptive_ece(confidence, correct))
+
+
+def test_reliability_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(4)
+    confidence = random.permutation(np.linspace(0.2, 0.99, 300))
+    correct = random.random(300) < confidence
+    accuracy, mean = calibration_curve(correct, confidence, n_bins=15, strategy="quantile")
+    bins = reliability(confidence, correct)
+    assert bins["accuracy"].tolist() == pytest.approx(accuracy.tolist())
+    assert bins["confidence"].tolist() == pytest.approx(mean.tolist())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference
+from statsmodels.stats.multitest import multipletests
 
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 
@@ -147,3 +148,34 @@ def test_holm_by_hand() -> None:
     # sorted .005 x 4, .01 x 3, .03 x 2, .04 x 1, and never below the one before
     assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]).tolist() == []
+
+
+# Values of mlxtend 0.25.0, `mlxtend.evaluate.mcnemar([[50, only_a], [only_b, 30]], exact=..., corrected=False)[1]`
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "chi_square", "exact"),
+    [(9, 2, 0.03480847881186725, 0.0654296875), (25, 40, 0.06281184751609843, 0.08168153394154003)],
+)
+def test_mcnemar_is_that_of_mlxtend(only_a: int, only_b: int, chi_square: float, exact: float) -> None:
+    a = np.repeat([1, 0, 1, 0], [only_a, only_b, 50, 30])
+    b = np.repeat([0, 1, 1, 0], [only_a, only_b, 50, 30])
+    twice = np.tile(np.arange(len(a)), 2)  # as clusters of two, so that it is not the binomial test
+    assert mcnemar(np.tile(a, 2), np.tile(b, 2), twice).p_value == pytest.approx(chi_square)
+    assert mcnemar(a, b).p_value == pytest.approx(exact - stats.binom.pmf(only_a, only_a + only_b, 0.5))
+
+
+# Values of baycomp 1.0.3, `baycomp.two_on_single(first, second, rope=0)`: the probability that the second is not better
+@pytest.mark.parametrize(("num", "ahead"), [(5, 0.8362971423035835), (10, 0.9436046644283133)])
+def test_corrected_t_test_is_the_correlated_t_test_of_baycomp(num: int, ahead: float) -> None:
+    first = np.array([0.62, 0.58, 0.66, 0.60, 0.71, 0.63, 0.59, 0.70, 0.64, 0.61])[:num]
+    second = np.array([0.60, 0.57, 0.61, 0.62, 0.65, 0.64, 0.55, 0.66, 0.63, 0.60])[:num]
+    test = corrected_t_test(first - second, 1 - 1 / num, 1 / num)
+    assert test.p_value == pytest.approx(2 * (1 - ahead))
+
+
+def test_holm_is_that_of_statsmodels_and_its_definition() -> None:
+    p_values = np.random.default_rng(0).random(28) ** 3
+    ranked, adjusted = np.argsort(p_values), np.empty(28)
+    for rank, number in enumerate(ranked):
+        adjusted[number] = min(1.0, max((28 - i) * p_values[ranked[i]] for i in range(rank + 1)))
+    assert holm(p_values).tolist() == pytest.approx(adjusted.tolist())
+    assert multipletests(p_values, method="holm")[1].tolist() == pytest.approx(adjusted.tolist())

@@ -98,3 +98,26 @@ def test_sets_agree_with_mapie(method: str) -> None:
     else:  # other random numbers: the same on average, genre by genre
         assert sets.mean(axis=0) == pytest.approx(expected.mean(axis=0), abs=0.03)
         assert sets.sum() == pytest.approx(expected.sum(), rel=0.02)
+
+
+def waves(num: int, first: int) -> NDArray[np.float64]:
+    """Logits (row, 3) that need no random numbers."""
+    return 2 * np.sin(np.outer(np.arange(1, num + 1) + first, [1.0, 2.0, 3.0]))
+
+
+# Values of crepes 0.9.1: `known = ConformalClassifier(); known.fit(1 - p_true)`, then
+# `known.predict_set(1 - probs, confidence=level, smoothing=False)`. The level is none that 58 rows meet exactly.
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (0.9, "011 100 101 010 011 101 111 110 101 111 010 001"),
+        (0.7, "001 100 001 010 001 001 001 100 100 000 010 001"),
+    ],
+)
+def test_sets_are_those_of_crepes(level: float, expected: str) -> None:
+    logits = waves(57, 0)
+    probs, genre = softmax(logits, axis=1), np.arange(57) * 7 % 3
+    sure = probs.max(axis=1) > 0.6
+    genre[sure] = probs.argmax(axis=1)[sure]
+    sets = conformal_sets(logits, genre, waves(12, 100), level=level)
+    assert " ".join("".join(map(str, row)) for row in sets.astype(int)) == expected

@@ -5,11 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
-from scipy.stats import binom
+from scipy.stats import binom, bootstrap
 from sklearn.metrics import f1_score
 
 from genregrid.metrics import interval
 from genregrid.metrics.interval import ClusterBootstrap, Estimate, cluster_interval
+from genregrid.metrics.selective import auroc
 
 
 def test_single_draws_give_the_binomial_interval() -> None:
@@ -326,3 +327,20 @@ def test_recall_of_nine_artists_is_covered() -> None:
         (estimate,) = bootstrap.ratios(hits[:, None], whole, is_share=True)
         covered.append(estimate.low <= stats.norm.cdf(0.2 / np.sqrt(1.81)) <= estimate.high)
     assert np.mean(covered) >= 0.93  # percentiles: 0.89
+
+
+def test_percentiles_are_those_of_scipy_s_bootstrap() -> None:
+    correct = np.random.default_rng(0).random(300) < 0.7
+    wanted = {"method": "percentile", "n_resamples": 4000, "rng": np.random.default_rng(1)}
+    expected = bootstrap((correct.astype(float),), np.mean, **wanted).confidence_interval
+    estimate = ClusterBootstrap(range(300), num_resamples=4000).mean(correct)
+    assert [estimate.low, estimate.high] == pytest.approx([expected.low, expected.high], abs=0.006)
+    confidence = np.random.default_rng(2).random(300) + correct
+
+    def area(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
+        return float(auroc(confidence, correct))
+
+    wanted |= {"paired": True, "vectorized": False, "n_resamples": 300}
+    expected = bootstrap((correct, confidence), area, **wanted).confidence_interval
+    ours = ClusterBootstrap(range(300)).statistic(lambda weights: auroc(confidence, correct, weights))
+    assert [ours.low, ours.high] == pytest.approx([expected.low, expected.high], abs=0.01)
