@@ -34,9 +34,9 @@ def leaderboard(cells: Sequence[Cell]) -> Table:
     note = (
         "Accuracy is the share of test tracks with the right genre, top-3 the share with the right genre among the "
         "three most probable, macro F1 the mean F1 of all genres. Test tracks of all folds and seeds are pooled. "
-        f"{INTERVALS} They compare groups of tracks which the protocol keeps together, with all their seeds; under "
-        "track a group is one track. They hold for these trained models; the table 'training' has intervals for a "
-        "method that is trained anew. Compare rows of one dataset and protocol only."
+        f"{INTERVALS} Intervals come from the spread between groups of tracks that the protocol keeps together, with "
+        "all their seeds; under track a group is one track. They hold for these trained models; the table 'training' "
+        "has intervals for a method that is trained anew. Compare rows of one dataset and protocol only."
     )
     if best:
         note += f" {_ON_CHOOSING}"
