@@ -79,6 +79,15 @@ def test_answers_become_a_row_beside_the_model(cells: list[Cell], audio: Recordi
     assert 0 <= row["p"] <= 1
 
 
+def test_a_person_who_is_always_right_may_be_wrong_on_other_tracks(
+    cells: list[Cell], audio: Recordings, tmp_path: Path
+) -> None:
+    answers, _ = read_answers(answered(listening_items(cells, audio), tmp_path, right=1.0), cells)
+    (row,) = people_table(answers).frame.to_dict(orient="records")
+    assert (row["accuracy"], row["accuracy_high"]) == (1.0, 1.0)
+    assert row["accuracy_low"] == pytest.approx(0.025 ** (1 / 30))
+
+
 def test_true_genre_and_prediction_are_taken_from_the_runs_not_from_the_answers(
     cells: list[Cell], audio: Recordings, tmp_path: Path
 ) -> None:

@@ -127,8 +127,8 @@ def people_table(answers: pd.DataFrame) -> Table:
     """Show the accuracy of every person and of the model on the same slices, and their difference."""
     rows = []
     for (person, model), own in answers.groupby(["person", "model"]):
-        person_right = (own["guess"] == own["genre"]).to_numpy(np.float64)
-        model_right = (own["predicted"] == own["genre"]).to_numpy(np.float64)
+        person_right = (own["guess"] == own["genre"]).to_numpy()
+        model_right = (own["predicted"] == own["genre"]).to_numpy()
         cluster = pd.factorize(own["track"])[0]
         bootstrap = ClusterBootstrap(cluster, unit="track")
         row = {"person": person, "model": model, "num": len(own)}
