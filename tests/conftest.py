@@ -27,6 +27,9 @@ from genregrid.config import register_schemas
 from genregrid.data.table import FEATURE_NAMES, SAMPLE_RATE_HZ, FeatureTable, table_from_frame
 from genregrid.errors import UserError
 
+# Compiling librosa's functions takes longer than running them once; numba reads this when it is imported.
+os.environ.setdefault("NUMBA_OPT", "0")
+
 # One seed, so that a red run is about the change that it tests; `--hypothesis-profile=search` looks further.
 settings.register_profile("genregrid", deadline=None, database=None, derandomize=True, max_examples=40)
 settings.register_profile("search", deadline=None, database=None, max_examples=1500)
