@@ -114,9 +114,10 @@ def test_statistic_does_not_depend_on_how_resamples_are_divided(monkeypatch: pyt
 
 def test_values_that_are_not_finite_are_left_out() -> None:
     def share(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(weights[:, 0] > 0, 0.25, np.nan)
+        return np.where(weights[:, 0] > 0, 0.1 * weights[:, 1], np.nan)
 
-    assert ClusterBootstrap(range(5)).statistic(share) == Estimate(0.25, 0.25, 0.25)
+    estimate = ClusterBootstrap(range(5)).statistic(share)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.1, 0.0, 0.2), abs=0.01)
 
 
 def test_weights_never_exceed_their_share_of_memory() -> None:
@@ -335,7 +336,7 @@ def test_percentiles_are_those_of_scipy_s_bootstrap() -> None:
     expected = bootstrap((correct.astype(float),), np.mean, **wanted).confidence_interval
     estimate = ClusterBootstrap(range(300), num_resamples=4000).mean(correct)
     assert [estimate.low, estimate.high] == pytest.approx([expected.low, expected.high], abs=0.006)
-    confidence = np.random.default_rng(2).random(300) + correct
+    confidence = np.random.default_rng(2).random(300) + 0.5 * correct
 
     def area(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> float:
         return float(auroc(confidence, correct))
@@ -344,3 +345,29 @@ def test_percentiles_are_those_of_scipy_s_bootstrap() -> None:
     expected = bootstrap((correct, confidence), area, **wanted).confidence_interval
     ours = ClusterBootstrap(range(300)).statistic(lambda weights: auroc(confidence, correct, weights))
     assert [ours.low, ours.high] == pytest.approx([expected.low, expected.high], abs=0.01)
+
+
+def test_scores_without_spread_have_no_bounds() -> None:
+    bootstrap = ClusterBootstrap(np.arange(90) // 3)
+    same = np.tile([0.1, 0.3, 0.2], 30)
+    few = ClusterBootstrap(np.arange(90) // 18)
+    estimates = [
+        few.mean(same),
+        few.ratios(same[:, None], np.ones((90, 1)), is_share=True)[0],
+        bootstrap.mean(same),
+        *bootstrap.ratios(same[:, None], np.ones((90, 1))),
+    ]
+    estimates.append(bootstrap.statistic(lambda weights: np.full(len(weights), 1.0)))
+    for estimate in estimates:
+        assert estimate.value == pytest.approx(0.2) or estimate.value == 1.0
+        assert np.isnan([estimate.low, estimate.high]).all()
+        assert estimate.why == "no spread"
+
+
+@pytest.mark.parametrize("num", [10, 100])
+def test_models_that_differ_everywhere_may_agree_on_other_tracks(num: int) -> None:
+    estimate = ClusterBootstrap(np.arange(num)).difference(np.ones(num, bool), np.zeros(num, bool))
+    assert (estimate.value, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(2 * 0.025 ** (1 / num) - 1)
+    other = ClusterBootstrap(np.arange(num)).difference(np.zeros(num, bool), np.ones(num, bool))
+    assert (other.value, other.low, other.high) == pytest.approx((-1.0, -1.0, -estimate.low))

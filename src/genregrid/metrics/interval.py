@@ -21,6 +21,7 @@ _FEW_CLUSTERS = 20
 _KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next score
 _ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such arrays stays below 100 MB
 _ROUNDING = 1e-9  # differences of fractions below this are rounding
+_ROUNDED = 1e-6  # the same of resampled scores, relative: sums of resamples are float32
 
 #: Maps weights (resample, prediction) to values (resample,).
 Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
@@ -30,8 +31,8 @@ Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 class Estimate:
     """A score of all predictions and the bounds of its interval.
 
-    All are NaN if the score is undefined. Bounds are NaN if there are too few clusters for an interval; `why` then has
-    their number, such as "2 artists".
+    All are NaN if the score is undefined. Bounds are NaN if there are too few clusters for an interval, or all are
+    alike; `why` is then their number, such as "2 artists", or "no spread".
     """
 
     value: float = math.nan
@@ -63,7 +64,7 @@ class ClusterBootstrap:
         seed: of the resampling.
 
     Source: Field and Welsh, "Bootstrapping clustered data", JRSS B 69, 2007. Coverage was simulated with GTZAN's
-    artists: probit model, standard deviation 0.9 between artists and 1 within; docs/protocols.md has the numbers.
+    artists: probit model, standard deviation 0.9 between artists and 1 within (benchmarks/coverage.py).
 
     >>> ClusterBootstrap(["abba", "abba", "cher"], unit="artist").mean([1.0, 0.0, 0.5])
     Estimate(value=0.5, low=nan, high=nan, why='2 artists')
@@ -134,13 +135,14 @@ class ClusterBootstrap:
         if ahead.min() < 0:
             other = self.difference(second, first)
             return Estimate(-other.value, -other.high, -other.low, other.why)
-        # of models that never differ, the mean has no spread
-        estimate = self.mean(ahead) if ahead.any() else Estimate(0.0, 0.0, 0.0)
-        high = max(estimate.high, 1 - self._tail ** (1 / self._num_clusters))
+        estimate = self.mean(ahead)
+        value, low, high = estimate.value, estimate.low, estimate.high
+        if estimate.why:  # no spread: they differ nowhere or everywhere
+            low = high = value
+        high = max(high, 1 - self._tail ** (1 / self._num_clusters))
         num = len(np.unique(self._number[ahead > 0]))
         least = 2 * self._tail ** (1 / num) - 1 if num else -1.0
-        low = least * (estimate.low if least > 0 else high)
-        return Estimate(estimate.value, max(low, -1.0), min(high, 1.0), estimate.why)
+        return Estimate(value, max(least * (low if least > 0 else high), -1.0), min(high, 1.0))
 
     def ratios(
         self, numerator: ArrayLike, denominator: ArrayLike, *, is_share: bool = False, subject: ArrayLike | None = None
@@ -269,15 +271,13 @@ class ClusterBootstrap:
                 low, high = value - half, value + half
         estimates = []
         for column in range(above.shape[1]):
-            one = Estimate(float(value[column]), float(low[column]), float(high[column]))
+            one = _with_spread(Estimate(float(value[column]), float(low[column]), float(high[column])))
             if math.isnan(one.value):
                 one = Estimate()
             elif effective[column] < LEAST_CLUSTERS - _ROUNDING:
                 one = Estimate(one.value, why=counted(int(num[column]), self._unit))
             elif is_share:
                 one = self._share(one, int(num[column]))
-            if one.low == one.high:  # every cluster has the same ratio
-                one = Estimate(one.value, why="no spread")
             estimates.append(one)
         return estimates
 
@@ -322,6 +322,8 @@ class ClusterBootstrap:
             return Estimate(0.0, 0.0, 1 - furthest)
         if estimate.value >= 1:
             return Estimate(1.0, furthest, 1.0)
+        if estimate.why:
+            return estimate
         return Estimate(estimate.value, min(estimate.low, furthest), max(estimate.high, 1 - furthest))
 
     @property
@@ -356,7 +358,14 @@ class ClusterBootstrap:
         if self._is_unknown or not np.isfinite(value) or not len(finite):
             return self._unknown(float(value))
         low, high = np.quantile(finite, [self._tail, 1 - self._tail])
-        return Estimate(float(value), float(low), float(high))
+        return _with_spread(Estimate(float(value), float(low), float(high)))
+
+
+def _with_spread(estimate: Estimate) -> Estimate:
+    """Return the estimate, without bounds if only rounding is between them."""
+    if estimate.high - estimate.low <= _ROUNDED * abs(estimate.value):
+        return Estimate(estimate.value, why="no spread")
+    return estimate
 
 
 def _summed(number: NDArray[np.int64], values: NDArray[np.float64], num: int) -> NDArray[np.float64]:
