@@ -260,7 +260,9 @@ def draw_models(
     return models
 
 
-def cell_of(model: Model, name: str, *, run_sd: float = 0.0, has_probs: bool = True) -> Cell:
+def cell_of(
+    model: Model, name: str, *, run_sd: float = 0.0, has_probs: bool = True, has_validation: bool = True
+) -> Cell:
     """Make the runs of a model as a cell of a report, with or without probabilities and validation."""
     design, random = model.design, model.random
     common = np.sqrt(COMMON) * random.standard_normal()
@@ -273,15 +275,27 @@ def cell_of(model: Model, name: str, *, run_sd: float = 0.0, has_probs: bool = T
             about = {"run": len(runs), "fold": fold, "seed": seed}
             if has_probs:
                 predicted = prediction_columns(model.log_probs(score, rows).astype(np.float32), GENRES)
-                val = np.flatnonzero(design.val_fold[number] == 0 if design.folds > 1 else ~design.is_tested)
-                best = prediction_columns(_best_epoch(model, val, effect), GENRES)
-                validation.append(pd.DataFrame(_columns(design, val, run=len(runs)) | best))
             else:
                 predicted = {"predicted": NAMES[np.where(score > 0, design.genre[rows], model.rival[rows])]}
             frames.append(pd.DataFrame(_columns(design, rows, **about) | predicted))
+            if has_probs and has_validation:
+                val = np.flatnonzero(design.val_fold[number] == 0 if design.folds > 1 else ~design.is_tested)
+                best = prediction_columns(_best_epoch(model, val, effect), GENRES)
+                validation.append(pd.DataFrame(_columns(design, val, run=len(runs)) | best))
             accuracy = float((score > 0).mean())
             runs.append(about | {"split_seed": 0, "val_fold": 0, "accuracy": accuracy})
     return _cell(name, design, runs, frames, validation)
+
+
+def hits(model: Model) -> NDArray[np.bool_]:
+    """Draw whether the predictions of a model are right, (prediction,) bool, for each test track and seed."""
+    tested = np.flatnonzero(model.design.is_tested)
+    return np.asarray(model.score[tested] + model.of_the_fit(model.design.seeds, len(tested)) > 0).ravel()
+
+
+def cluster_of_hits(design: Design) -> NDArray[np.int64]:
+    """Return the artists of `hits`, (prediction,)."""
+    return np.tile(design.group[design.is_tested], design.seeds)
 
 
 def _best_epoch(model: Model, val: NDArray[np.int64], effect: float) -> NDArray[np.float32]:
@@ -472,7 +486,7 @@ def replicate(design: Design, truth: Truth, number: int) -> Tally:
         if np.isfinite(pair["t_p"]):
             tally.alarm[design.name, "corrected t-test"].append(pair["t_p"] < 0.05)
     (model,) = draw_models(random, design, 1, *draw_genres(random))
-    rho = correlation_table([cell_of(model, "a")], None).frame.iloc[0]
+    rho = correlation_table([cell_of(model, "a", has_validation=False)], None).frame.iloc[0]
     compare("rho of certainty and recall", _estimate(rho, "rho"), true_rho())
     tally.value[design.name, f"100 rho of certainty and recall (true {100 * true_rho():.1f})"].append(rho["rho"])
     confidence, correct, group = calibrated_rows(random, design)
@@ -486,8 +500,8 @@ def replicate(design: Design, truth: Truth, number: int) -> Tally:
     tally.value[design.name, f"best of {MANY} settings less their mean, points"].append(
         max(many) - float(np.mean(many))
     )
-    four = [cell_of(model, "", has_probs=False) for model in (first, second, *more)]
-    p_values = [mcnemar(a.correct, b.correct, a.predictions["group"]).p_value for a, b in combinations(four, 2)]
+    four = [hits(model) for model in (first, second, *more)]
+    p_values = [mcnemar(a, b, cluster_of_hits(design)).p_value for a, b in combinations(four, 2)]
     tally.alarm[design.name, "any of six pairs (McNemar, Holm)"].append(bool((holm(p_values) < 0.05).any()))
     return tally
 
@@ -581,8 +595,8 @@ def print_tables(tally: Tally, names: list[str], replicates: int) -> None:
         cells = []
         for design in names:
             values = 100 * np.array(tally.value[design, name])
-            error = values.std() / math.sqrt(len(values))
-            cells.append(f"{values.mean():.1f} ± {error:.1f}" if len(values) else "none")
+            known = f"{values.mean():.1f} ± {values.std() / math.sqrt(len(values)):.1f}" if len(values) else "none"
+            cells.append(known)
         print(f"| {name} | {' | '.join(cells)} |")
     print(f"\nmin_coverage: {lowest:.1f}\nmax_false_alarms: {highest:.1f}")
 
