@@ -24,12 +24,16 @@ def test_it_is_never_narrower_than_that_of_the_trained_models() -> None:
     assert retrained(CORRECT, FOLD, np.zeros(40), wide) == wide
 
 
-def test_seeds_of_a_fold_and_further_divisions_add_no_folds() -> None:
+def test_seeds_of_a_fold_change_nothing() -> None:
     once = retrained(CORRECT, FOLD, np.zeros(40), NARROW)
     seeds = retrained(np.tile(CORRECT, 3), np.tile(FOLD, 3), np.zeros(120), NARROW)
-    divisions = retrained(np.tile(CORRECT, 3), np.tile(FOLD, 3), np.repeat([0, 1, 2], 40), NARROW)
-    for more in (seeds, divisions):
-        assert (more.low, more.high) == pytest.approx((once.low, once.high))
+    assert (seeds.low, seeds.high) == pytest.approx((once.low, once.high))
+
+
+def test_divisions_of_the_same_tracks_add_degrees_of_freedom_only() -> None:
+    estimate = retrained(np.tile(CORRECT, 3), np.tile(FOLD, 3), np.repeat([0, 1, 2], 40), NARROW)
+    error = np.std([0.5, 0.6, 0.6, 0.7], ddof=1) / 2
+    assert estimate.high - 0.6 == pytest.approx(error * stats.t.ppf(0.975, 9))
 
 
 @pytest.mark.parametrize(("num", "why"), [(1, "1 fold"), (2, "2 folds")])

@@ -21,7 +21,8 @@ def retrained(
     The interval of trained models holds only for them. Here folds are the sample: each has test tracks and a training
     of its own, and its seeds are averaged. The half width is the standard error of the mean over folds times a quantile
     of Student's t. It is at least that of the trained models: by chance, a few folds may agree better than their tracks
-    let expect. Several divisions have the same tracks, so that they do not narrow the interval.
+    let expect. Several divisions have the same tracks: the squared standard errors are averaged, not divided by their
+    number, and only the degrees of freedom add up.
 
     Training parts of folds overlap. If this makes their models alike, the interval is too narrow. The variance that
     Nadeau and Bengio assume for this ("Inference for the generalization error", Machine Learning 52, 2003) is right for
@@ -47,6 +48,6 @@ def retrained(
     if num < LEAST_FOLDS:
         return Estimate(trained.value, why=f"{num} fold" if num == 1 else f"{num} folds")
     error = math.sqrt((folds["var"] / folds["size"]).mean())
-    half = error * float(stats.t.ppf((1 + level) / 2, num - 1))
+    half = error * float(stats.t.ppf((1 + level) / 2, (folds["size"] - 1).sum()))
     low, high = min(trained.low, trained.value - half), max(trained.high, trained.value + half)
     return Estimate(trained.value, max(low, 0.0), min(high, 1.0))
