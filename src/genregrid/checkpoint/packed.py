@@ -2,7 +2,7 @@
 
 skops ensures that only types of a list are built. It does not check sizes, nor the numbers of trees and boosters, and
 native code reads those without bounds. So `unpack` reads every node and array of the bytes itself, and gives skops a
-copy of what it has checked. Numbers that are read at prediction only are checked by `genregrid.models.sound`.
+copy of what it has checked. Numbers that are read at prediction only are checked by `genregrid.models.estimator_check`.
 """
 
 import ast

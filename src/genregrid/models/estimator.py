@@ -30,8 +30,8 @@ from genregrid.checkpoint.packed import is_trusted, pack, unpack, unsound
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
 from genregrid.models.base import GenreClassifier
+from genregrid.models.estimator_check import check_estimator
 from genregrid.models.pooling import MOST_SUMMARIES, SUMMARIES, filled, pooled_slice
-from genregrid.models.sound import check_estimator
 from genregrid.models.whitening import GenreWhitening
 
 _POOLED = "pooled"  # the summary that pools raw descriptors

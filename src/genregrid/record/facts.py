@@ -39,7 +39,7 @@ _LOCATIONS = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads
 _OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "members")
 
 
-#: A count or a number of a fold, and a seed.
+#: A count, the number of a fold, or a seed.
 _Number = Annotated[int, Allowed("0 or more", lambda value: is_whole(value, 0, 2**32))]
 _Size = Annotated[int, Allowed("1 or more", lambda value: is_whole(value, 1, 2**32))]
 _Seconds = Annotated[float, Allowed("a thousandth or more", lambda value: is_number(value, 0.001, 1e6))]

@@ -1,4 +1,4 @@
-"""Numbers of an unpacked estimator, checked before native code reads them without bounds.
+"""Check the numbers of an unpacked estimator before native code reads them without bounds.
 
 Only classes of `genregrid.checkpoint.packed` come here. Their trees and boosters were checked before they were built.
 Classes that predict by NumPy alone have no check of their own: NumPy checks every index and shape itself.
