@@ -47,7 +47,7 @@ def test_the_last_lines_are_the_lowest_coverage_and_the_highest_share_of_false_a
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["min_coverage: 90.0", "max_false_alarms: 2.5"]
     assert "| accuracy | 95.0 ± 3.4 | none |" in lines
-    assert "| recall of a genre | 90.0 ± 9.5 jazz, printed in 25 % | none |" in lines
+    assert "| recall of a genre | 98.0 ± 2.0 (90.0 jazz), printed in 42 % | none |" in lines
 
 
 def test_a_share_without_failures_still_has_an_error() -> None:
