@@ -35,8 +35,22 @@ _MAX_COUNT = 1_000_000_000  # windows, slices, epochs: more than any corpus or m
 _MAX_THREADS = 256  # far more cores than a fit can use; starting 10,000 threads takes minutes
 _MAX_TRIALS = 100_000  # every trial reads all earlier ones
 _MAX_JOBS = 1_000  # processes at once
+_PARTS = ("train", "val", "test")
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
+
+
+#: Keys whose value on the command line is text, a path or a label, whatever its characters (`genregrid.cli.override`).
+TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "runs", "logger.project", "logger.group"}
+TEXT_KEYS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache", "name", "corpus", "label", "recipe")}
+TEXT_KEYS |= {f"dataset.filtered.{part}" for part in _PARTS}
+TEXT_KEYS |= {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
+#: Of these, keys that `null` takes back; a file of that name is ./null.
+TEXT_OR_NULL = {"dataset.artists", "logger.group"}
+#: Keys that take a list of texts.
+TEXT_LISTS = {"ensemble", "dataset.tables", "dataset.genres", "hydra.searchpath"}
+#: Keys that take a text for each name.
+TEXT_DICTS = {"dataset.filtered"}
 
 
 def split_label(protocol: str, leaks: bool) -> str:
@@ -94,12 +108,12 @@ class DatasetConfig:
     table_slice_seconds: float | None = None
     genres: list[str] | None = None
     artists: str | None = None
-    filtered: dict[str, str] | None = None
+    filtered: Any = None  # dict[str, str] | None, but OmegaConf 2.3 cannot merge a dict into a typed one that is null
     include_length: bool = False
     cache: str | None = None
     synthetic: bool = False
     num_tracks: int = 1000
-    downloads: dict[str, Any] | None = None
+    downloads: Any = None  # dict[str, Any] | None, as above
     hint: str = ""
 
     def __post_init__(self) -> None:
@@ -122,6 +136,10 @@ class DatasetConfig:
         is_size = not self.num_tracks % 10 and 20 <= self.num_tracks <= 1_000_000
         problem = "a multiple of 10 from 20 to 1000000"
         _require(self, "dataset.num_tracks", is_size or not self.synthetic, problem)
+        problem = "a list of tracks for each part, {train:FILE,val:FILE,test:FILE}, or null"
+        _require(self, "dataset.filtered", self.filtered is None or _are_lists(self.filtered), problem)
+        problem = "a dict of files below dataset.root, each with lists of urls and hashes, or null"
+        _require(self, "dataset.downloads", self.downloads is None or _are_downloads(self.downloads), problem)
 
 
 @dataclass
@@ -301,6 +319,22 @@ class EvaluateConfig:
         _require(self, "seed", self.seed is None or self.seed >= 0, "a seed is 0 or more")
         if self.split is not None:
             _check_split(self.split)
+
+
+def _are_lists(value: object) -> bool:
+    return (
+        isinstance(value, dict) and set(value) <= set(_PARTS) and all(isinstance(path, str) for path in value.values())
+    )
+
+
+def _are_downloads(value: object) -> bool:
+    def are_texts(texts: object) -> bool:
+        return isinstance(texts, list) and len(texts) > 0 and all(isinstance(text, str) for text in texts)
+
+    return isinstance(value, dict) and all(
+        isinstance(source, dict) and are_texts(source.get("urls")) and are_texts(source.get("hashes"))
+        for source in value.values()
+    )
 
 
 def _require(settings: object, key: str, is_right: bool, problem: str, hint: str | None = None) -> None:

@@ -24,6 +24,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from genregrid.cli.job import Job
+from genregrid.cli.override import quoted
 from genregrid.errors import UserError
 from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
 
@@ -116,7 +117,7 @@ class GridSweeper(_Sweeper):
                 print(f"resume=true: resuming {found}")
                 with open_dict(config):  # both, because each job is composed from the overrides
                     config.hydra.sweep.dir = str(found)
-                    hydra_overrides.append(f"hydra.sweep.dir='{found}'")
+                    hydra_overrides.append(f"hydra.sweep.dir={quoted(str(found))}")
         forget_failures(Path(config.hydra.sweep.dir))
 
     def _parser(self) -> OverridesParser:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -96,11 +97,11 @@ def test_several_values_name_the_command_for_them(
 
 @pytest.mark.parametrize("argument", ["=", "=3"])
 def test_an_argument_without_a_key_is_refused_before_hydra_sees_it(
-    argument: str, user_error: Callable[..., Any]
+    argument: str, project_root: Path, user_error: Callable[..., Any]
 ) -> None:
-    check_form(["slice=3", "-m"])
+    check_form(["slice=3", "-m"], "train", project_root / "conf")
     with user_error(argument, problem="key=value"):
-        check_form(["slice", argument])
+        check_form(["slice=3", argument], "train", project_root / "conf")
 
 
 def test_a_variable_that_ends_the_import_of_torch_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

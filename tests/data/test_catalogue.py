@@ -248,3 +248,21 @@ def test_track_names_have_one_unicode_form(write: Writer) -> None:
     assert read_artists(write("a.csv", f"track,artist\n{decomposed},Beyonce\u0301\n")) == {composed: "Beyonc\u00e9"}
     assert read_artists(write("a.txt", f"{decomposed}.wav ::: Beyonce\u0301\n")) == {composed: "Beyonc\u00e9"}
     assert read_lists({"test": write("t.txt", f"{decomposed}\n")}) == {composed: "test"}
+
+
+# --- Windows ------------------------------------------------------------------------------------------------------
+
+
+def test_backslashes_divide_folders_as_slashes_do(write: Writer) -> None:
+    lines = "blues\\blues.00000.wav\r\nC:\\music\\jazz\\jazz.00001.mp3\r\nrock.00002\r\n"
+    tracks = ["blues.00000", "jazz.00001", "rock.00002"]
+    assert read_lists({"train": write("train.txt", lines)}) == dict.fromkeys(tracks, "train")
+    index = write("a.txt", "".join(f"{line} ::: A ::: B\r\n" for line in lines.split()))
+    assert read_artists(index) == dict.fromkeys(tracks, "A")
+    index = write("a.csv", "track,artist\r\nblues\\blues.00000,A\r\nC:\\music\\jazz.00001,A\r\nrock.00002,A\r\n")
+    assert read_artists(index) == dict.fromkeys(tracks, "A")
+
+
+def test_a_backslash_within_a_name_stays(write: Writer) -> None:
+    assert read_lists({"train": write("train.txt", "rock/rock.AC\\DC.mp3\n")}) == {"rock.AC\\DC": "train"}
+    assert read_artists(write("a.csv", "track,artist\nrock.AC\\DC,AC/DC\n")) == {"rock.AC\\DC": "AC/DC"}

@@ -267,11 +267,14 @@ def test_missing_table_without_a_hint_names_the_root(tmp_path: Path, user_error:
 def test_missing_artists_and_lists_are_errors_when_they_are_needed(
     load: Callable[..., Corpus], tmp_path: Path, user_error: Expect
 ) -> None:
-    corpus = load(["3"], 3, artists="index.csv", filtered={"train": "train.txt"})
+    lists = {"train": "train.txt", "val": "val.txt", "test": "test.txt"}
+    corpus = load(["3"], 3, artists="index.csv", filtered=lists)
     with user_error(tmp_path / "index.csv", problem="does not exist"):
         corpus.artists()
     with user_error(tmp_path / "train.txt", problem="does not exist"):
         corpus.lists()
+    with user_error("dataset.filtered", problem="'test'"):
+        load(["3"], 3, filtered={"train": "train.txt", "val": "val.txt"}).lists()
 
 
 @pytest.fixture

@@ -286,6 +286,18 @@ def test_a_list_gives_genres_and_artists_to_files_beside_it(listed: Callable[[st
     assert [t.path for t in found.tracks] == [tmp_path / "a/two.mp3", Path("/far/three.flac"), tmp_path / "a/one.wav"]
 
 
+def test_backslashes_in_a_list_divide_folders_unless_a_file_has_that_name(
+    listed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "AC\\DC.wav").touch()
+    found = find_tracks(listed("path,label\r\njazz\\a.wav,jazz\r\nC:\\music\\b.wav,jazz\r\nAC\\DC.wav,rock\r\n"))
+    assert [(track.track, str(track.path.relative_to(tmp_path))) for track in found.tracks] == [
+        ("jazz.b", "C:/music/b.wav"),
+        ("jazz.jazz_a", "jazz/a.wav"),
+        ("rock.AC_DC", "AC\\DC.wav"),
+    ]
+
+
 def test_paths_are_relative_to_the_list_not_to_the_shell(
     listed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
 
 from genregrid.tracking.wandb_run import _is_logged_in, resolved_mode, start_run
 from genregrid.training.run import train
@@ -90,3 +91,28 @@ def test_a_project_that_wandb_does_not_take_is_refused(
 
 def test_long_names_and_tags_are_cut(tmp_path: Path) -> None:
     start_run(tmp_path, "disabled", project="p", name="n" * 500, group="g" * 500, tags=["t" * 100]).finish()
+
+
+@pytest.mark.parametrize(
+    ("mode", "sweep", "is_own"), [("MULTIRUN", "grids", True), ("RUN", "grids", False), ("MULTIRUN", "wandb", False)]
+)
+def test_an_id_in_the_environment_is_that_of_one_run_and_of_no_job_of_a_grid(
+    mode: str,
+    sweep: str,
+    is_own: bool,
+    composed: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cfg = composed("sweep=grids", hydra=True)
+    with open_dict(cfg):
+        cfg.hydra.mode, cfg.hydra.runtime.choices.sweep = mode, sweep
+    HydraConfig.instance().set_config(cfg)
+    monkeypatch.setenv("WANDB_RUN_ID", "mine")
+    monkeypatch.setenv("WANDB_RESUME", "allow")
+    ids = []
+    for _ in range(2 if is_own else 1):
+        with start_run(tmp_path, "offline", project="p") as run:
+            ids.append(run.id)
+    assert len(set(ids)) == len(ids)
+    assert ("mine" in ids) == (not is_own)

@@ -1,7 +1,6 @@
 """Run a script's Hydra main and return its exit code: a user's mistake is one sentence, without a traceback."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +10,10 @@ import hydra
 
 from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import check_form, missing_group, mistake_of, output_mistake, print_mistake
+from genregrid.cli.override import with_literal_text
 from genregrid.config import register_schemas
 from genregrid.errors import UserError, printable
 from genregrid.training.devices import forget_ranks, is_first_process
-
-# overrides that name files
-_PATHS = {"audio", "checkpoint", "ensemble", "human", "runs"}
-_PATHS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache")}
 
 
 def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name: str) -> int:
@@ -36,15 +32,15 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     os.environ["MPLBACKEND"] = "agg"  # figures are written to files; an unknown name would be an error
     if not is_first_process():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
-    if not {"-m", "--multirun"} & set(sys.argv):  # there, commas separate values
-        sys.argv[1:] = [_quoted(argument) for argument in sys.argv[1:]]
+    given = sys.argv[1:]
+    sys.argv[1:] = map(with_literal_text, given)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors, instead of printing them and exiting with 1
     if os.environ.get("GENREGRID_DATA") == "":
         del os.environ["GENREGRID_DATA"]  # an empty one would be the root of the file system
     register_schemas()
     job = Job(main)
     try:
-        check_form(sys.argv[1:])
+        check_form(given, name, conf)
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
         has_failed = job.progress is not None and job.progress.conclude()
         return 2 if has_failed or job.has_failed else 0
@@ -53,11 +49,11 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
         return 130
     except Exception as error:
         mistake = mistake_of(error)
-        if isinstance(error, AssertionError) and job.folder is None:
-            mistake = missing_group(sys.argv[1:], optional_groups)
-        elif mistake is None and job.folder is None and _is_of_hydra(error):
+        if isinstance(error, AssertionError | AttributeError) and mistake is None and job.folder is None:
+            mistake = missing_group(given, optional_groups)
+        if mistake is None and job.folder is None and _is_of_hydra(error):
             mistake = UserError(f"Hydra cannot read the arguments: {printable(str(error))}", hint="see `--help`")
-        elif isinstance(error, OSError) and mistake is None:  # a folder without write permission, a full disk
+        if isinstance(error, OSError) and mistake is None:  # a folder without write permission, a full disk
             mistake = output_mistake(error, in_grid=job.progress is not None)
         if mistake is None:
             raise
@@ -66,10 +62,10 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
 
 
 def _is_of_hydra(error: Exception) -> bool:
-    """Return whether Hydra itself raised an error: it has own errors for most wrong arguments, but not for all."""
+    """Return whether Hydra or OmegaConf raised an error: they have own errors for most wrong arguments, not for all."""
     frames = list(walk_tb(error.__traceback__))
     module = frames[-1][0].f_globals.get("__name__", "")
-    return isinstance(error, ValueError | TypeError | AttributeError) and module.startswith("hydra.")
+    return isinstance(error, ValueError | TypeError | AttributeError) and module.startswith(("hydra.", "omegaconf."))
 
 
 def _interruption(job: Job) -> UserError:
@@ -79,15 +75,3 @@ def _interruption(job: Job) -> UserError:
     elif job.folder is not None and job.folder.is_dir():  # an empty one was removed
         hint = f"what was written so far is in {job.folder}"
     return UserError("interrupted", hint=hint)
-
-
-def _quoted(argument: str) -> str:
-    """Quote a path for Hydra: names of recordings have brackets, commas and colons.
-
-    >>> _quoted("audio=Song (Live), pt 1.wav"), _quoted("slice=3")
-    ("audio='Song (Live), pt 1.wav'", 'slice=3')
-    """
-    key, _, value = argument.partition("=")
-    if key not in _PATHS or not value or value[0] in "'\"[" or re.fullmatch(r"[\w./-]+", value):
-        return argument
-    return f"{key}='{value.replace(chr(39), chr(92) + chr(39))}'"

@@ -52,9 +52,9 @@ def read_artists(path: Path) -> dict[str, str]:
 
 
 def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Read the part of each track, by track name in the form of `one_form`, from the list of each part.
+    r"""Read the part of each track, by track name in the form of `one_form`, from the list of each part.
 
-    Lines are ``blues/blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
+    Lines are ``blues/blues.00029.wav``, ``blues\blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
 
     Raises:
         UserError: a list is missing, a line names no track, or a track is in two lists.
@@ -93,10 +93,22 @@ def _name(text: str) -> str:
 
 
 def _track_name(text: str, path: Path, row: int) -> str:
-    track = _AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2])
+    track = _without_folders(_AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2]))
     if len(track) > MOST_TRACK_CHARACTERS or re.fullmatch(TRACK_PATTERN, track) is None:
         raise UserError(f"'{_shown(text)}' names no track of the form genre.NNNNN", key=place(path, row))
     return one_form(track)
+
+
+def _without_folders(track: str) -> str:
+    r"""Return a track's name without the folders before it, which slashes or backslashes divide.
+
+    Other systems than Windows allow a backslash in a name: what follows it must have the form of a track's name.
+
+    >>> print(_without_folders("C:\\music\\rock\\rock.00001"), _without_folders("rock.AC\\DC"))
+    rock.00001 rock.AC\DC
+    """
+    last = re.split(r"[/\\]", track)[-1]
+    return last if re.fullmatch(TRACK_PATTERN, last) else track
 
 
 def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
@@ -119,7 +131,7 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
                 problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
                 hint = "put quotation marks around a name with a comma"
                 raise UserError(problem, key=place(path, reader.line_num), hint=hint)
-            track, artist = _name(cells[track_at]), _name(cells[artist_at])
+            track, artist = _name(_without_folders(unguarded(cells[track_at]).strip())), _name(cells[artist_at])
             if artist and artists.setdefault(track, artist) != artist:
                 raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")
     except UserError:

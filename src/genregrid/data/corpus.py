@@ -12,6 +12,7 @@ from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.slice_rows import Allocate
+from genregrid.data.split import PARTS
 from genregrid.data.store import files_key, stored
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
@@ -98,6 +99,9 @@ def _read(
         return read_artists(_file(dataset, index)) if index else None
 
     def lists() -> Mapping[str, str] | None:
+        if missing := [part for part in PARTS if listed and part not in listed]:
+            hint = "write dataset.filtered={train:FILE,val:FILE,test:FILE}"
+            raise UserError(f"it has no list of the part '{missing[0]}'", key="dataset.filtered", hint=hint)
         return read_lists({part: _file(dataset, path) for part, path in listed.items()}) if listed else None
 
     return Corpus(table, table, recipe, artists, lists), key

@@ -6,6 +6,7 @@
 
 import difflib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -244,7 +245,8 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
     refuse(label != first_label[track], "label", "'{label}' is a second genre for the track {track}")
     prefix = labels.get_indexer([name.rpartition(".")[0] for name in tracks])
     contradiction = "'{label}' contradicts the genre '{prefix}' in the file name '{filename}'"
-    refuse(label != prefix[track], "label", contradiction)
+    has_folders = any(re.search(r"[/\\].*\.", name) for name in tracks)
+    refuse(label != prefix[track], "label", contradiction, "leave folders out of file names" if has_folders else None)
     slices = np.array([number or 0 for number in numbers])[ending]
     return keys.assign(source=pd.Categorical([source]).repeat(len(keys)), slice=slices, whole_clip=whole_clip)
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
@@ -131,11 +131,13 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 texts = (unguarded(str(cells.get(name) or "")) for name in ("path", "label", "artist"))
                 path, genre, artist = (text.strip() for text in texts)
                 is_path = Path(path).name and "\0" not in path
+                if "\\" in path and not (is_path and os.path.exists(csv_path.parent / path)):
+                    path = path.replace("\\", "/")  # a list that was made on Windows
                 fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
                 if fault:
                     raise UserError(fault, key=f"{csv_path}, row {reader.line_num}")
                 within = Path(path)
-                if within.is_absolute() or ".." in within.parts:
+                if within.is_absolute() or PureWindowsPath(path).is_absolute() or ".." in within.parts:
                     within = Path(within.name)  # the folders of one machine are not part of the name
                 track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
                 known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES

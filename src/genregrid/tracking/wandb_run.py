@@ -3,8 +3,12 @@
 import os
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from genregrid.errors import UserError, printable
 
@@ -18,6 +22,8 @@ _LONGEST_NAME, _LONGEST_TAG = 126, 62  # W&B takes 128 and 64 characters; dots i
 
 def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
     """Start a W&B run with files in ``wandb/`` below a folder; offline if the server refuses or cannot be reached.
+
+    An id in WANDB_RUN_ID is that of one run. A job of a grid has its own id, or each would replace the one before.
 
     Args:
         folder: of the files.
@@ -39,6 +45,8 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
         "settings": wandb.Settings(silent=True, console="off", init_timeout=_INIT_TIMEOUT_SECONDS),
         "reinit": "create_new",  # each job of a multirun has a separate run
     }
+    if _is_in_grid():
+        settings |= {"id": token_hex(4), "resume": "never"}
     if mode == "online":
         try:
             return wandb.init(**settings, mode="online")
@@ -51,6 +59,14 @@ def start_run(folder: Path, mode: str, **settings: Any) -> "wandb.Run":
     except (wandb.Error, ValueError) as error:
         problem = f"W&B does not take it ({' '.join(str(error).split())})"
         raise UserError(problem, key="logger.project", value=settings.get("project")) from None
+
+
+def _is_in_grid() -> bool:
+    """Return whether this is a job of a grid; a trial of a W&B sweep belongs to the run that its agent made."""
+    if not HydraConfig.initialized():
+        return False
+    hydra = HydraConfig.get()
+    return bool(hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices.get("sweep") != "wandb")
 
 
 def resolved_mode(mode: str) -> str:
