@@ -85,6 +85,11 @@ def run(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("train", ("model.learning_rate=nan", "logger=none"), "model.learning_rate=nan: "),
         ("train", ("-m", "sweep=optuna", "search.num_jobs=100000", "logger=none"), "search.num_jobs=100000: "),
         ("train", ("-m", "sweep=optuna", "search.num_trials=0", "logger=none"), "search.num_trials=0: "),
+        ("train", ("search={num_trials:3}",), "search={num_trials:3}: its group is not chosen"),
+        ("train", ("dataset=csv", "dataset.filtered=3", "logger=none"), "dataset.filtered=3: a list of tracks"),
+        ("train", ("x" * 300,), "xxx"),
+        ("evaluate", ("checkpoint=x", "dataset={path:x}"), "dataset={path:x}: its group is not chosen"),
+        ("evaluate", ("Beyoncé (Live).mp3",), "Beyoncé (Live).mp3: it is not key=value; write `python evaluate.py "),
         ("evaluate", (), "give one of "),
         ("evaluate", ("checkpoint=x", "human=answers.csv"), "human=answers.csv: "),
         ("evaluate", ("runs=x", "split=track"), "split: "),
@@ -102,6 +107,17 @@ def test_a_users_mistake_ends_in_one_line_and_code_two(
     (line,) = printed.err.splitlines()
     assert line.startswith(start_of_line)
     assert "run: " not in printed.out
+
+
+def test_a_path_with_a_comma_is_one_job_of_a_grid(run: Run) -> None:
+    paths = []
+
+    def main(cfg: DictConfig, folder: Path, *_: object) -> None:
+        paths.append(cfg.runs)
+
+    assert run(main, "-m", "runs=nowhere, é (1)\\", "seed=0,1", "hydra.sweep.dir=grid (1)") == 0
+    assert paths == ["nowhere, é (1)\\"] * 2
+    assert Path("grid (1)/multirun.yaml").is_file()
 
 
 @pytest.mark.parametrize("key", ["protocol", "label"])

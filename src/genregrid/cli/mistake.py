@@ -76,7 +76,10 @@ def check_form(arguments: Sequence[str], script: str, conf: Path) -> None:
         UserError: an argument is no option and not key=value.
     """
     if bare := _bare_words(arguments):
-        raise _without_key(bare, arguments, script, conf) or _of_form(arguments[min(bare)])
+        without = [arguments[place] for place in sorted(bare)]
+        sign = next((word for word in without if word.startswith("=")), None)  # key = value
+        mistake = None if sign else _without_key(bare, arguments, script, conf)
+        raise mistake or _of_form(sign or without[0])
 
 
 def _bare_words(arguments: Sequence[str]) -> set[int]:
@@ -130,19 +133,19 @@ def _with_key(word: str, script: str, conf: Path) -> list[str]:
     groups = ("model", "dataset", "split", "experiment") if script == "train" else ("dataset", "split")
     if re.fullmatch(r"\w+", word):
         for group in groups:
-            if (conf / group / f"{word}.yaml").is_file():
+            if os.path.isfile(conf / group / f"{word}.yaml"):
                 return [f"{group}={word}"]
     path, suffix = Path(word), Path(word.lower().removesuffix(".gz")).suffix
     if suffix == ".csv":
         return ["dataset=csv", f"dataset.path={word}"]
     if suffix == ".ckpt":
         return [f"checkpoint={word}"]
-    if script == "evaluate" and path.is_dir():
-        if (path / "checkpoint.ckpt").is_file():
+    if script == "evaluate" and word and os.path.isdir(path):
+        if os.path.isfile(path / "checkpoint.ckpt"):
             return [f"checkpoint={path / 'checkpoint.ckpt'}"]
         if any(next(path.glob(f"{depth}run.json"), None) for depth in ("", "*/", "*/*/", "*/*/*/")):
             return [f"runs={word}"]
-    return [f"audio={word}"] if suffix or path.exists() else []
+    return [f"audio={word}"] if suffix or os.path.exists(word) else []
 
 
 def _of_form(override: str) -> UserError:
