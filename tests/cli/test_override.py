@@ -255,7 +255,6 @@ def test_lists_of_tracks_are_a_file_for_each_part(filtered: str, user_error: Cal
         ("train", ["my.csv"], "python train.py dataset=csv dataset.path=my.csv"),
         ("train", ["music"], "python -m genregrid.features FOLDER"),
         ("train", ["dataset.path=my", "f.csv"], "'dataset.path=my f.csv'"),
-        ("train", ["=", "lstm"], "write key=value without spaces"),
     ],
 )
 def test_a_word_without_a_key_names_the_right_command(

@@ -108,11 +108,10 @@ def test_an_id_in_the_environment_is_that_of_one_run_and_of_no_job_of_a_grid(
     with open_dict(cfg):
         cfg.hydra.mode, cfg.hydra.runtime.choices.sweep = mode, sweep
     HydraConfig.instance().set_config(cfg)
-    monkeypatch.setenv("WANDB_RUN_ID", "mine")
-    monkeypatch.setenv("WANDB_RESUME", "allow")
-    ids = []
-    for _ in range(2 if is_own else 1):
-        with start_run(tmp_path, "offline", project="p") as run:
-            ids.append(run.id)
-    assert len(set(ids)) == len(ids)
-    assert ("mine" in ids) == (not is_own)
+    settings: list[dict[str, Any]] = []
+    monkeypatch.setattr("wandb.init", lambda **given: settings.append(given))  # its own id replaces WANDB_RUN_ID
+    for _ in range(2):
+        start_run(tmp_path, "offline", project="p")
+    ids = {given.get("id") for given in settings}
+    assert (len(ids) == 2 and None not in ids) if is_own else ids == {None}
+    assert all(given.get("resume") == ("never" if is_own else None) for given in settings)  # whatever WANDB_RESUME is
