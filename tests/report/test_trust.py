@@ -1,5 +1,7 @@
 """Temperatures and conformal thresholds are fitted on validation tracks only, run by run."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from scipy.stats import spearmanr
 
 from genregrid.metrics.calibration import fit_temperature
 from genregrid.metrics.conformal import conformal_sets
+from genregrid.metrics.interval import Estimate
+from genregrid.metrics.retrained import retrained
 from genregrid.published.reference import read_reference
 from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid
 from genregrid.report.paper import certainty_table, correlation_table, table1
-from genregrid.report.trust import calibration_table, calibrations, conformal_table, tempered
+from genregrid.report.trust import calibration_table, calibrations, conformal_table, tempered, training_table
 
 GENRES = ["blues", "classical", "country", "disco", "hiphop"]
 CELL = {"model": "mlp", "slice_seconds": 30.0, "genres": GENRES, "skill": 1.5, "tracks": 40}
@@ -121,6 +125,30 @@ def test_sets_of_pooled_folds_keep_their_promise_where_validation_chose_the_epoc
                 held[name].append(conformal_sets(known, true, log_probs)[np.arange(60), genre].mean())
     assert np.mean(held["other folds"]) == pytest.approx(0.9, abs=0.01)
     assert np.mean(held["validation"]) < 0.885
+
+
+def test_a_method_has_an_interval_of_its_own_from_three_folds_on(make_grid: Callable[..., Path]) -> None:
+    (cell,), _ = read_grid(alone(make_grid(CELL, folds=3)))
+    (row,) = training_table([cell]).frame.to_dict(orient="records")
+    assert (row["folds"], row["runs"]) == (3, 6)
+    assert row["retrained"] == row["trained"] == pytest.approx(cell.correct.mean())
+    assert row["retrained_low"] <= row["trained_low"] < row["trained_high"] <= row["retrained_high"]
+    division = cell.predictions["seed"]  # every seed divides anew
+    trained = Estimate(row["trained"], row["trained_low"], row["trained_high"])
+    expected = retrained(cell.correct, cell.predictions["fold"], division, trained)
+    assert (row["retrained_low"], row["retrained_high"]) == (expected.low, expected.high)
+
+
+def test_folds_that_share_tracks_are_no_sample_of_trainings(make_grid: Callable[..., Path]) -> None:
+    grid = alone(make_grid(CELL, folds=3, seeds=1))
+    for number in (1, 2):  # like checkpoints of all folds that are scored on one test part
+        copy = grid / f"0-{number}-0"
+        shutil.rmtree(copy)
+        shutil.copytree(grid / "0-0-0", copy)
+        facts = json.loads((copy / "run.json").read_text())
+        (copy / "run.json").write_text(json.dumps(facts | {"fold": number}))
+    (row,) = training_table(read_grid(grid)[0]).frame.to_dict(orient="records")
+    assert row["retrained_why"] == "folds share tracks"
 
 
 def test_rho_is_that_of_scipy_for_the_values_of_the_table(cell: Cell) -> None:
