@@ -270,7 +270,8 @@ def cell_of(
     for seed in range(design.seeds):
         for number, fold in enumerate(design.tested):
             effect = run_sd * (common + np.sqrt(1 - COMMON) * random.standard_normal())
-            rows = np.flatnonzero(design.fold == fold)
+            # in any order, as the random numbers of the sets by APS are the same in every replicate
+            rows = random.permutation(np.flatnonzero(design.fold == fold))
             score = model.score[rows] + effect + model.of_the_fit(len(rows))
             about = {"run": len(runs), "fold": fold, "seed": seed}
             if has_probs:
