@@ -12,7 +12,7 @@ from genregrid.report.rows import CELL_COLUMNS, INTERVALS, groups, one_hot
 
 _ON_CHOOSING = (
     "Rows are sorted by test accuracy, so the first of many looks better than it is: on 1000 single tracks the best of "
-    "21 equally good settings is 1.1 points above their mean, on tracks by artists 1.7 (simulated). Choose by the "
+    "21 equally good settings is 1.2 points above their mean, on tracks by artists 1.7 (simulated). Choose by the "
     "accuracy on validation tracks, and report the test accuracy of the row that is marked as chosen. Validation "
     "tracks also chose the epoch of a network, which favours it a little over a model without epochs."
 )
