@@ -266,7 +266,11 @@ def test_jackknife_is_that_of_a_loop_without_each_cluster() -> None:
     error = np.sqrt(11 / 12 * np.square(np.array(left_out) - estimate.value).sum())
     sums = np.bincount(cluster, weight[:, 0])
     half = stats.t.ppf(0.975, sums.sum() ** 2 / np.square(sums).sum() - 1) * error
-    assert [estimate.low, estimate.high] == pytest.approx([estimate.value - half, estimate.value + half])
+    bounds = estimate.value * np.exp(np.array([-half, half]) / estimate.value)  # a delta method on the logarithm
+    assert [estimate.low, estimate.high] == pytest.approx(bounds)
+    (plain,) = [ClusterBootstrap(np.arange(12)).mean(np.arange(12.0) - 1)]
+    half = stats.t.ppf(0.975, 11) * np.std(np.arange(12), ddof=1) / np.sqrt(12)
+    assert [plain.low, plain.high] == pytest.approx([4.5 - half, 4.5 + half])
 
 
 def test_numbers_of_strata_are_fixed() -> None:
@@ -358,8 +362,9 @@ def test_scores_without_spread_have_no_bounds() -> None:
         *bootstrap.ratios(same[:, None], np.ones((90, 1))),
     ]
     estimates.append(bootstrap.statistic(lambda weights: np.full(len(weights), 1.0)))
+    estimates += bootstrap.ratios(np.zeros((90, 1)), np.ones((90, 1)))
     for estimate in estimates:
-        assert estimate.value == pytest.approx(0.2) or estimate.value == 1.0
+        assert estimate.value in (0.0, pytest.approx(0.2)) or estimate.value == 1.0
         assert np.isnan([estimate.low, estimate.high]).all()
         assert estimate.why == "no spread"
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,8 @@ _ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such 
 _ROUNDING = 1e-9  # differences of fractions below this are rounding
 _ROUNDED = 1e-6  # the same of resampled scores, relative: sums of resamples are float32
 
+#: On which bounds are as far below a ratio as above it.
+Scale = Literal["value", "log", "logit"]
 #: Maps weights (resample, prediction) to values (resample,).
 Statistic = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
@@ -98,15 +101,17 @@ class ClusterBootstrap:
     def mean(self, values: ArrayLike) -> Estimate:
         """Estimate the mean of those of `values`, (prediction,) float or bool, that are known: not NaN.
 
-        Up to 20 effective clusters it is a ratio of `ratios`. With more, a share whose successes grow in number never
-        gets a lower bound above that of 100 %, nor an upper bound below that of 0 %.
+        Up to 20 effective clusters it is a ratio of `ratios`, without logarithm if a value is below 0. With more, a
+        share whose successes grow in number never gets a lower bound above that of 100 %, nor an upper bound below that
+        of 0 %.
         """
         column = np.asarray(values, float)[:, None]
         known = ~np.isnan(column)
         is_share = np.asarray(values).dtype == bool
         numerator = finite("values", np.where(known, column, 0.0))
         if self._effective <= _FEW_CLUSTERS + _ROUNDING:
-            return self._jackknife(numerator, known, is_share=is_share)[0]
+            scale: Scale = "logit" if is_share else "log" if numerator.min() >= 0 else "value"
+            return self._jackknife(numerator, known, scale)[0]
         totals = self._totals(np.hstack([numerator, known]))
         means = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] != 0)
         estimate = self._percentiles(means[0], means[1:])
@@ -151,14 +156,15 @@ class ClusterBootstrap:
 
         The standard error is that of the jackknife, which leaves out one cluster at a time. The numbers of predictions
         in each stratum are fixed, so those that are left of a stratum count for those that are left out. Bounds are the
-        value, and for shares its logit, plus and minus the standard error times a quantile of Student's t. Its degrees
-        of freedom are the effective clusters, (sum n)^2 / sum n^2 of the denominators n of clusters, minus one.
+        logarithm of the value, for shares its logit, plus and minus the standard error times a quantile of Student's t.
+        Its degrees of freedom are the effective clusters, (sum n)^2 / sum n^2 of the denominators n of clusters, minus
+        one.
 
         In 6000 simulated replicates under `artist` (Monte Carlo error 0.3 points) this covered recall of GTZAN's genres
         in 94.7 to 98.7 %, F1 in 94.8 to 97.1 % and precision in 96.3 to 98.8 %; percentiles covered recall in 78 to 94.
 
         Args:
-            numerator: (prediction, k) float or bool.
+            numerator: (prediction, k) float or bool, 0 or more.
             denominator: (prediction, k), or (prediction, 1) for all columns.
             is_share: whether ratios are from 0 to 1. For 0 % and 100 % all clusters agree; the bound is then the exact
                 binomial (Clopper-Pearson) bound for that number of clusters. No other share has a larger lower bound
@@ -173,7 +179,9 @@ class ClusterBootstrap:
         estimated from survey data", Survey Methodology 24, 1998, for the logit and the effective numbers; Efron and
         Stein, "The jackknife estimate of variance", Annals of Statistics 9, 1981.
         """
-        return self._jackknife(numerator, denominator, is_share=is_share, subject=subject, stratum=self._stratum)
+        return self._jackknife(
+            numerator, denominator, "logit" if is_share else "log", subject=subject, stratum=self._stratum
+        )
 
     def mean_ratio(self, numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
         """Estimate the mean over columns of ratios from 0 to 1, for example macro F1.
@@ -249,8 +257,8 @@ class ClusterBootstrap:
         self,
         numerator: ArrayLike,
         denominator: ArrayLike,
+        scale: Scale,
         *,
-        is_share: bool,
         subject: ArrayLike | None = None,
         stratum: NDArray[np.int64] | None = None,
     ) -> list[Estimate]:
@@ -264,11 +272,14 @@ class ClusterBootstrap:
             value = above.sum(axis=0) / below.sum(axis=0)
             error = self._standard_error(above, below, stratum)
             half = error * stats.t.ppf(1 - self._tail, effective - 1)
-            if is_share:
-                half /= value * (1 - value)
-                low, high = expit(logit(value) - half), expit(logit(value) + half)
-            else:
-                low, high = value - half, value + half
+            match scale:
+                case "value":
+                    low, high = value - half, value + half
+                case "log":
+                    low, high = value * np.exp(-half / value), value * np.exp(half / value)
+                case "logit":
+                    half /= value * (1 - value)
+                    low, high = expit(logit(value) - half), expit(logit(value) + half)
         estimates = []
         for column in range(above.shape[1]):
             one = _with_spread(Estimate(float(value[column]), float(low[column]), float(high[column])))
@@ -276,7 +287,7 @@ class ClusterBootstrap:
                 one = Estimate()
             elif effective[column] < LEAST_CLUSTERS - _ROUNDING:
                 one = Estimate(one.value, why=counted(int(num[column]), self._unit))
-            elif is_share:
+            elif scale == "logit":
                 one = self._share(one, int(num[column]))
             estimates.append(one)
         return estimates
@@ -363,7 +374,7 @@ class ClusterBootstrap:
 
 def _with_spread(estimate: Estimate) -> Estimate:
     """Return the estimate, without bounds if only rounding is between them."""
-    if estimate.high - estimate.low <= _ROUNDED * abs(estimate.value):
+    if not estimate.high - estimate.low > _ROUNDED * abs(estimate.value):  # or NaN
         return Estimate(estimate.value, why="no spread")
     return estimate
 
