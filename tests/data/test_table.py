@@ -401,6 +401,17 @@ def test_label_that_contradicts_the_file_name_is_refused(make_frame: Frames, wri
         read_table([path])
 
 
+@pytest.mark.parametrize("folder", ["C:\\music\\", "blues/"])
+def test_file_names_with_folders_are_refused_with_the_way_out(
+    folder: str, make_frame: Frames, write_csv: Writer
+) -> None:
+    frame = make_frame(genres=("blues", "rock"), tracks=2, slices=3)
+    frame["filename"] = folder + frame["filename"]
+    path = write_csv(frame)
+    with refused(path, 2, "label", hint="leave folders out of file names"):
+        read_table([path])
+
+
 def test_two_genres_for_one_track_are_refused(spoilt: Callable[[int, str, str], Path]) -> None:
     path = spoilt(6, "label", "rock")
     with refused(path, 6, "label", problem="'rock' is a second genre for the track blues.00001"):
