@@ -105,6 +105,7 @@ def test_wandb_runs_have_the_marks(outputs: Outputs, folder: str) -> None:
     assert run["config"]["update"]["marks"] == list(MARKS)
 
 
+@pytest.mark.torture
 def test_a_search_of_a_synthetic_corpus_has_its_mark_in_every_output(project_root: Path, tmp_path: Path) -> None:
     search = ("search.num_trials=2", "search.num_folds=1")
     command = [sys.executable, str(project_root / "train.py"), "-m", "sweep=optuna", "model=mlp", *TWIN, *search]

@@ -85,6 +85,7 @@ def test_help_mistakes_and_reports_do_not_import_torch(project_root: Path, argum
     assert done.stdout.splitlines()[-1] == "False False False", done.stderr
 
 
+@pytest.mark.torture
 def test_two_processes_train_as_one_with_batches_twice_as_large(script: Run, tmp_path: Path) -> None:
     folders = {}
     for devices, batch_size in ((2, 8), (1, 16)):

@@ -32,6 +32,7 @@ def results_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_a_grid_that_is_killed_moved_and_resumed_gives_the_same_bytes(project_root: Path, tmp_path: Path) -> None:
     """``kill -9`` in the middle, then ``resume=true``: every job once, and every byte of its predictions."""
     overrides = ("model=lstm,mlp", "seed=0,1", "trainer.max_epochs=10", "trainer.checkpoint_seconds=0")

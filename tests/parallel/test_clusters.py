@@ -94,6 +94,7 @@ def test_submitits_local_executor_runs_the_jobs_of_a_slurm_cluster(run: Run, tmp
 
 
 @pytest.mark.usefixtures("mock_slurm")
+@pytest.mark.torture
 def test_the_jobs_go_to_sbatch_as_one_array_with_the_settings_of_the_launcher(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     grid = ("model=gaussian", "seed=0,1", "launcher=slurm", "hydra.launcher.partition=short")
@@ -192,6 +193,7 @@ def music(tmp_path: Path) -> Path:
     return tmp_path / "music"
 
 
+@pytest.mark.torture
 def test_a_cluster_writes_the_bytes_that_one_machine_writes(run: Run, cluster: Any, music: Path) -> None:
     command = ("-m", "genregrid.features", "music", "--slice", "0.5,1")
     here = run(*command, "--out", "here", "--workers", "1")

@@ -299,6 +299,7 @@ def test_a_trial_that_was_stopped_while_its_values_were_drawn_draws_the_same_val
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_a_killed_search_is_resumed(project_root: Path, tmp_path: Path) -> None:
     overrides = [sys.executable, str(project_root / "train.py"), "-m", "sweep=optuna", "model=mlp", "slice=9"]
     overrides += ["dataset.num_tracks=300", "trainer.accelerator=cpu", "search.num_folds=1", "search.num_trials=2"]

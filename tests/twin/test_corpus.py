@@ -21,6 +21,7 @@ def fit(tmp_path: Path, composed: Callable[..., DictConfig]) -> Callable[[str], 
     return trained
 
 
+@pytest.mark.torture
 def test_lstm_is_right_two_times_in_three_and_worse_on_new_artists(fit: Callable[[str], Result]) -> None:
     track, artist = (fit(split).scores["test/accuracy"] for split in ("track", "artist"))
     assert 0.65 <= track <= 0.80
