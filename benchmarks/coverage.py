@@ -386,6 +386,13 @@ SORTING = {
 } | {f"accuracy_{share}": f"accuracy of the most certain {share} %" for share in (50, 80, 90)}
 
 
+def _pair(cells: list[Cell]) -> "pd.Series[Any]":
+    """Return the only row of the comparison of two cells."""
+    table = comparison(cells)
+    assert table is not None  # both cells have the same corpus and protocol
+    return table.frame.iloc[0]
+
+
 def _estimate(row: "pd.Series[Any]", name: str) -> Estimate:
     return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
@@ -470,7 +477,7 @@ def replicate(design: Design, truth: Truth, number: int) -> Tally:
         compare(name, estimate, true)
         if name.startswith("coverage of sets, ") and name.endswith(("LAC", "APS")):
             tally.value[design.name, f"{name}, %"].append(estimate.value)
-    pair = comparison(cells).frame.iloc[0]  # type: ignore[union-attr]
+    pair = _pair(cells)
     compare("difference of two models", _estimate(pair, "difference"), 0.0)
     test = "exact" if pair["exact"] else "clustered"
     if np.isfinite(pair["p"]):
@@ -478,7 +485,7 @@ def replicate(design: Design, truth: Truth, number: int) -> Tally:
     if len(design.tested) > 1:  # trained anew: every run has an effect of its own
         run_sd = RUN_SD if len(np.unique(design.group)) < len(design.group) else RUN_SD_OF_SINGLE_TRACKS
         cells = [cell_of(model, name, run_sd=run_sd, has_probs=False) for model, name in ((first, "a"), (second, "b"))]
-        pair = comparison(cells).frame.iloc[0]  # type: ignore[union-attr]
+        pair = _pair(cells)
         training = training_table(cells[:1]).frame.iloc[0]
         compare("accuracy, trained anew", _estimate(training, "retrained"), truth.values["accuracy"])
         holds = training["trained_low"] <= truth.values["accuracy"] <= training["trained_high"]

@@ -9,8 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from genregrid.metrics.finite import finite
-
-_ROUNDING = 1e-9  # differences of fractions below this are rounding
+from genregrid.metrics.interval import ROUNDING
 
 
 class McNemar(NamedTuple):
@@ -19,9 +18,7 @@ class McNemar(NamedTuple):
     only_a: float  # predictions that only the first model has right; of fractions, the sum of its positive differences
     only_b: float
     p_value: float  # two-sided; 1 if the models never differ
-    exact: (
-        bool  # whether it is the binomial test or the cluster-adjusted one, which needs about twenty clusters or more
-    )
+    exact: bool  # whether it is the binomial test; the cluster-adjusted one needs about twenty clusters or more
 
 
 class CorrectedTTest(NamedTuple):
@@ -64,9 +61,9 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, cluster: ArrayLike | Non
     if not len(first) == len(second) == len(number):
         lengths = f"{len(first)} and {len(second)} predictions of {len(number)} clusters"
         raise ValueError(f"two models are compared on the same predictions, not on {lengths}")
-    ahead = np.where(np.abs(first - second) < _ROUNDING, 0.0, first - second)
+    ahead = np.where(np.abs(first - second) < ROUNDING, 0.0, first - second)
     per_cluster = np.bincount(number, ahead)
-    per_cluster[np.abs(per_cluster) < _ROUNDING] = 0.0
+    per_cluster[np.abs(per_cluster) < ROUNDING] = 0.0
     only_a, only_b = np.maximum(ahead, 0).sum(), np.maximum(-ahead, 0).sum()
     exact = len(per_cluster) == len(ahead) and bool(np.isin(ahead, (-1, 0, 1)).all())
     if not per_cluster.any():
@@ -104,7 +101,7 @@ def corrected_t_test(
     if len(runs) < 2:
         raise ValueError(f"a t-test needs two runs or more, not {len(runs)}")
     mean, num = float(runs.mean()), len(runs)
-    if not np.isfinite(runs).all() or np.ptp(runs) < _ROUNDING:
+    if not np.isfinite(runs).all() or np.ptp(runs) < ROUNDING:
         return CorrectedTTest(mean, math.nan, math.nan, math.nan, math.nan)
     error = math.sqrt((1 / num + num_test / num_train) * runs.var(ddof=1))
     half = error * stats.t.ppf((1 + level) / 2, num - 1) if num > 2 else math.nan

@@ -21,7 +21,8 @@ LEAST_CLUSTERS = 3
 _FEW_CLUSTERS = 20
 _KEPT_ENTRIES = 2**24  # draws of one byte each, kept for the next score
 _ENTRIES = 2**20  # weights at once, 8 MB of float64: a statistic with ten such arrays stays below 100 MB
-_ROUNDING = 1e-9  # differences of fractions below this are rounding
+#: Differences of fractions below this are rounding.
+ROUNDING = 1e-9
 _ROUNDED = 1e-6  # the same of resampled scores, relative: sums of resamples are float32
 
 #: On which bounds are as far below a ratio as above it.
@@ -109,7 +110,7 @@ class ClusterBootstrap:
         known = ~np.isnan(column)
         is_share = np.asarray(values).dtype == bool
         numerator = finite("values", np.where(known, column, 0.0))
-        if self._effective <= _FEW_CLUSTERS + _ROUNDING:
+        if self._effective <= _FEW_CLUSTERS + ROUNDING:
             scale: Scale = "logit" if is_share else "log" if numerator.min() >= 0 else "value"
             return self._jackknife(numerator, known, scale)[0]
         totals = self._totals(np.hstack([numerator, known]))
@@ -134,7 +135,7 @@ class ClusterBootstrap:
         if not len(first) == len(second) == len(self._number):
             raise ValueError(f"there are {len(first)} and {len(second)} values of {len(self._number)} predictions")
         ahead = first - second
-        ahead[np.abs(ahead) < _ROUNDING] = 0.0
+        ahead[np.abs(ahead) < ROUNDING] = 0.0
         if self._is_unknown or (ahead.min() < 0 < ahead.max()):
             return self.mean(ahead)
         if ahead.min() < 0:
@@ -285,7 +286,7 @@ class ClusterBootstrap:
             one = _with_spread(Estimate(float(value[column]), float(low[column]), float(high[column])))
             if math.isnan(one.value):
                 one = Estimate()
-            elif effective[column] < LEAST_CLUSTERS - _ROUNDING:
+            elif effective[column] < LEAST_CLUSTERS - ROUNDING:
                 one = Estimate(one.value, why=counted(int(num[column]), self._unit))
             elif scale == "logit":
                 one = self._share(one, int(num[column]))
@@ -340,7 +341,7 @@ class ClusterBootstrap:
     @property
     def _is_unknown(self) -> bool:
         """Whether there are too few clusters to know the spread."""
-        return self._effective < LEAST_CLUSTERS - _ROUNDING
+        return self._effective < LEAST_CLUSTERS - ROUNDING
 
     def _unknown(self, value: float) -> Estimate:
         return Estimate(value, why=counted(self._num_clusters, self._unit)) if math.isfinite(value) else Estimate()

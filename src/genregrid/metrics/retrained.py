@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from genregrid.errors import counted
 from genregrid.metrics.interval import Estimate
 
 #: Fewest folds with an interval.
@@ -46,7 +47,7 @@ def retrained(
     folds = table.groupby(["division", "fold"])["correct"].mean().groupby("division").agg(["var", "size"])
     num = int(folds["size"].min())
     if num < LEAST_FOLDS:
-        return Estimate(trained.value, why=f"{num} fold" if num == 1 else f"{num} folds")
+        return Estimate(trained.value, why=counted(num, "fold"))
     error = math.sqrt((folds["var"] / folds["size"]).mean())
     half = error * float(stats.t.ppf((1 + level) / 2, (folds["size"] - 1).sum()))
     low, high = min(trained.low, trained.value - half), max(trained.high, trained.value + half)
