@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.record.example import FACTS
 
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.record.facts import RunFacts
@@ -51,26 +52,11 @@ def test_groups_have_an_interval(facts: RunFacts, tmp_path: Path) -> None:
 @pytest.fixture
 def facts() -> RunFacts:
     """A run of four test tracks."""
-    return RunFacts(
-        model="lstm",
-        seed=1,
+    return replace(
+        FACTS,
         settings={"window": "track"},
-        started="2026-01-01T00:00:00.000+00:00",
-        versions={"python": "3.11"},
-        commit=None,
         dataset="csv",
         dataset_label="csv",
-        synthetic=False,
-        recipe="kaggle-reflect",
-        slice_seconds=3.0,
         protocol="artist",
-        leaks=False,
-        folds=5,
-        fold=2,
-        val_folds=None,
-        val_fold=0,
-        split_seed=7,
         num_tracks={"train": 6, "val": 2, "test": 4},
-        data_hashes={"mine.csv": "0"},
-        identity="0123456789abcdef",
     )

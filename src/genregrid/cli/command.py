@@ -41,8 +41,8 @@ def choose(commands: Sequence[Command], cfg: DictConfig) -> Command:
     """Return the first of the commands whose key is given.
 
     Raises:
-        UserError: no command's key is given, a needed key is missing, a path is empty, or the
-            command does not take a given key.
+        UserError: no command's key is given, a needed key is missing, a path is empty, or the command does not take a
+            given key.
     """
     given: dict[Any, Any] = {key: value for key, value in cfg.items() if value is not None and value != {}}
     command = next((command for command in commands if command.key in given), None)

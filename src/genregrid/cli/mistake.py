@@ -186,8 +186,7 @@ def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) 
     """Return the mistake of a key such as ``dataset.path`` without its group; ``None`` if there is no such override.
 
     OmegaConf 2.3 reports it as an `AssertionError` without a cause, and the dict ``dataset={path:FILE}`` as an
-    `AttributeError`. `optional_groups` has an override for each part of
-    the configuration that may be null.
+    `AttributeError`. `optional_groups` has an override for each part of the configuration that may be null.
     """
     for override in overrides:
         key, _, value = override.partition("=")
