@@ -59,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # As it was at the start: tests see it only through `real_data`.
 _REAL_DATA = os.environ.get("GENREGRID_DATA")
+_WEIGHTS = os.environ.get("GENREGRID_WEIGHTS")
 
 
 class NetworkRefused(Exception):  # noqa: N818  # no `OSError`, so that no code takes it for a machine without network
@@ -137,6 +138,15 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path(_REAL_DATA).absolute()
     monkeypatch.setenv("GENREGRID_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def musicnn_wheel() -> Path:
+    """The wheel of musicnn with its weights, in the folder that GENREGRID_WEIGHTS names; skips without it."""
+    path = Path(_WEIGHTS or "") / "musicnn-0.1.0-py3-none-any.whl"
+    if not _WEIGHTS or not path.is_file():
+        pytest.skip(f"GENREGRID_WEIGHTS names no folder with {path.name}")
+    return path
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""Claims about the network of musicnn: it computes what its layers define, and what TensorFlow computed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.checkpoint.bundle import bundle_of
+
+from genregrid.checkpoint.tensor_bundle import BundleError, TensorBundle
+from genregrid.features.musicnn_network import MusicnnNetwork
+
+Tensors = dict[str, NDArray[np.float32]]
+NUM_FRONT, NUM_MIDDLE, NUM_UNITS, NUM_TAGS = (3, 2, 2, 1, 2), 4, 5, 3  # channels and units, small
+SHAPES = [(7, 3), (7, 5), (4, 1), (3, 1), (2, 1)]  # of the kernels in front: frames, bands
+
+
+@pytest.fixture
+def tensors() -> Tensors:
+    """Random weights of a small network of the same layers; half of the scales are negative."""
+    random = np.random.default_rng(0)
+
+    def norm(number: int, size: int) -> Tensors:
+        name = f"batch_normalization_{number}" if number else "batch_normalization"
+        drawn = {part: random.standard_normal(size) for part in ("beta", "gamma", "moving_mean")}
+        drawn["moving_variance"] = random.uniform(0.5, 2, size)
+        return {f"{name}/{part}": values.astype(np.float32) for part, values in drawn.items()}
+
+    def layer(name: str, *shape: int) -> Tensors:
+        kernel, bias = random.standard_normal(shape) / 3, random.standard_normal(shape[-1])
+        return {f"{name}/kernel": kernel.astype(np.float32), f"{name}/bias": bias.astype(np.float32)}
+
+    made = norm(0, 1)
+    for number, (shape, size) in enumerate(zip(SHAPES, NUM_FRONT, strict=True)):
+        made |= layer(f"conv2d_{number}" if number else "conv2d", *shape, 1, size) | norm(1 + number, size)
+    before = sum(NUM_FRONT)
+    for number in range(5, 8):
+        made |= layer(f"conv2d_{number}", 7, before, 1, NUM_MIDDLE) | norm(1 + number, NUM_MIDDLE)
+        before = NUM_MIDDLE
+    pooled = 2 * (sum(NUM_FRONT) + 3 * NUM_MIDDLE)
+    made |= norm(9, pooled) | layer("dense", pooled, NUM_UNITS) | norm(10, NUM_UNITS)
+    return made | layer("dense_1", NUM_UNITS, NUM_TAGS)
+
+
+def by_definition(t: Tensors, spectrum: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both outputs for a spectrum (frame, band), layer by layer in loops, as the package defines them."""
+
+    def norm(values: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+        name = f"batch_normalization_{number}" if number else "batch_normalization"
+        centred = (values - t[f"{name}/moving_mean"]) / np.sqrt(t[f"{name}/moving_variance"] + 0.001)
+        return centred * t[f"{name}/gamma"] + t[f"{name}/beta"]
+
+    def convolved(values: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+        name = f"conv2d_{number}" if number else "conv2d"
+        kernel = t[f"{name}/kernel"][:, :, 0]
+        num_taps, num_bands, _ = kernel.shape
+        before = (num_taps - 1) // 2
+        padded = np.pad(values, ((before, num_taps - 1 - before), (0, 0)))
+        places = values.shape[1] - num_bands + 1
+        found = np.zeros((len(values), places, kernel.shape[2]))
+        for frame in range(len(values)):
+            for place in range(places):
+                part = padded[frame : frame + num_taps, place : place + num_bands]
+                found[frame, place] = (part[:, :, None] * kernel).sum(axis=(0, 1))
+        return norm(np.maximum(found + t[f"{name}/bias"], 0), 1 + number)
+
+    spectrum = norm(spectrum, 0)
+    front = np.concatenate([convolved(spectrum, number).max(axis=1) for number in range(5)], axis=1)
+    first = convolved(front, 5)[:, 0]
+    second = convolved(first, 6)[:, 0] + first
+    third = convolved(second, 7)[:, 0] + second
+    joined = np.concatenate([front, first, second, third], axis=1)
+    pooled = norm(np.stack([joined.max(axis=0), joined.mean(axis=0)], axis=1).reshape(-1), 9)
+    penultimate = norm(np.maximum(pooled @ t["dense/kernel"] + t["dense/bias"], 0), 10)
+    return penultimate, 1 / (1 + np.exp(-(penultimate @ t["dense_1/kernel"] + t["dense_1/bias"])))
+
+
+@pytest.mark.parametrize("num_frames", [1, 9, 40])  # 40: more than are convolved at once
+def test_a_small_network_computes_its_layers(tensors: Tensors, num_frames: int) -> None:
+    spectra = np.random.default_rng(1).standard_normal((2, num_frames, 8)).astype(np.float32)
+    found = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), "cpu")(spectra)
+    for number, spectrum in enumerate(spectra):
+        for values, expected in zip(found, by_definition(tensors, spectrum.astype(np.float64)), strict=True):
+            np.testing.assert_allclose(values[number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_has_the_same_values_beside_others(tensors: Tensors) -> None:
+    spectra = np.random.default_rng(1).standard_normal((5, 30, 8)).astype(np.float32)
+    network = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), "cpu")
+    for together, alone in zip(network(spectra), network(spectra[3:4]), strict=True):
+        np.testing.assert_array_equal(together[3:4], alone)
+
+
+def test_a_network_that_lacks_a_tensor_is_refused(tensors: Tensors) -> None:
+    del tensors["dense/bias"]
+    with pytest.raises(BundleError, match="no tensor 'dense/bias'"):
+        MusicnnNetwork(TensorBundle(*bundle_of(tensors)))
+
+
+@pytest.mark.parametrize("name", ["MTT_musicnn", "MSD_musicnn"])
+def test_the_trained_networks_give_tensorflows_values(
+    name: str, musicnn_wheel: Path, real_file: Callable[[str], Path]
+) -> None:
+    with ZipFile(musicnn_wheel) as wheel:
+        index, data = (wheel.read(f"musicnn/{name}/{file}") for file in (".index", ".data-00000-of-00001"))
+    expected = np.load(real_file("musicnn/reference_out.npz"))
+    penultimate, tags = MusicnnNetwork(TensorBundle(index, data), "cpu")(np.load(real_file("musicnn/reference_in.npy")))
+    np.testing.assert_allclose(penultimate, expected[f"{name}/penultimate"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(tags, expected[f"{name}/tags"], rtol=0, atol=1e-5)
