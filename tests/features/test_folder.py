@@ -199,6 +199,22 @@ def test_a_genre_with_a_full_stop_is_refused_with_a_hint(music: Callable[..., Pa
         find_tracks(folder)
 
 
+@pytest.mark.parametrize("name", ["old.backup", "None", "a,b", " ", "nan", "x" * 250])
+def test_a_folder_without_recordings_may_have_any_name(music: Callable[..., Path], name: str) -> None:
+    found = find_tracks(music("rock/a.wav", f"{name}/readme.txt", f"{name}/deep/cover.jpg"))
+    assert names(found) == ["rock.a"]
+    assert found.ignored == {".txt": 1, ".jpg": 1}
+
+
+@pytest.mark.parametrize(
+    "folder", ["__MACOSX", "@eaDir", "lost+found", "System Volume Information", "$RECYCLE.BIN", "#recycle", ".git"]
+)
+def test_folders_of_the_system_are_passed_over(music: Callable[..., Path], folder: str) -> None:
+    found = find_tracks(music("rock/a.wav", f"{folder}/b.wav", f"rock/{folder}/rock/c.wav"))
+    assert names(found) == ["rock.a"]
+    assert found.skipped == []
+
+
 @pytest.mark.parametrize("files", [(), ("rock/cover.jpg",), ("a.wav", "b.wav"), (".rock/a.wav",)], ids=str)
 def test_a_folder_without_recordings_is_refused_with_the_layout(
     music: Callable[..., Path], tmp_path: Path, files: tuple[str, ...], user_error: Mistake

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from genregrid.errors import Options, UserError, counted, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
+from genregrid.features.level import check_level
 from genregrid.features.recipe import DESCRIPTORS, MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe
 from genregrid.features.spectrum import Padding
 from genregrid.parallel.pool import num_cores
@@ -27,6 +28,7 @@ def run(arguments: list[str] | None) -> int:
     recipe = Recipe(options.recipe, options.padding)
     with _first_ctrl_c_only():
         found = find_tracks(options.source)
+        check_level(found)
         done = extract(
             found,
             outputs,

@@ -15,6 +15,7 @@ from genregrid.errors import UserError, printable
 from genregrid.exhibit.spreadsheet import guarded
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
+from genregrid.features.level import genre_lines
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_files, describe_on_cluster
 from genregrid.files import sha256_of
@@ -63,7 +64,8 @@ def extract(
         num_workers: processes, at least 1.
         ray_address: address of a Ray cluster that does the work instead, ``auto`` or ``HOST:PORT`` of its head node.
         overwrite: whether to replace CSVs that exist.
-        report: is called with one line for every recording that is skipped or unusual.
+        report: is called with the genres before the work, and with one line for every recording that is skipped or
+            unusual.
         show_bar: whether to show a progress bar; ``None`` shows one on a terminal.
 
     Raises:
@@ -114,6 +116,8 @@ def _describe_rest(
     show_bar: bool | None,
 ) -> set[str]:
     """Write each result into the journal as soon as it is ready; return the names of the skipped tracks."""
+    for line in genre_lines(found):
+        report(line)
     num_done = len(found.tracks) - num_todo
     if num_done:
         report(f"resuming: {num_done} of {len(found.tracks)} recordings are in {journal.path} already")

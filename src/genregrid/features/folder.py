@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 from genregrid.data.feature_csv import MISSING_WORDS
@@ -21,6 +21,9 @@ _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 _UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _MOST_LIST_BYTES = 1 << 28  # of a CSV of recordings: a million long paths
 _MOST_LIST_COLUMNS = 1000
+# What zip files of macOS, network storage and disks have beside one's own folders
+_SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER", "lost+found"}
+_SYSTEM_FOLDERS |= {"System Volume Information", "@Recycle", "@Recently-Snapshot"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Found:
     tracks: list[TrackFile]  # sorted by track name; each name occurs once
     skipped: list[tuple[Path, str]] = field(default_factory=list)  # with the reason
     ignored: Counter[str] = field(default_factory=Counter)  # number of files that are not audio, by suffix
+    is_by_folder: bool = False  # whether the genres are names of folders
 
 
 def find_tracks(source: Path) -> Found:
@@ -53,7 +57,7 @@ def find_tracks(source: Path) -> Found:
         UserError: the source is neither of them, or has no recording with a genre.
     """
     if source.is_dir():
-        found = _unique(source, _in_folder(source))
+        found = replace(_unique(source, _in_folder(source)), is_by_folder=True)
     elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
         raise UserError("is one recording", key=source, hint=_WANTED)
     else:
@@ -79,7 +83,10 @@ def audio_files(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, sorted, without hidden folders; follow links, and enter each folder once."""
+    """Yield the files below a folder, sorted, without hidden folders and those of the system.
+
+    Links are followed, and each folder is entered once.
+    """
 
     def refuse(error: OSError) -> None:
         hint = "change its permissions, or move it elsewhere"
@@ -87,7 +94,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
     entered, paths = set(), []
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _SYSTEM_FOLDERS]
         if os.path.realpath(here) in entered:
             folders.clear()
         else:
@@ -104,14 +111,14 @@ def _is_hidden(name: str) -> bool:
 def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     for path in _files(folder):
         genre, *within = path.relative_to(folder).parts
-        if within:
+        if path.suffix.lower() not in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
+            yield TrackFile(path, "", "")  # it will be ignored, and its folder may have any name
+        elif within:
             if fault := _genre_fault(genre):
                 raise UserError(fault, key=folder / genre, hint="rename the folder")
             yield TrackFile(path, track_name(genre, Path(*within)), genre)
-        elif path.suffix.lower() in READABLE_SUFFIXES:
-            yield path, "lies outside the folders of genres"
         else:
-            yield TrackFile(path, "", "")  # not audio: it will be ignored
+            yield path, "lies outside the folders of genres"
 
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
