@@ -9,7 +9,7 @@ import pytest
 from genregrid.metrics.calibration import (
     brier,
     calibrated_ece,
-    calibration_gaps,
+    ece,
     fit_temperature,
     negative_log_likelihood,
     reliability,
@@ -36,10 +36,9 @@ ROWS: dict[str, Callable[[np.ndarray], object]] = {
     "numerator of ratios": lambda bad: BOOTSTRAP.ratios(bad, np.ones((3, 1))),
     "denominator of ratios": lambda bad: BOOTSTRAP.ratios(np.ones((3, 2)), bad),
     "numerator of mean_ratio": lambda bad: BOOTSTRAP.mean_ratio(bad, np.ones((3, 2))),
-    "distance": BOOTSTRAP.distance,
 }
 VALUES: dict[str, Callable[[np.ndarray], object]] = {
-    "calibration_gaps": lambda bad: calibration_gaps(bad, RIGHT),
+    "ece": lambda bad: ece(bad, RIGHT),
     "calibrated_ece": lambda bad: calibrated_ece(bad, RIGHT, range(3)),
     "reliability": lambda bad: reliability(bad, RIGHT),
     "holm": holm,

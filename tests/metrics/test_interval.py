@@ -132,40 +132,8 @@ def test_weights_never_exceed_their_share_of_memory() -> None:
     assert sum(sizes) == 26 * 100_000
 
 
-def test_distance_is_the_sum_of_absolute_means() -> None:
-    gaps = np.array([[1.0, 0.0], [0.0, -0.5], [1.0, 0.0], [0.0, -0.5]])
-    estimate = ClusterBootstrap(range(4)).distance(gaps)
-    assert estimate.value == pytest.approx(0.5 + 0.25)
-    assert 0 <= estimate.low < estimate.value < estimate.high
-
-
-def test_bounds_of_a_distance_are_those_of_a_loop_over_resamples() -> None:
-    random = np.random.default_rng(3)
-    gaps, cluster = random.normal(0.4, 1, size=(60, 3)), random.integers(15, size=60)
-    draws = np.random.default_rng(0)
-    resampled, noise = [], []
-    for _ in range(300):
-        means = np.concatenate([gaps[cluster == number] for number in draws.integers(15, size=15)]).mean(axis=0)
-        resampled.append(np.abs(means).sum())
-        noise.append(np.abs(means - gaps.mean(axis=0)).sum())
-    estimate = ClusterBootstrap(cluster, num_resamples=300).distance(gaps)
-    assert estimate.low == pytest.approx(estimate.value - np.quantile(noise, 0.975))
-    assert estimate.high == pytest.approx(estimate.value + np.quantile(resampled, 0.975) - np.mean(resampled))
-
-
-def test_distance_of_noise_reaches_zero_where_percentiles_do_not() -> None:
-    random = np.random.default_rng(0)
-    gaps = random.normal(size=(500, 1)) * np.eye(15)[random.integers(15, size=500)]
-    bootstrap = ClusterBootstrap(range(500), num_resamples=500)
-    assert bootstrap.distance(gaps).low == 0.0
-    assert bootstrap.statistic(lambda w: np.abs(w @ gaps).sum(axis=1) / w.sum(axis=1)).low > 0.1
-
-
-@pytest.mark.parametrize("method", ["mean", "distance"])
-def test_no_score_of_one_cluster_has_an_interval(method: str) -> None:
-    values = np.array([0.1, 0.2, 0.4])
-    bootstrap = ClusterBootstrap(["abba"] * 3)
-    estimate = bootstrap.mean(values) if method == "mean" else bootstrap.distance(values[:, None])
+def test_no_score_of_one_cluster_has_an_interval() -> None:
+    estimate = ClusterBootstrap(["abba"] * 3).mean([0.1, 0.2, 0.4])
     assert estimate.value == pytest.approx(0.7 / 3)
     assert np.isnan([estimate.low, estimate.high]).all()
     assert estimate.why == "1 group"
@@ -257,13 +225,27 @@ def test_ratio_of_equal_clusters_is_their_t_interval_of_the_logit() -> None:
     assert [estimate.low, estimate.high] == pytest.approx(expit(logit(0.6) + np.array([-half, half])))
 
 
+def test_variance_of_clusters_of_any_size_is_right_on_average() -> None:
+    # each cluster's mean has variance 1, so that the mean of all has the sum of squared parts
+    cluster = np.repeat(range(4), (45, 20, 20, 15))
+    part, random = np.bincount(cluster) / 100, np.random.default_rng(0)
+    squares = []
+    for _ in range(2000):
+        estimate = ClusterBootstrap(cluster).mean(random.normal(-10, 1, size=4)[cluster])  # below 0: no logarithm
+        half = (estimate.high - estimate.low) / 2
+        squares.append((half / stats.t.ppf(0.975, 1 / np.square(part).sum() - 1)) ** 2)
+    assert np.mean(squares) == pytest.approx(np.square(part).sum(), rel=0.05)
+
+
 def test_jackknife_is_that_of_a_loop_without_each_cluster() -> None:
     random = np.random.default_rng(1)
     cluster, weight = random.integers(12, size=90), random.random((90, 1))
     value = random.random((90, 1)) * weight
     (estimate,) = ClusterBootstrap(cluster).ratios(value, weight)
     left_out = [value[cluster != one].sum() / weight[cluster != one].sum() for one in range(12)]
-    error = np.sqrt(11 / 12 * np.square(np.array(left_out) - estimate.value).sum())
+    part = np.bincount(cluster) / 90
+    weights = (1 - part) ** 2 / (1 - 2 * part + np.square(part).sum())
+    error = np.sqrt((weights * np.square(np.array(left_out) - estimate.value)).sum())
     sums = np.bincount(cluster, weight[:, 0])
     half = stats.t.ppf(0.975, sums.sum() ** 2 / np.square(sums).sum() - 1) * error
     bounds = estimate.value * np.exp(np.array([-half, half]) / estimate.value)  # a delta method on the logarithm

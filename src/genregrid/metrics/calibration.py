@@ -67,11 +67,12 @@ def brier(log_probs: ArrayLike, genre: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.square(distance).sum(axis=1))
 
 
-def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> NDArray[np.float64]:
-    """Compute correctness minus confidence of each row, in the column of its bin, 0 elsewhere: (row, bin) float64.
+def ece(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> float:
+    """Compute the expected calibration error, 0 to 1, over bins of equal mass (adaptive ECE).
 
-    `ClusterBootstrap.distance` of the gaps is the expected calibration error over bins of equal mass (adaptive ECE),
-    0 to 1, with its interval. It is biased upwards, see `calibrated_ece`.
+    It is the mean over rows of the distance between confidence and accuracy in the row's bin. It has no interval: it is
+    biased upwards, as distances that are due to chance add up, and no resampling removes this near 0. Compare it with
+    `calibrated_ece`.
 
     Args:
         confidence: (row,) probability of the predicted genre, 0 to 1.
@@ -81,9 +82,8 @@ def calibration_gaps(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 
     Source: Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
     """
     confidence = finite("confidence", confidence)
-    gaps = np.zeros((len(confidence), num_bins))
-    gaps[np.arange(len(confidence)), _equal_mass(confidence, num_bins)] = np.asarray(correct, float) - confidence
-    return gaps
+    gaps = np.bincount(_equal_mass(confidence, num_bins), np.asarray(correct, float) - confidence)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike, num_bins: int = 15) -> float:
@@ -97,7 +97,7 @@ def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike
         confidence: (row,) probability of the predicted genre, 0 to 1.
         correct: (row,) bool.
         cluster: (row,) numbers or names; rows of one cluster, such as the seeds of a track, are not independent.
-        num_bins: as in `calibration_gaps`.
+        num_bins: as in `ece`.
 
     Source: of the design effect, Kish, *Survey sampling*, 1965, section 5.4; its variances are estimated here.
     """
@@ -115,7 +115,7 @@ def calibrated_ece(confidence: ArrayLike, correct: ArrayLike, cluster: ArrayLike
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, num_bins: int = 15) -> pd.DataFrame:
-    """Tabulate the non-empty bins of `calibration_gaps` by rising confidence: mean confidence, accuracy, num."""
+    """Tabulate the non-empty bins of `ece` by rising confidence: mean confidence, accuracy, num."""
     rows = pd.DataFrame({"confidence": finite("confidence", confidence), "accuracy": np.asarray(correct, float)})
     bins = rows.groupby(_equal_mass(rows["confidence"].to_numpy(), num_bins))
     return bins.mean().assign(num=bins.size()).rename_axis("bin").reset_index(drop=True)

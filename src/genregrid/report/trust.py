@@ -14,7 +14,7 @@ from genregrid.exhibit.table import Exhibit, Section, Table, columns
 from genregrid.metrics.calibration import (
     brier,
     calibrated_ece,
-    calibration_gaps,
+    ece,
     fit_temperature,
     negative_log_likelihood,
     reliability,
@@ -119,12 +119,12 @@ def calibration_table(cells: Sequence[Cell]) -> Table:
         variants += [("rescaled", rescaled, temperatures)] if np.isfinite(temperatures).all() else []
         for name, log_probs, used in variants:
             confidence = np.exp(log_probs.max(axis=1))
-            row = {"probabilities": name, "num": len(cell.correct), "temperature": np.median(used)}
+            row: dict[str, object] = {"probabilities": name, "num": len(cell.correct), "temperature": np.median(used)}
             row |= cell.bootstrap.mean(negative_log_likelihood(log_probs, cell.genre)).columns("nll")
             row |= cell.bootstrap.mean(brier(log_probs, cell.genre)).columns("brier")
-            row |= cell.bootstrap.distance(calibration_gaps(confidence, cell.correct)).columns("ece")
-            calibrated = calibrated_ece(confidence, cell.correct, cell.predictions["group"])
-            rows.append((cell, row | {"ece_calibrated": calibrated}))
+            row["ece"] = ece(confidence, cell.correct)
+            row["ece_calibrated"] = calibrated_ece(confidence, cell.correct, cell.predictions["group"])
+            rows.append((cell, row))
     shown = columns(probabilities="probabilities") + columns("count", num="n")
     shown += columns("decimal", temperature="temperature") + columns("fine", nll="NLL, nats", brier="Brier")
     shown += columns("percent", ece="ECE %", ece_calibrated="if calibrated")
