@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from genregrid.metrics.score import confusion_matrix, scores
+from genregrid.metrics.score import PER_GENRE, confusion_matrix, scores
 from genregrid.record.result import prediction_columns
 
 GENRES = ["blues", "jazz", "metal", "rock"]
@@ -55,9 +55,9 @@ def test_scores_agree_with_scikit_learn(seed: int, num: int) -> None:
     assert got["accuracy"] == pytest.approx(sk.accuracy_score(target, predicted))
     assert got["top3"] == pytest.approx(sk.top_k_accuracy_score(target, logits, k=3, labels=range(4)))
     for name, function in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
-        expected = function(target, predicted, average=None, **options)
-        assert [got[f"{name}/{genre}"] for genre in GENRES] == pytest.approx(expected.tolist())
-        occurring = sorted({*target, *predicted})
+        expected = np.where(np.isin(range(4), target), function(target, predicted, average=None, **options), np.nan)
+        assert [got[f"{name}/{genre}"] for genre in GENRES] == pytest.approx(expected.tolist(), nan_ok=True)
+        occurring = sorted({*target} if name == "recall" else {*target, *predicted})
         macro = function(target, predicted, average="macro", labels=occurring, zero_division=0)
         assert got[f"{name}_macro"] == pytest.approx(macro)
     matrix = confusion_matrix(torch.from_numpy(logits), torch.from_numpy(target), 4)
@@ -69,9 +69,18 @@ def test_genre_that_is_never_predicted_has_precision_zero() -> None:
     assert got["precision/b"] == 0.0
 
 
-def test_genre_without_samples_has_no_certainty() -> None:
-    got = scores(logits_of([0, 1], 3), torch.tensor([0, 1]), ["a", "b", "c"], "")
-    assert math.isnan(got["certainty/c"])
+@pytest.mark.parametrize("predicted", [[0, 1, 0], [0, 1, 2]])
+def test_a_genre_without_samples_has_no_scores(predicted: list[int]) -> None:
+    got = scores(logits_of(predicted, 3), torch.tensor([0, 1, 0]), ["a", "b", "c"], "")
+    assert {name for name, value in got.items() if math.isnan(value)} == {f"{name}/c" for name in PER_GENRE}
+    assert got["recall_macro"] == (got["recall/a"] + got["recall/b"]) / 2
+
+
+def test_samples_of_one_genre_have_a_recall_and_no_precision() -> None:
+    got = scores(logits_of([0, 1, 0, 0], 2), torch.tensor([0, 0, 0, 0]), ["a", "b"], "")
+    certainty = pytest.approx(2 / math.log(10))
+    known = {"accuracy": 0.75, "top3": 1.0, "recall_macro": 0.75, "recall/a": 0.75, "certainty/a": certainty}
+    assert {name: value for name, value in got.items() if not math.isnan(value)} == known
 
 
 def test_two_genres_have_a_top_three_of_two() -> None:

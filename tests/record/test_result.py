@@ -1,6 +1,7 @@
 """The result of a run is written and printed whole, also where something cannot be computed."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,24 @@ def test_groups_have_an_interval(facts: RunFacts, tmp_path: Path) -> None:
     result(facts, [0, 1, 2, 3]).write(tmp_path)
     low, high = json.loads((tmp_path / "run.json").read_text())["accuracy_interval"]
     assert 0 < low < 0.75 < high < 1
+
+
+def test_scores_of_a_genre_without_tracks_are_empty_everywhere(facts: RunFacts, tmp_path: Path) -> None:
+    one = result(facts, [0, 1, 2, 3])
+    logits, target = torch.tensor([[2.0, 0.0]] * 4), torch.tensor([0, 0, 0, 0])
+    known = scores(logits, target, GENRES, "test/")
+    confusion = pd.DataFrame(confusion_matrix(logits, target, 2).numpy(), GENRES, GENRES)
+    one = replace(one, scores=known | {"test_slice/accuracy": math.nan}, confusion=confusion)
+    one.write(tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["test/recall/blues"], metrics["test/recall/jazz"], metrics["test/f1_macro"]) == (1.0, None, None)
+    assert (tmp_path / "per_genre.csv").read_text().splitlines()[2].startswith("jazz,0,,,,,track")
+    lines = one.summary().splitlines()
+    assert lines[2].endswith("macro F1 -   by slice -")
+    assert [line.split() for line in lines if line.strip().startswith(("blues", "jazz"))] == [
+        ["blues", "4", "-", "100.0", "-", "0.87"],
+        ["jazz", "0", "-", "-", "-", "-"],
+    ]
 
 
 @pytest.fixture

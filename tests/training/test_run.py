@@ -234,6 +234,21 @@ def test_evaluate_scores_every_track_of_another_corpus(
     assert result.facts.protocol == "all"
 
 
+def test_tracks_of_one_genre_are_scored_and_not_trained_on(
+    run: MakeResult, rescore: MakeResult, write_csv: Callable[..., Path], tmp_path: Path, user_error: UserErrors
+) -> None:
+    run("run", model="gaussian")
+    one = write_csv(name="one.csv", genres=GENRES[:1], tracks=5, slices=4, seed=1)
+    result = rescore("one", "dataset=csv", "dataset.corpus=other", f"dataset.path={one}")
+    genre = GENRES[0]
+    known = {name for name, value in read_json(tmp_path / "one/metrics.json").items() if value is not None}
+    names = ("accuracy", "top3", "recall_macro", f"recall/{genre}", f"certainty/{genre}")
+    assert known == {f"{level}/{name}" for level in ("test", "test_slice") for name in names}
+    assert result.scores[f"test/recall/{genre}"] == result.scores["test/accuracy"]
+    with user_error("dataset", problem=f"all tracks are '{genre}'"):
+        run("trained", f"dataset.path={one}", f"dataset.genres=[{','.join(GENRES)}]", model="gaussian")
+
+
 @pytest.mark.slow
 def test_evaluate_recognises_a_track_by_its_features_under_any_name(
     run: MakeResult, rescore: MakeResult, write_csv: Callable[..., Path], corpus: Path, user_error: UserErrors

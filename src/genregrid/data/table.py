@@ -329,7 +329,7 @@ def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[st
             hint = f"did you mean '{_shown(near[0])}'?" if near else f"the corpus has {printable(', '.join(genres))}"
             problem = f"unknown genre '{_shown(bad['label'])}'"
             raise UserError(problem, key=place(bad["source"], bad["row"], "label"), hint=hint)
-    if len(found) < 2:
+    if genres is None and len(found) < 2:
         problem = f"all tracks are '{_shown(found[0])}'; a classifier needs two genres or more"
         raise UserError(problem, key=rows["source"].iloc[0])
     return list(genres) if genres is not None else found

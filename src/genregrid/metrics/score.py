@@ -5,7 +5,9 @@ Names are ``<prefix>accuracy``, ``top3``, ``precision_macro``, ``recall_macro``,
 ``test_slice/`` for single windows. Accuracies are fractions.
 """
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ from torchmetrics.classification import (
 )
 
 from genregrid.metrics.certainty import Certainty
+
+#: Scores of single genres, by the first part of their names.
+PER_GENRE = ("precision", "recall", "f1", "certainty")
 
 
 class TopAccuracy(Metric):
@@ -60,6 +65,7 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
     A score whose denominator is zero (precision of a genre that was never predicted) is 0, as in scikit-learn;
     macro averages leave out genres that occur neither as target nor as prediction. Certainty of a genre without
     samples is NaN. `genres`, at least 2, are in the order of the logits; `prefix` is of every name, such as ``test/``.
+    `scores` removes the values that have no meaning.
     """
     num, labels = len(genres), list(genres)
     return MetricCollection(
@@ -81,8 +87,21 @@ def genre_metrics(genres: Sequence[str], prefix: str = "") -> MetricCollection:
 
 
 def scores(logits: Tensor, target: Tensor, genres: Sequence[str], prefix: str) -> dict[str, float]:
-    """Compute all scores of `genre_metrics` at once, by name."""
-    return {name: float(value) for name, value in genre_metrics(genres, prefix)(logits, target).items()}
+    """Compute all scores of `genre_metrics` at once, by name; those that the samples cannot show are NaN.
+
+    These are the scores of a genre without samples, and precision and F1 where all samples are of one genre: then every
+    prediction of that genre is right. The macro recall is the mean over genres with samples.
+    """
+    found = {name: float(value) for name, value in genre_metrics(genres, prefix)(logits, target).items()}
+    has_samples = (torch.bincount(target, minlength=len(genres)) > 0).tolist()
+    known = [genre for genre, has in zip(genres, has_samples, strict=True) if has]
+    for genre in (genre for genre, has in zip(genres, has_samples, strict=True) if not has):
+        found |= dict.fromkeys((f"{prefix}{name}/{genre}" for name in PER_GENRE), math.nan)
+    found[f"{prefix}recall_macro"] = fmean(found[f"{prefix}recall/{genre}"] for genre in known)
+    if len(known) == 1:
+        found |= dict.fromkeys((f"{prefix}{name}" for name in ("precision_macro", "f1_macro")), math.nan)
+        found |= dict.fromkeys((f"{prefix}{name}/{known[0]}" for name in ("precision", "f1")), math.nan)
+    return found
 
 
 def confusion_matrix(logits: Tensor, target: Tensor, num_genres: int) -> Tensor:

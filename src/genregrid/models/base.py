@@ -1,5 +1,6 @@
 """The base of all models: input transform, scores of validation and test, and the content of a checkpoint."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,7 @@ class GenreClassifier(pl.LightningModule):
         self.validation_step(batch, batch_index)
 
     def on_test_epoch_end(self) -> None:
-        """Set `scored` and log all its scores."""
+        """Set `scored` and log all its scores that are known."""
         logits, genre, track = self._gather_from_all()
         # a trainer has no datamodule only where batches come from elsewhere
         table = getattr(getattr(self.trainer, "datamodule", None), "table", None)
@@ -104,7 +105,8 @@ class GenreClassifier(pl.LightningModule):
         values |= scores(logits, genre, self.genres, "test_slice/")
         windows = confusion_matrix(logits, genre, len(self.genres))
         self.scored = Scored(values, windows, log_probs, track_genre, numbers)
-        self.log_dict(values, sync_dist=True)
+        known = {name: value for name, value in values.items() if not math.isnan(value)}
+        self.log_dict(known, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the class and the provenance, as plain values that load with ``weights_only=True``."""

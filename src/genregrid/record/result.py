@@ -25,12 +25,10 @@ from genregrid.errors import counted, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.files import write_text
 from genregrid.metrics.interval import cluster_interval
-from genregrid.metrics.score import confusion_matrix
+from genregrid.metrics.score import PER_GENRE, confusion_matrix
 from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import with_hashes
-
-_PER_GENRE = ("precision", "recall", "f1", "certainty")
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,14 @@ class Result:
         )
 
     def per_genre(self, level: str = "test") -> pd.DataFrame:
-        """Return precision, recall, F1 and certainty of each genre, for ``test`` (tracks) or ``test_slice``."""
-        columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in _PER_GENRE}
+        """Return precision, recall, F1 and certainty of each genre, for ``test`` (tracks) or ``test_slice``; or NaN."""
+        columns = {name: [self.scores[f"{level}/{name}/{genre}"] for genre in self.genres] for name in PER_GENRE}
         confusion = self.confusion if level == "test" or self.window_confusion is None else self.window_confusion
         return pd.DataFrame({"genre": self.genres, "num": confusion.sum(axis=1).to_numpy(), **columns})
 
     def write(self, folder: Path) -> None:
         """Write all files into a folder that exists."""
-        # JSON has no NaN: the certainty of a genre without test tracks is null
+        # JSON has no NaN: the scores of a genre without test tracks are null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
         written = ["metrics.json", "config.yaml", "checkpoint.ckpt"]
@@ -119,17 +117,16 @@ class Result:
         scores = self.scores
         table = self.per_genre()
         table["genre"] = table["genre"].map(printable)
-        for name in ("precision", "recall", "f1"):
-            table[name] = (100 * table[name]).map("{:.1f}".format)
-        table["certainty"] = table["certainty"].map("{:.2f}".format)
+        for name in PER_GENRE:
+            table[name] = table[name].map(_decimal if name == "certainty" else _percent)
         return "\n".join(
             [
                 "",
                 printable(self.title, 1000),
-                f"accuracy {100 * scores['test/accuracy']:.1f} %  ({interval}, "
-                f"{counted(len(self.predictions), 'test track')})   top-3 {100 * scores['test/top3']:.1f} %   "
-                f"macro F1 {100 * scores['test/f1_macro']:.1f} %   "
-                f"by slice {100 * scores['test_slice/accuracy']:.1f} %",
+                f"accuracy {_percent(scores['test/accuracy'], ' %')}  ({interval}, "
+                f"{counted(len(self.predictions), 'test track')})   top-3 {_percent(scores['test/top3'], ' %')}   "
+                f"macro F1 {_percent(scores['test/f1_macro'], ' %')}   "
+                f"by slice {_percent(scores['test_slice/accuracy'], ' %')}",
                 "",
                 table.rename(columns={"num": "tracks"}).to_string(index=False),
                 "precision, recall, F1 in %; certainty in decades, by true genre",
@@ -226,6 +223,19 @@ def prediction_columns(log_probs: NDArray[np.float32], genres: list[str]) -> dic
     columns |= {f"p_{name}": probs[:, number] for number, name in enumerate(genres)}
     columns |= {name: names[ranked[:, rank]] for rank, name in ((1, "second"), (2, "third")) if rank < len(genres)}
     return columns
+
+
+def _percent(share: float, unit: str = "") -> str:
+    """Write a share in per cent; a score that is not known is a dash.
+
+    >>> _percent(0.5), _percent(0.5, " %"), _percent(math.nan, " %")
+    ('50.0', '50.0 %', '-')
+    """
+    return "-" if math.isnan(share) else f"{100 * share:.1f}{unit}"
+
+
+def _decimal(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

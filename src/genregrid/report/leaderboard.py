@@ -84,6 +84,8 @@ def _row(cell: Cell) -> dict[str, object]:
 
 
 def f1_macro(cell: Cell) -> Estimate:
-    """Compute the mean F1 of the genres that occur as true or predicted genre."""
+    """Compute the mean F1 of the genres that occur as true or predicted genre; NaN if all tracks are of one genre."""
+    if cell.predictions["genre"].nunique() < 2:  # then precision is 1, whatever the model predicts
+        return Estimate()
     true, predicted = (one_hot(cell.predictions[name], cell.genres) for name in ("genre", "predicted"))
     return cell.bootstrap.mean_ratio(2 * true * predicted, true + predicted)

@@ -77,13 +77,18 @@ def learning_curve_figures(cells: Sequence[Cell]) -> list[Figure]:
 def genre_scores(
     frame: pd.DataFrame, genres: list[str], bootstrap: ClusterBootstrap
 ) -> dict[tuple[str, str], Estimate]:
-    """Compute ("accuracy", "all"), and precision, recall and F1 of each genre; NaN if a denominator is zero."""
+    """Compute ("accuracy", "all"), and precision, recall and F1 of each genre.
+
+    A score is NaN if its denominator is zero, and precision and F1 if all predictions are for tracks of one genre.
+    """
     true, predicted = (one_hot(frame[name], genres) for name in ("genre", "predicted"))
     hit = true * predicted
     numerator = np.concatenate([hit, hit, 2 * hit], axis=1)
     denominator = np.concatenate([predicted, true, predicted + true], axis=1)
     estimates = bootstrap.ratios(numerator, denominator, is_share=True, subject=np.tile(true, len(_SCORES)))
     names = [(score, genre) for score in _SCORES for genre in genres]
+    if frame["genre"].nunique() < 2:
+        estimates = [one if score == "recall" else Estimate() for one, (score, _) in zip(estimates, names, strict=True)]
     accuracy = bootstrap.mean((frame["genre"] == frame["predicted"]).to_numpy())
     return {("accuracy", "all"): accuracy} | dict(zip(names, estimates, strict=True))
 

@@ -25,7 +25,10 @@ def log_result(run: Any, result: "Result") -> None:
     """Log tables, charts and summary values of a result to a `wandb.Run`."""
     genres = result.genres
     number = {genre: index for index, genre in enumerate(genres)}
-    per_genre, predictions = wandb.Table(dataframe=result.per_genre()), wandb.Table(dataframe=result.predictions)
+    known = result.per_genre()
+    known = known[known["num"] > 0].astype(object)  # a chart would show a genre without tracks as 0
+    per_genre = wandb.Table(dataframe=known.where(known.notna(), None))
+    predictions = wandb.Table(dataframe=result.predictions)
     charts: dict[str, Any] = {"test/per_genre": per_genre, "test/predictions": predictions}
     for name in ("precision", "recall", "f1", "certainty"):
         charts[f"test/{name}_by_genre"] = wandb.plot.bar(per_genre, "genre", name, title=f"{name}: {result.title}")
@@ -41,7 +44,7 @@ def log_result(run: Any, result: "Result") -> None:
     run.log(charts | _trust(result))
     low, high = result.interval
     bounds = {} if math.isnan(low) else {"test/accuracy_low": low, "test/accuracy_high": high}
-    run.summary.update(result.scores | bounds)
+    run.summary.update({name: value for name, value in result.scores.items() if not math.isnan(value)} | bounds)
 
 
 def _trust(result: "Result") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.split import TRAIN, VAL, Split, split_table
 from genregrid.data.table import FeatureTable
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.files import write_text
 from genregrid.models.base import GenreClassifier
 from genregrid.models.trained import blank_model
@@ -50,6 +50,7 @@ def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared
     torch.set_num_threads(1)  # the last bits of initial weights depend on the number of threads
     pl.seed_everything(settings.seed, verbose=False)
     corpus = corpora.read(settings.dataset, settings.slice)
+    _check_genres(corpus.table)
     config = plain_config(cfg, corpus)
     datamodule = datamodule_of(corpus.table, split_of(corpus, settings.split), settings)
     model = _model(settings.model, settings.trainer, corpus.table)
@@ -72,6 +73,18 @@ def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared
         window_slices=int(datamodule.windows[TRAIN].length.max()),
     ).to_json()
     return Prepared(settings, config, datamodule, model, facts)
+
+
+def _check_genres(table: FeatureTable) -> None:
+    """Refuse to train on tracks of one genre.
+
+    Raises:
+        UserError: all tracks are of one genre, although `dataset.genres` lists several.
+    """
+    numbers = np.unique(table.genre)
+    if len(numbers) < 2:
+        problem = f"all tracks are '{printable(table.genres[numbers[0]], most=100)}'"
+        raise UserError(problem, key="dataset", hint="a classifier needs tracks of two genres or more")
 
 
 def plain_config(cfg: DictConfig, corpus: Corpus) -> Any:
