@@ -47,6 +47,18 @@ def one_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def folded(name: str) -> str:
+    r"""Return a name without what people take for the same: case, kinds and numbers of blanks, Unicode forms.
+
+    >>> folded("The\N{NO-BREAK SPACE}Beatles ") == folded("the  BEATLES")
+    True
+    """
+    if name.isascii() and "  " not in name:
+        return name.casefold().strip()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join(text.split())
+
+
 def _is_visible(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] not in "ZC" or category in ("Co", "Cn")  # private, or newer than Python's tables

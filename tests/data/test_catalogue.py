@@ -1,6 +1,7 @@
 """Claims about `genregrid.data.catalogue`: artists and published lists by track name."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from genregrid.config import SplitConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.scan import place
+from genregrid.data.split import split_table
+from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.exhibit import spreadsheet
 
@@ -90,7 +94,10 @@ def test_artist_whose_name_looks_missing_is_kept(write: Writer, artist: str) -> 
 )
 def test_two_artists_for_one_track_are_refused(write: Writer, user_error: Expect, name: str, text: str) -> None:
     path = write(name, text)
-    with user_error(place(path, 2) if name == "a.txt" else path, problem="blues.00000"):
+    row = 2 if name == "a.txt" else 3
+    with user_error(
+        place(path, row), problem=f"blues.00000 has the artist 'B. B. King' here and 'Skip James' in row {row - 1}"
+    ):
         read_artists(path)
 
 
@@ -266,3 +273,97 @@ def test_backslashes_divide_folders_as_slashes_do(write: Writer) -> None:
 def test_a_backslash_within_a_name_stays(write: Writer) -> None:
     assert read_lists({"train": write("train.txt", "rock/rock.AC\\DC.mp3\n")}) == {"rock.AC\\DC": "train"}
     assert read_artists(write("a.csv", "track,artist\nrock.AC\\DC,AC/DC\n")) == {"rock.AC\\DC": "AC/DC"}
+
+
+# --- names as people write them -------------------------------------------------------------------------------------
+
+SPELLINGS = {
+    "a file": "{0}.wav",
+    "another ending": "{0}.M4A",
+    "a folder": "blues/{0}.wav",
+    "folders of Windows": "C:\\music\\blues\\{0}.mp3",
+    "an address": "file:///music/{0}.flac",
+    "a slice": "{0}.0.wav",
+    "a slice without ending": "{0}.3",
+    "a slice in a folder": "./features/{0}.12.au",
+    "blanks": "\u00a0 {0} ",
+    "a mark of the byte order": "\ufeff{0}",
+    "quotes": "\u201c{0}.wav\u201d",
+    "single quotes": "'{0}'",
+}
+CASES: dict[str, Callable[[str], str]] = {
+    "upper": lambda name: f"{name.upper()}.WAV",
+    "title": str.title,
+    "wide": lambda name: name.replace("0", "\uff10"),
+    "decomposed": lambda name: unicodedata.normalize("NFD", f"{name}.ogg"),
+}
+TRACKS = [*(f"blues.{number:05d}" for number in range(6)), *(f"m\u00fasica.Caf\u00e9 {number}" for number in range(6))]
+CHANGES = [*(spelling.format for spelling in SPELLINGS.values()), *CASES.values()]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=[*SPELLINGS, *CASES])
+@pytest.mark.parametrize("form", ["track,artist", "filename,artist", "Path, Artist", ":::"])
+def test_a_track_is_found_by_every_spelling(write: Writer, change: Callable[[str], str], form: str) -> None:
+    if form == ":::":
+        text = "".join(f"{change(track)} ::: A{number} ::: T\n" for number, track in enumerate(TRACKS))
+    else:
+        text = form + "\n" + "".join(f"{change(track)},A{number}\n" for number, track in enumerate(TRACKS))
+    found = read_artists(write("index", text), TRACKS)
+    assert found == {track: f"A{number}" for number, track in enumerate(TRACKS)}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=[*SPELLINGS, *CASES])
+def test_a_list_finds_a_track_by_every_spelling(write: Writer, change: Callable[[str], str]) -> None:
+    path = write("list", "".join(f"{change(track)}\n" for track in TRACKS))
+    assert read_lists({"test": path}, TRACKS) == dict.fromkeys(TRACKS, "test")
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=[*SPELLINGS, *CASES])
+def test_no_artist_is_in_two_parts_however_half_the_index_is_spelt(
+    write: Writer, make_table: Callable[..., FeatureTable], change: Callable[[str], str]
+) -> None:
+    table = make_table(genres=("blues", "rock"), tracks=12, slices=1)
+    artist = {track: f"artist {number // 3}" for number, track in enumerate(table.tracks)}
+    names = [change(track) if number % 3 else track for number, track in enumerate(artist)]
+    index = "".join(f"{name},{of}\n" for name, of in zip(names, artist.values(), strict=True))
+    artists = read_artists(write("a.csv", f"track,artist\n{index}"), table.tracks)
+    split = split_table(table, SplitConfig(protocol="artist", folds=4), artists=artists)
+    parts = {(artist[name], part) for name, part in zip(table.tracks, split.part, strict=True)}
+    assert len(parts) == 8
+    assert split.notes[0] == "8 artists; 0 of 24 tracks have none and stand for themselves"
+
+
+def test_the_name_of_a_track_in_the_table_is_that_track(write: Writer) -> None:
+    tracks = ["rock.Live.mp3", "rock.Live", "Pop.00001", "pop.00001", "x/y.00001", "y.00001", "jazz.00001"]
+    path = write("a.csv", "track,artist\n" + "".join(f"{track},{track}\n" for track in [*tracks, "POP.00001"]))
+    assert read_artists(path, tracks) == {track: track for track in [*tracks, "POP.00001"]}  # which of two is unclear
+
+
+def test_two_artists_of_one_track_are_named_with_both_rows(write: Writer, user_error: Expect) -> None:
+    path = write("a.csv", "track,artist\nblues.00000.0.wav,Skip  JAMES\nblues.00000.1.wav,Skip James\nBlues.00000,U2\n")
+    problem = "blues.00000 has the artist 'U2' here and 'Skip  JAMES' in row 2"
+    with user_error(place(path, 4), problem=problem):
+        read_artists(path, ["blues.00000"])
+
+
+def test_an_index_of_other_names_is_refused_with_an_example_of_both(write: Writer, user_error: Expect) -> None:
+    rows = "".join(f"{number}_blues,A{number}\n" for number in range(5))
+    path = write("a.csv", f"track,artist\nblues.00000,B\nblues.00001,\n{rows}")
+    problem = "it names 2 of the 6 tracks, and 5 of its names are no tracks: it has such as '0_blues', and the table "
+    with user_error(path, problem=f"{problem}'blues.00002'", hint="write the names as in the table"):
+        read_artists(path, TRACKS[:6])
+
+
+def test_an_index_of_many_more_tracks_or_of_few_artists_is_read(write: Writer) -> None:
+    rows = "".join(f"pop.{number:05d},A{number}\n" for number in range(1000))
+    known = "blues.00000,B\nblues.00001,\nblues.00002,\n"  # two tracks of unknown artist are named all the same
+    assert len(read_artists(write("a.csv", f"track,artist\n{known}{rows}"), TRACKS[:6])) == 1001
+    assert read_artists(write("b.csv", "track,artist\nblues.00000,B\n"), TRACKS) == {"blues.00000": "B"}
+
+
+def test_names_that_are_no_track_are_counted(write: Writer, make_table: Callable[..., FeatureTable]) -> None:
+    table = make_table(genres=("blues", "rock"), tracks=6, slices=1)
+    rows = "".join(f"{track},{number // 2}\n" for number, track in enumerate(table.tracks))
+    artists = read_artists(write("a.csv", f"track,artist\n{rows}pop.00001.wav,A\nb/pop.00002,B\n"), table.tracks)
+    split = split_table(table, SplitConfig(protocol="artist", folds=3), artists=artists)
+    assert split.notes[1] == "2 names of the artist index are no tracks of this table, such as pop.00001"

@@ -2,70 +2,94 @@
 
 import csv
 import io
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from genregrid.data.scan import place
-from genregrid.data.slice_rows import TRACK_PATTERN
+from genregrid.data.slice_rows import TrackNames, plain_track, unquoted
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import read_bytes
-from genregrid.name import MOST_TRACK_CHARACTERS, one_form
+from genregrid.name import MOST_TRACK_CHARACTERS, folded, one_form
 
 # A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
 _MOST_BYTES = 250_000_000
 # Characters of a line or a name within a sentence.
 _SHOWN = 60
-_AUDIO_ENDING = re.compile(r"\.(wav|mp3|flac|ogg|au|aiff?)$", re.IGNORECASE)
+# Columns of a CSV that name a track; the first of them that it has is read.
+_TRACK_COLUMNS = ("track", "filename", "file", "path")
 
 
-def read_artists(path: Path) -> dict[str, str]:
+def read_artists(path: Path, tracks: Iterable[str] = ()) -> dict[str, str]:
     """Read the artist of each track, by track name in the form of `one_form`; tracks of unknown artist are missing.
 
-    The file has one of two forms: a CSV with the columns `track` and `artist`, or lines `FILE ::: ARTIST ::: TITLE`
-    and comments that start with ``##``.
+    The file has one of two forms: a CSV with the columns `track` (or `filename`, `file`, `path`) and `artist`, or lines
+    `FILE ::: ARTIST ::: TITLE` and comments that start with ``##``. In both, names may be those of files: `TrackNames`
+    finds the tracks.
+
+    Args:
+        path: of the file.
+        tracks: of the table. Names that are none of them stay in the result.
 
     Source: the second form is B. L. Sturm's GTZANindex, "An Analysis of the GTZAN Music Genre Dataset", MIRUM 2012.
 
     Raises:
-        UserError: the file is missing or has neither form.
+        UserError: the file is missing or has neither form, a track has two artists, or the file names less than half of
+            the tracks while most of its own names are no tracks of the table.
     """
     text = _text(path, "an artist index")
     header = text.partition("\n")[0].strip()
-    if ":::" not in text or {"track", "artist"} <= {name.strip('"') for name in header.split(",")}:
-        return _artists_from_csv(text, path)
+    is_csv = ":::" not in text or "artist" in {folded(name.strip('"')) for name in header.split(",")}
+    names = TrackNames(tracks)
     artists: dict[str, str] = {}
-    for row, line in enumerate(io.StringIO(text, newline=None), start=1):
-        if line.startswith("##") or not line.strip():
-            continue
-        fields = [field.strip() for field in line.split(":::")]
-        if len(fields) < 2:
-            found = printable(line.strip(), _SHOWN)
-            raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{found}'", key=place(path, row))
-        if artist := _name(fields[1]):
-            track = _track_name(fields[0], path, row)
-            if artists.setdefault(track, artist) != artist:
-                first = printable(artists[track], _SHOWN)
-                raise UserError(f"{_shown(track)} has the artist '{first}' already", key=place(path, row))
+    rows: dict[str, int] = {}  # the first of each track
+    num_named = num_others = 0
+    other = ""
+    for row, written, artist in (_csv_rows if is_csv else _index_rows)(text, path):
+        track = names.find(written)
+        if track is not None:
+            num_named += track not in rows
+        else:
+            track = plain_track(written)
+            if track is None:
+                if not is_csv:
+                    raise _no_track(written, path, row)
+                track = one_form(unquoted(written))
+            if names.tracks and track not in rows:
+                num_others += 1
+                other = other or written
+        first_row = rows.setdefault(track, row)
+        if artist and folded(artists.setdefault(track, artist)) != folded(artist):
+            problem = f"{_shown(track)} has the artist '{_shown(artist)}' here and '{_shown(artists[track])}' in row "
+            raise UserError(problem + str(first_row), key=place(path, row), hint="keep one artist of each track")
+    if 2 * num_named < len(names.tracks) and num_others > num_named:
+        problem = (
+            f"it names {num_named} of the {len(names.tracks)} tracks, and {num_others} of its names are no tracks: "
+        )
+        problem += f"it has such as '{_shown(other)}', and the table '{_shown(min(names.tracks - rows.keys()))}'"
+        raise UserError(problem, key=path, hint="write the names as in the table, or leave rows of other tracks out")
     return artists
 
 
-def read_lists(paths: Mapping[str, Path]) -> dict[str, str]:
+def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[str, str]:
     r"""Read the part of each track, by track name in the form of `one_form`, from the list of each part.
 
     Lines are ``blues/blues.00029.wav``, ``blues\blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
+    With the `tracks` of the table, `TrackNames` finds them; names that are none of them stay in the result.
 
     Raises:
         UserError: a list is missing, a line names no track, or a track is in two lists.
     """
+    names = TrackNames(tracks)
     part_of: dict[str, str] = {}
     for part, path in paths.items():
         text = _text(path, f"the list of the part '{part}'")
         for row, line in enumerate(io.StringIO(text, newline=None), start=1):
-            if not line.strip():
+            if not (written := unguarded(line.strip())):
                 continue
-            track = _track_name(line.strip(), path, row)
+            track = names.find(written) or plain_track(written)
+            if track is None or len(track) > MOST_TRACK_CHARACTERS:
+                raise _no_track(written, path, row)
             if part_of.setdefault(track, part) != part:
                 problem = f"{_shown(track)} is in the list of '{part_of[track]}' already"
                 raise UserError(problem, key=place(path, row))
@@ -88,39 +112,41 @@ def _shown(name: str) -> str:
 
 
 def _name(text: str) -> str:
-    """Return the name of an artist or a track in one form, so that one artist does not become two."""
-    return one_form(unguarded(text).strip())
+    """Return the name of an artist in one form, so that one artist does not become two."""
+    return one_form(unquoted(unguarded(text.strip())))
 
 
-def _track_name(text: str, path: Path, row: int) -> str:
-    track = _without_folders(_AUDIO_ENDING.sub("", unguarded(text).rpartition("/")[2]))
-    if len(track) > MOST_TRACK_CHARACTERS or re.fullmatch(TRACK_PATTERN, track) is None:
-        raise UserError(f"'{_shown(text)}' names no track of the form genre.NNNNN", key=place(path, row))
-    return one_form(track)
+def _no_track(written: str, path: Path, row: int) -> UserError:
+    return UserError(f"'{_shown(written)}' names no track of the form genre.NNNNN", key=place(path, row))
 
 
-def _without_folders(track: str) -> str:
-    r"""Return a track's name without the folders before it, which slashes or backslashes divide.
+def _index_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield line, name and artist, which may be empty, of each line of an index."""
+    for row, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if line.startswith("##") or not line.strip():
+            continue
+        fields = [field.strip() for field in line.split(":::")]
+        if len(fields) < 2:
+            found = _shown(line.strip())
+            raise UserError(f"expected `FILE ::: ARTIST ::: TITLE`, found '{found}'", key=place(path, row))
+        written = unguarded(fields[0])
+        if len(written) > MOST_TRACK_CHARACTERS:
+            raise _no_track(written, path, row)
+        yield row, written, _name(fields[1])
 
-    Other systems than Windows allow a backslash in a name: what follows it must have the form of a track's name.
 
-    >>> print(_without_folders("C:\\music\\rock\\rock.00001"), _without_folders("rock.AC\\DC"))
-    rock.00001 rock.AC\DC
-    """
-    last = re.split(r"[/\\]", track)[-1]
-    return last if re.fullmatch(TRACK_PATTERN, last) else track
-
-
-def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
-    artists: dict[str, str] = {}
+def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield row, name and artist, which may be empty, of each row of a CSV that has a name."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quotation mark that is not closed is an error
     try:
         columns = next(reader, [])
         if text.strip() and not columns:
             raise UserError("it is empty; expected track,artist", key=place(path, 1), hint="delete empty lines")
-        track_at, artist_at = columns.index("track"), columns.index("artist")
-        if columns.count("track") + columns.count("artist") > 2:
-            raise UserError("it has the column 'track' or 'artist' twice", key=path)
+        columns = [folded(unquoted(name)) for name in columns]
+        named = next((name for name in _TRACK_COLUMNS if name in columns), "track")
+        track_at, artist_at = columns.index(named), columns.index("artist")
+        if columns.count(named) + columns.count("artist") > 2:
+            raise UserError(f"it has the column '{named}' or 'artist' twice", key=path)
         for cells in reader:
             if len(cells) <= max(track_at, artist_at):
                 if not any(map(str.strip, cells)):
@@ -131,12 +157,10 @@ def _artists_from_csv(text: str, path: Path) -> dict[str, str]:
                 problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
                 hint = "put quotation marks around a name with a comma"
                 raise UserError(problem, key=place(path, reader.line_num), hint=hint)
-            track, artist = _name(_without_folders(unguarded(cells[track_at]).strip())), _name(cells[artist_at])
-            if artist and artists.setdefault(track, artist) != artist:
-                raise UserError(f"{_shown(track)} has two artists", key=path, hint="keep one line of each track")
+            if written := unguarded(cells[track_at].strip()):
+                yield reader.line_num, written, _name(cells[artist_at])
     except UserError:
         raise
     except (ValueError, csv.Error):
         problem = "it is no artist index; expected a CSV with the columns track and artist, or lines "
         raise UserError(f"{problem}`FILE ::: ARTIST ::: TITLE`", key=path) from None
-    return artists

@@ -96,13 +96,14 @@ def _read(
     index, listed = dataset.artists, dataset.filtered or {}
 
     def artists() -> Mapping[str, str] | None:
-        return read_artists(_file(dataset, index)) if index else None
+        return read_artists(_file(dataset, index), table.tracks) if index else None
 
     def lists() -> Mapping[str, str] | None:
         if missing := [part for part in PARTS if listed and part not in listed]:
             hint = "write dataset.filtered={train:FILE,val:FILE,test:FILE}"
             raise UserError(f"it has no list of the part '{missing[0]}'", key="dataset.filtered", hint=hint)
-        return read_lists({part: _file(dataset, path) for part, path in listed.items()}) if listed else None
+        files = {part: _file(dataset, path) for part, path in listed.items()}
+        return read_lists(files, table.tracks) if files else None
 
     return Corpus(table, table, recipe, artists, lists), key
 

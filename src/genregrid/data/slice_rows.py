@@ -12,11 +12,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
+from genregrid.name import folded, one_form
+
 #: `blues.00012` or `rock.Some Song`: a genre, then five digits or more, or a word. Fewer digits are a slice number.
 TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|\d*[^.\d][^.]*)"
 #: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is the whole clip of that track.
 FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
 _FILENAME = re.compile(FILENAME_PATTERN)
+_TRACK = re.compile(TRACK_PATTERN)
+# Endings that lists of tracks have. Any other one may be part of a name.
+_ENDINGS = frozenset(
+    {"wav", "wave", "mp2", "mp3", "mp4", "flac", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "m4a", "m4b"}
+    | {"m4p", "aac", "wma", "webm", "mka", "caf", "ape", "wv", "amr", "ac3", "ra", "rm"}
+    | {"npy", "npz", "csv", "json", "txt", "mid", "midi", "png", "jpg", "jpeg"}
+)
+_MOST_SLICE_DIGITS = 9
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 #: Rows to read or copy at once: 1 MB of features.
 BLOCK_ROWS = 4096
 #: Makes an array of the given shape, (row, feature) float32.
@@ -57,6 +68,89 @@ def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
     endings = [name[len(track) :] for name, track in zip(names, tracks, strict=True)]
     categories = {"track": tracks, "ending": endings, "label": [str(label) for label in labels]}
     return pd.DataFrame({column: pd.Categorical(values) for column, values in categories.items()})
+
+
+def unquoted(text: str) -> str:
+    """Return a text of a list without the blanks and the quotation marks around it.
+
+    >>> unquoted(' "blues.00003" '), unquoted("'Til Tuesday")
+    ('blues.00003', "'Til Tuesday")
+    """
+    text = text.strip().strip("\ufeff\u200b")
+    if len(text) > 2 and _QUOTES.get(text[0]) == text[-1]:
+        text = text[1:-1].strip()
+    return text
+
+
+class TrackNames:
+    """The tracks of a table, found by the names that lists and indices have for them.
+
+    Such a name may have folders before it, divided by slashes or backslashes, the ending of a file, the number of a
+    slice, blanks or quotation marks around it, capitals and another Unicode form. The name of a track as it is in the
+    table is always that track. Case counts where tracks differ in nothing else.
+
+    Args:
+        tracks: of the table; without them, names are only brought into one form.
+
+    >>> names = TrackNames(["blues.00003"])
+    >>> names.find("Blues/BLUES.00003.0.WAV"), names.find("blues.00004")
+    ('blues.00003', None)
+    """
+
+    def __init__(self, tracks: Iterable[str] = ()) -> None:
+        self.tracks = {one_form(track) for track in tracks}
+        self._folded: dict[str, str | None] = {}
+
+    def find(self, written: str) -> str | None:
+        """Return the track that a name means, in the form of `one_form`; ``None`` if it is no track of the table."""
+        name = one_form(written)
+        if name in self.tracks:
+            return name
+        readings = _readings(name)
+        for reading in readings:
+            if reading in self.tracks:
+                return reading
+        if not self._folded:
+            for track in self.tracks:
+                key = folded(track)
+                self._folded[key] = None if key in self._folded else track
+        return next(filter(None, (self._folded.get(folded(reading)) for reading in readings)), None)
+
+
+def plain_track(written: str) -> str | None:
+    """Return the track that a name means in any table, in the form of `one_form`; ``None`` if it has no such form.
+
+    >>> plain_track("music/rock/rock.00001.2.mp3"), plain_track("rock.AC/DC"), plain_track("bogus")
+    ('rock.00001', 'rock.AC/DC', None)
+    """
+    whole, *shorter = _readings(one_form(written))
+    for reading in (*shorter, whole):
+        if _TRACK.fullmatch(reading) and reading.rpartition(".")[2].lower() not in _ENDINGS:
+            return reading
+    return None
+
+
+def _readings(name: str) -> list[str]:
+    """Return what a name may mean: the name; then without folders, without ending and then without slice number.
+
+    A backslash or a slash may belong to the name, as may what looks like an ending.
+    """
+    name = unquoted(name)
+    found = [name]
+    if "." not in name:  # as no name of a track
+        return found
+    after_slash = name[name.rfind("/") + 1 :]
+    after_both = after_slash[after_slash.rfind("\\") + 1 :]
+    for part in (name,) if after_both == name else dict.fromkeys((after_both, after_slash, name)):
+        stem, _, ending = part.rpartition(".")
+        bare = stem if ending.lower() in _ENDINGS else part
+        stem, _, number = bare.rpartition(".")
+        found.append(bare)
+        if number.isdecimal() and len(number) <= _MOST_SLICE_DIGITS and stem:
+            found.append(stem)
+        if part != bare:
+            found.append(part)
+    return found
 
 
 def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

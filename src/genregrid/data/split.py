@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, SplitConfig
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
-from genregrid.errors import UserError, counted
-from genregrid.name import one_form
+from genregrid.errors import UserError, counted, printable
+from genregrid.name import folded, one_form
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -96,7 +96,7 @@ def split_table(
             notes.append(f"{merged} another one exactly and stay with it")
         if split.protocol == "artist":
             track_group = merged_groups(track_group, _artist_groups(table, artists))
-            notes.append(_artist_note(table, artists or {}))
+            notes += _artist_notes(table, artists or {})
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
     unit_key = _shuffle_key(table, unit, seed)
     unit_part, used_val_folds = _fold_parts(unit_genre, unit_group, unit_key, table.genres, split)
@@ -126,7 +126,10 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
         hint = "set dataset.artists to a CSV with the columns track,artist"
         raise UserError("it needs an artist index", key="split", value="artist", hint=hint)
     # a track of unknown artist is a group by itself
-    names = [artists.get(one_form(track), f"\0{track}").casefold() for track in table.tracks]
+    found = [artists.get(one_form(track)) for track in table.tracks]
+    names = [
+        f"\0{track}" if artist is None else folded(artist) for track, artist in zip(table.tracks, found, strict=True)
+    ]
     if all(name.startswith("\0") for name in names):
         problem = f"the artist index has none of the tracks, such as {table.tracks[0]}"
         hint = "is it the index of another corpus, or is its column 'artist' empty?"
@@ -134,11 +137,16 @@ def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> ND
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _artist_note(table: FeatureTable, artists: Mapping[str, str]) -> str:
-    known = [artists[name].casefold() for name in map(one_form, table.tracks) if name in artists]
+def _artist_notes(table: FeatureTable, artists: Mapping[str, str]) -> list[str]:
+    names = set(map(one_form, table.tracks))
+    known = [artists[name] for name in map(one_form, table.tracks) if name in artists]
     unknown = len(table.tracks) - len(known)
-    artist = counted(len(set(known)), "artist")
-    return f"{artist}; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"
+    artist = counted(len(set(map(folded, known))), "artist")
+    notes = [f"{artist}; {unknown} of {len(table.tracks)} tracks have none and stand for themselves"]
+    if others := [name for name in artists if name not in names]:
+        forms = "name of the artist index is no track", "names of the artist index are no tracks"
+        notes.append(f"{counted(len(others), *forms)} of this table, such as {printable(others[0], most=100)}")
+    return notes
 
 
 def _blocks(table: FeatureTable, seed: int | None) -> tuple[NDArray[np.int64], list[str]]:

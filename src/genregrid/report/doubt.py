@@ -54,7 +54,7 @@ def _left_out(cell: Cell) -> Iterator[tuple[str, Doubt]]:
     dataset = cell.config.get("dataset", {})
     try:
         root, names = dataset.get("root"), dataset.get("filtered") or {}
-        listed = {} if root is None else read_lists({part: Path(root) / name for part, name in names.items()})
+        listed = {} if root is None else read_lists({p: Path(root) / name for p, name in names.items()}, cell.tracks)
     except UserError:
         return
     if listed:
