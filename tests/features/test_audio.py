@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.features import audio
 from genregrid.features.audio import AudioError
+from genregrid.features.content import content_of
 from genregrid.features.folder import TrackFile
 from genregrid.features.recipe import Recipe
 from genregrid.features.workers import describe_file
@@ -183,10 +184,47 @@ def test_rarer_kinds_of_wav_are_read_without_a_note(tmp_path: Path, how: dict[st
     assert recording.notes == ()
 
 
-def test_a_wav_named_otherwise_is_read_by_its_content(tmp_path: Path) -> None:
-    wav = write(tmp_path / "a.wav", noise())
-    other = wav.rename(tmp_path / "a.flac")
-    assert read_audio(other).seconds == 1.0
+@pytest.mark.parametrize("name", ["b.wav", "b.mp3", "b.flac", "b.m4a", "b.ogg", "b.dat", "b.MPEG", "b", "b. live"])
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "aiff", "au"])
+def test_a_recording_of_any_name_is_read_by_its_content(tmp_path: Path, ending: str, name: str) -> None:
+    path = write(tmp_path / f"a.{ending}", tone(), 44_100, **({"subtype": "PCM_16"} if ending == "wav" else {}))
+    expected = read_audio(path)
+    renamed = read_audio(path.rename(tmp_path / name))
+    np.testing.assert_array_equal(renamed.samples, expected.samples)
+    assert renamed.notes == expected.notes
+
+
+@pytest.mark.parametrize("size", [0, 1000, 200_000])
+def test_tags_in_front_hide_no_format(tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "a.flac", noise(), subtype="PCM_16")
+    tag = b"ID3\x04\0\0" + bytes(size >> 7 * place & 0x7F for place in (3, 2, 1, 0)) + bytes(size)
+    path.write_bytes(tag + path.read_bytes())
+    with path.open("rb") as file:
+        content = content_of(file)
+    assert content is not None
+    assert content.name == "flac"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "an HTML page, not audio; download the recording again"),
+        (b"\n  <HTML>", "an HTML page, not audio; download the recording again"),
+        (b"<?xml version='1.0'?><Error>", "an XML file, not audio; download the recording again"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not audio; run `git lfs pull`"),
+        (b"PK\x03\x04", "a zip archive, not audio; unpack it"),
+        (b"%PDF-1.7", "a PDF, not audio"),
+        (b"\xff\xd8\xff\xe0", "a picture, not audio"),
+        (b"MThd\0\0\0\x06", "MIDI notes, not audio; render them as a wav"),
+        (b"#EXTM3U\n/etc/passwd", "a playlist, not audio; put the recordings there"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["mp3", "wav", "m4a"])
+def test_what_is_named_like_audio_and_is_not_has_a_clear_reason(
+    tmp_path: Path, content: bytes, expected: str, ending: str
+) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    assert reason(tmp_path / f"a.{ending}") == expected
 
 
 # what is noted ------------------------------------------------------------------------------------------------------
@@ -301,11 +339,6 @@ def test_a_file_that_is_not_an_mp3_is_refused(tmp_path: Path) -> None:
 def test_a_wav_without_its_riff_header_is_named(pcm: Callable[[Bend], Path]) -> None:
     # only its samples, which a decoder of raw files would play as noise
     assert reason(pcm(lambda data: data[WAV_HEADER_BYTES:])) == "named .wav but without a RIFF header"
-
-
-def test_a_flac_named_wav_is_named(tmp_path: Path) -> None:
-    flac = write(tmp_path / "a.flac", noise(), subtype="PCM_16")
-    assert reason(flac.rename(tmp_path / "a.wav")) == "named .wav but without a RIFF header"
 
 
 @pytest.mark.parametrize("num_bytes", [4, 12, 30])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from genregrid.data.slice_rows import FILENAME_PATTERN, TRACK_PATTERN
 from genregrid.data.table import table_from_frame
-from genregrid.features.audio import READABLE_SUFFIXES
+from genregrid.features.content import READABLE_SUFFIXES
 from genregrid.features.folder import Found, audio_files, find_tracks, track_name
 
 Mistake = Callable[..., AbstractContextManager[None]]
@@ -163,13 +163,75 @@ def test_a_hidden_folder_above_hides_nothing(tmp_path: Path) -> None:
     assert names(find_tracks(folder.parent)) == ["rock.a"]
 
 
-@pytest.mark.parametrize("name", ["song.m4a", "song.M4A", "song.wma", "song.aac", "Album/song.m4a"])
-def test_audio_that_cannot_be_read_is_named_with_a_hint(music: Callable[..., Path], name: str) -> None:
-    folder = music("rock/a.wav", f"rock/{name}")
-    found = find_tracks(folder)
-    suffix = Path(name).suffix.lower()
-    assert found.skipped == [(folder / "rock" / name, f"{suffix} is not read; convert it to wav, flac, ogg or mp3")]
+@pytest.mark.parametrize("name", ["song.m4a", "song.M4A", "song.wma", "song.aac", "Album/song.webm", "song.m4b"])
+def test_formats_that_need_ffmpeg_are_recordings(music: Callable[..., Path], name: str) -> None:
+    found = find_tracks(music("rock/a.wav", f"rock/{name}"))
+    assert set(names(found)) == {"rock.a", f"rock.{Path(name).with_suffix('')}".replace("/", "_")}
     assert not found.ignored
+
+
+@pytest.mark.parametrize(("first", "kept"), [("song.m4a", "song.mp3"), ("song.aac", "song.wav")])
+def test_of_one_name_the_format_that_needs_no_ffmpeg_is_kept(music: Callable[..., Path], first: str, kept: str) -> None:
+    folder = music(f"rock/{first}", f"rock/{kept}")
+    found = find_tracks(folder)
+    assert [track.path.name for track in found.tracks] == [kept]
+    assert [path.name for path, _ in found.skipped] == [first]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "track"),
+    [
+        ("song", b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\0", "rock.song"),
+        ("song.dat", b"RIFF\x24\0\0\0WAVEfmt ", "rock.song_dat"),
+        ("song.mpeg", b"\xff\xfb\x90\0", "rock.song_mpeg"),
+        ("01. Song", b"OggS\0", "rock.01_ Song"),
+        ("Mr. Jones (live)", b"\0\0\0\x20ftypM4A ", "rock.Mr_ Jones (live)"),
+        ("song.audio", b"fLaC\0\0\0\x22", "rock.song_audio"),
+    ],
+)
+def test_a_recording_without_a_known_ending_is_found_by_its_first_bytes(
+    music: Callable[..., Path], name: str, content: bytes, track: str
+) -> None:
+    folder = music("rock/song.mp3")
+    (folder / "rock" / name).write_bytes(content)
+    (folder / "list.csv").write_text(f"path,label\nrock/{name},rock\n")
+    assert track in names(find_tracks(folder))
+    (listed,) = find_tracks(folder / "list.csv").tracks
+    assert listed.track == track.replace("rock.", "rock.rock_")
+    assert folder / "rock" / name in audio_files(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("song.mp3.part", b"ID3\x04\0\0\0\0\0\0"),  # a download that is not complete
+        ("song.mp3.bak", b"ID3\x04\0\0\0\0\0\0"),
+        ("page", b"<!DOCTYPE html><html>"),
+        ("notes", "\ufeffnotes".encode("utf-16")),
+        ("notes.text", b"MAC addresses of all machines"),
+        ("picture", b"\xff\xd8\xff\xe0\0\x10JFIF"),
+        ("photo.hei", b"\0\0\0\x18ftypheic"),
+        ("texture", b"RIFF\x24\0\0\0WEBPVP8 "),
+        ("clip.avi", b"RIFF\x24\0\0\0AVI LIST"),
+        ("film.mkv", b"\x1a\x45\xdf\xa3"),
+        ("empty", b""),
+    ],
+)
+def test_other_files_without_a_known_ending_are_no_recordings(
+    music: Callable[..., Path], name: str, content: bytes
+) -> None:
+    folder = music("rock/a.wav")
+    (folder / "rock" / name).write_bytes(content)
+    found = find_tracks(folder)
+    assert names(found) == ["rock.a"]
+    assert found.ignored.total() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_without_an_ending_is_not_opened(music: Callable[..., Path]) -> None:
+    folder = music("rock/a.wav")
+    os.mkfifo(folder / "rock" / "pipe")
+    assert names(find_tracks(folder)) == ["rock.a"]
 
 
 def test_a_recording_outside_the_genres_is_named(music: Callable[..., Path]) -> None:
@@ -331,9 +393,8 @@ def test_a_list_may_have_more_columns_in_any_order_and_a_byte_order_mark(listed:
 
 
 def test_of_a_list_too_what_cannot_be_read_is_named(listed: Callable[[str], Path], tmp_path: Path) -> None:
-    found = find_tracks(listed("path,label\na.wav,rock\nb.m4a,rock\nc.jpg,pop\nx/../c.mp3,rock\na.wav,rock\n"))
+    found = find_tracks(listed("path,label\na.wav,rock\nc.jpg,pop\nx/../c.mp3,rock\na.wav,rock\n"))
     assert found.skipped == [
-        (tmp_path / "b.m4a", ".m4a is not read; convert it to wav, flac, ogg or mp3"),
         (tmp_path / "c.jpg", "not an audio file by its ending"),
         (tmp_path / "a.wav", "is listed twice"),
     ]
@@ -420,12 +481,6 @@ def test_a_recording_that_is_a_broken_link_is_not_ignored(music: Callable[..., P
     (folder / "rock/b.wav").symlink_to(folder / "gone.wav")
     found = find_tracks(folder)
     assert len(found.tracks) + len(found.skipped) == 2
-
-
-def test_the_mistake_of_a_folder_of_m4a_names_their_format(music: Callable[..., Path], user_error: Mistake) -> None:
-    folder = music("rock/a.m4a", "pop/b.m4a")
-    with user_error(folder, problem=".m4a is not read"):
-        find_tracks(folder)
 
 
 def test_a_list_with_an_open_quote_is_a_mistake(listed: Callable[[str], Path], user_error: Mistake) -> None:

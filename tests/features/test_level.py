@@ -176,3 +176,11 @@ def test_one_genre_is_noted_as_too_few_for_a_training(tmp_path: Path) -> None:
     assert note.endswith("a training needs two genres or more")
     _, note = genre_lines(found_in(tmp_path / "all", "songs/{Queen,Sting}"))
     assert note.endswith(f"; if Queen, Sting are the genres, give {tmp_path / 'all' / 'songs'}")
+
+
+def test_missing_ffmpeg_is_noted_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_in(tmp_path / "music", "rock jazz")
+    (tmp_path / "music/rock/b.m4a").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, note = genre_lines(find_tracks(tmp_path / "music"))
+    assert note.startswith("1 recording such as b.m4a may need ffmpeg, which is not installed; ")

@@ -1,6 +1,7 @@
 """Read recordings of any sample rate and number of channels as mono at 22 050 Hz."""
 
 import os
+import shutil
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -16,11 +17,8 @@ import soxr
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
-
-#: Suffixes of the files that libsndfile reads; GTZAN's own files have .au.
-READABLE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"}
-#: Suffixes of audio files that libsndfile does not read.
-UNREADABLE_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".ape", ".mpc", ".wv", ".ra", ".amr"}
+from genregrid.features.content import Content, content_of
+from genregrid.features.ffmpeg import PADDED_SECONDS, FfmpegError, FfmpegSound
 
 _BLOCK_FRAMES = 1 << 15  # per channel, 0.7 s at 44 100 Hz; a file that is cut off loses its last block
 _BLOCK_VALUES = 1 << 21  # of all channels; only blocks of more than 64 channels have fewer frames
@@ -77,14 +75,12 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
         if not state.st_size:  # files of /proc have no size either, and some of them wait as a pipe does
             raise AudioError("empty, 0 bytes")
         with path.open("rb") as file:
-            head = file.read(4)
-        if path.suffix.lower() in UNREADABLE_SUFFIXES:
-            raise AudioError(why_unreadable(path))
-        if path.suffix.lower() == ".wav" and head not in (b"RIFF", b"RIFX", b"RF64"):
+            content = content_of(file)
+        if content is not None and not content.demuxer:
+            raise AudioError(f"{content.name}, not audio" + (f"; {content.hint}" if content.hint else ""))
+        if content is None and path.suffix.lower() == ".wav":
             raise AudioError("named .wav but without a RIFF header")
-        with path.open("rb", buffering=0) as opened, _opened(path, opened) as sound:
-            # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of samples
-            sound.seekable = lambda: False
+        with path.open("rb", buffering=0) as opened, _opened(path, opened, content) as sound:
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
             recording = _read(sound, path, opened, use)
@@ -96,22 +92,31 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
         raise AudioError(f"cannot be read: {error.strerror or error}") from None
 
 
-def _opened(path: Path, file: FileIO) -> soundfile.SoundFile:
-    """Open a recording by its open file, whose position then shows what was read; if that fails, by its name.
+def _opened(path: Path, file: FileIO, content: Content | None) -> "soundfile.SoundFile | FfmpegSound":
+    """Open a recording with libsndfile, or with ffmpeg where libsndfile does not read what it holds.
 
-    A few files, such as an mp3 with other bytes in front, are only known by the end of their name.
+    libsndfile is given the open file, whose position then shows what was read; if that fails, the name. A few files,
+    such as an mp3 with other bytes in front, are only known by the end of their name.
     """
-    with _quiet_decoder():
-        for source in (file.fileno(), os.fsencode(path)):  # as bytes, because a name may hold bytes that are not UTF-8
-            with suppress(soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
-                return soundfile.SoundFile(source, closefd=not isinstance(source, int))
-            file.seek(0)
+    if content is None or content.is_for_libsndfile:
+        with _quiet_decoder():
+            for source in (file.fileno(), os.fsencode(path)):  # as bytes, for names that are not UTF-8
+                with suppress(soundfile.LibsndfileError, OSError, ValueError, TypeError, RuntimeError):
+                    sound = soundfile.SoundFile(source, closefd=not isinstance(source, int))
+                    # soundfile seeks to its own position after each block; in some mp3s this is wrong by hundreds of
+                    # samples
+                    sound.seekable = lambda: False
+                    return sound
+                file.seek(0)
+    # a wav or ogg may have a codec that libsndfile lacks; an mp3 or flac that it does not read is damaged
+    is_container = content is not None and content.name in ("wav", "w64", "aiff", "caf", "ogg")
+    if content is not None and (not content.is_for_libsndfile or (is_container and shutil.which("ffmpeg"))):
+        try:
+            return FfmpegSound(path, content.demuxer, content.name)
+        except FfmpegError as error:
+            if not content.is_for_libsndfile:
+                raise AudioError(str(error)) from None
     raise AudioError("not audio that can be read")
-
-
-def why_unreadable(path: Path) -> str:
-    """Return the reason why a file with a suffix of `UNREADABLE_SUFFIXES` is skipped."""
-    return f"{path.suffix.lower()} is not read; convert it to wav, flac, ogg or mp3"
 
 
 @dataclass
@@ -130,7 +135,8 @@ def _read(
     rate = sound.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise AudioError(f"{rate} samples a second; rates of {_RATES_HZ[0]} to {_RATES_HZ[1]} are read")
-    promised = _promised_frames(path, sound)  # before the file can change
+    is_by_ffmpeg = isinstance(sound, FfmpegSound)
+    promised = sound.frames if is_by_ffmpeg else _promised_frames(path, sound)  # before the file can change
     tally = _Tally()
     num_samples, peak = 0, 0.0
     for samples in _resampled(_blocks(sound, tally), rate):
@@ -181,15 +187,18 @@ def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.fl
 
 def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int, path: Path, file: FileIO) -> Iterator[str]:
     rate, num_read = sound.samplerate, tally.num_frames
+    padded = PADDED_SECONDS * rate if isinstance(sound, FfmpegSound) else 0
     if tally.fault:
         yield f"breaks off after {num_read / rate:.1f} s ({tally.fault}); used what is there"
-    elif num_read < (1 - _SOME_FRAMES_SHORT) * promised:
+    elif num_read < (1 - _SOME_FRAMES_SHORT) * promised - padded:
         yield f"holds {num_read / rate:.1f} s where its header promises {promised / rate:.1f} s; used what is there"
     elif (left := _share_left(file)) > _SOME_BYTES_LEFT:
         # libsndfile reads the first of several Ogg or mp3 files that were joined
         yield f"{100 * left:.0f} % of its bytes come after its end and are not used: tags, or another recording"
     elif _is_cut_off(path):
         yield f"breaks off after {num_read / rate:.1f} s (its last page is missing); used what is there"
+    elif isinstance(sound, FfmpegSound) and sound.errors:
+        yield f"decoded with errors ({sound.errors})"
     full_scale = tally.num_full_scale / (num_read * sound.channels)
     if full_scale >= _CLIPPED_SHARE:
         yield f"clipped: {100 * full_scale:.1f} % of its samples are at full scale"

@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.features.audio import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, why_unreadable
+from genregrid.features.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 from genregrid.files import check_regular, read_bytes
 from genregrid.name import MOST_GENRE_CHARACTERS, name_fault
 
@@ -58,7 +58,7 @@ def find_tracks(source: Path) -> Found:
     """
     if source.is_dir():
         found = replace(_unique(source, _in_folder(source)), is_by_folder=True)
-    elif source.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
+    elif source.suffix.lower() in AUDIO_SUFFIXES:
         raise UserError("is one recording", key=source, hint=_WANTED)
     else:
         found = _unique(source, _in_list(source))
@@ -72,11 +72,11 @@ def find_tracks(source: Path) -> Found:
 
 
 def audio_files(path: Path) -> list[Path]:
-    """List the audio file itself, or all audio files below a folder, sorted, including unreadable formats."""
+    """List the audio file itself, or all audio files below a folder, sorted, including formats that need ffmpeg."""
     if not path.is_dir():
         check_regular(path, key=path, hint="give an audio file or a folder of them")
         return [path]
-    files = [p for p in _files(path) if p.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES]
+    files = list(filter(is_recording, _files(path)))
     if not files:
         raise UserError(f"holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))})", key=path)
     return files
@@ -111,7 +111,7 @@ def _is_hidden(name: str) -> bool:
 def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
     for path in _files(folder):
         genre, *within = path.relative_to(folder).parts
-        if path.suffix.lower() not in READABLE_SUFFIXES | UNREADABLE_SUFFIXES:
+        if not is_recording(path):
             yield TrackFile(path, "", "")  # it will be ignored, and its folder may have any name
         elif within:
             if fault := _genre_fault(genre):
@@ -147,8 +147,7 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 if within.is_absolute() or PureWindowsPath(path).is_absolute() or ".." in within.parts:
                     within = Path(within.name)  # the folders of one machine are not part of the name
                 track = TrackFile(csv_path.parent / path, track_name(genre, within), genre, artist)
-                known = track.path.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES
-                yield track if known else (track.path, "not an audio file by its ending")
+                yield track if is_recording(track.path) else (track.path, "not an audio file by its ending")
     except UnicodeDecodeError:
         raise UserError("is not UTF-8 text", key=csv_path, hint="save the list of path and label as UTF-8") from None
     except csv.Error as error:
@@ -173,10 +172,13 @@ def track_name(genre: str, within: Path) -> str:
     ('blues.00012', 'rock.Album_01_ Song')
     >>> track_name("rock", Path("1999.flac"))
     'rock.01999'
+    >>> track_name("rock", Path("01. Song"))  # no ending of an audio file
+    'rock.01_ Song'
     """
     if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", within.stem):
         return within.stem
-    stem = _UNFIT.sub("_", str(within.with_suffix(""))).strip() or "_"
+    has_ending = within.suffix.lower() in AUDIO_SUFFIXES
+    stem = _UNFIT.sub("_", str(within.with_suffix("") if has_ending else within)).strip() or "_"
     return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are numbers of slices
 
 
@@ -184,24 +186,30 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
     """Collect the tracks, and skip files that cannot be read or whose name is taken."""
     tracks: dict[str, TrackFile] = {}
     genre_of: dict[Path, str] = {}
-    skipped, ignored = [], Counter[str]()
-    for entry in entries:
-        path = entry.path if isinstance(entry, TrackFile) else entry[0]
-        suffix = path.suffix.lower()
+    skipped: list[tuple[int, Path, str]] = []
+    ignored = Counter[str]()
+    # of two files of one name, that of a format which needs no ffmpeg is taken
+    for number, entry in sorted(enumerate(entries), key=lambda numbered: not _is_readable(numbered[1])):
         if not isinstance(entry, TrackFile):
-            skipped.append(entry)
-        elif suffix in UNREADABLE_SUFFIXES:
-            skipped.append((path, why_unreadable(path)))
-        elif suffix not in READABLE_SUFFIXES:
-            ignored[suffix or "no ending"] += 1
+            skipped.append((number, *entry))
+            continue
+        path = entry.path
+        if not entry.track:
+            ignored[path.suffix.lower() or "no ending"] += 1
         elif entry.track.encode(errors="replace").decode() != entry.track:
-            skipped.append((path, "its name is not UTF-8; rename it"))
+            skipped.append((number, path, "its name is not UTF-8; rename it"))
         elif genre_of.setdefault(path, entry.genre) != entry.genre:
-            skipped.append((path, f"is listed under two genres, {genre_of[path]} and {entry.genre}; keep one"))
+            reason = f"is listed under two genres, {genre_of[path]} and {entry.genre}; keep one"
+            skipped.append((number, path, reason))
         elif entry.track in tracks:
             first = tracks[entry.track].path
             reason = f"{first} has the same track name, {entry.track}; rename one"
-            skipped.append((path, "is listed twice" if path == first else reason))
+            skipped.append((number, path, "is listed twice" if path == first else reason))
         else:
             tracks[entry.track] = entry
-    return Found(source, [tracks[name] for name in sorted(tracks)], skipped, ignored)
+    found = [(path, reason) for _, path, reason in sorted(skipped)]
+    return Found(source, [tracks[name] for name in sorted(tracks)], found, ignored)
+
+
+def _is_readable(entry: TrackFile | tuple[Path, str]) -> bool:
+    return isinstance(entry, TrackFile) and entry.path.suffix.lower() in READABLE_SUFFIXES

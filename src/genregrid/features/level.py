@@ -4,12 +4,15 @@ Names and structure decide. What is refused by mistake can be described by a lis
 """
 
 import re
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from genregrid.errors import UserError, counted, printable
+from genregrid.features.content import READABLE_SUFFIXES
+from genregrid.features.ffmpeg import HOW_TO_GET
 from genregrid.features.folder import Found
 
 _MOST_SHOWN = 10  # genres that are printed by name
@@ -68,6 +71,10 @@ def genre_lines(found: Found) -> Iterator[str]:
         names.append(f"and {left} more, the smallest {smallest}")
     recordings, genres = counted(len(found.tracks), "recording"), counted(len(count), "genre")
     yield f"{printable(str(found.source))}: {recordings} of {genres}: {', '.join(names)}"
+    doubtful = [track.path.name for track in found.tracks if track.path.suffix.lower() not in READABLE_SUFFIXES]
+    if doubtful and shutil.which("ffmpeg") is None:
+        files = f"{counted(len(doubtful), 'recording')} such as {printable(doubtful[0], _LONGEST_SHOWN)}"
+        yield f"{files} may need ffmpeg, which is not installed; {HOW_TO_GET}"
     if len(count) == 1:
         note = "one genre only: enough to be scored with a checkpoint; a training needs two genres or more"
         folder, inner, _ = _Tree(found).branches() if found.is_by_folder else (found.source, [], [])
