@@ -253,7 +253,14 @@ def test_the_seed_of_an_evaluation_is_not_negative(user_error: Callable[..., Any
         EvaluateConfig(checkpoint="x", seed=-1)
 
 
-@pytest.mark.parametrize(("genres", "problem"), [(["rock", "rock", "pop"], "listed twice"), (["rock", " "], "visible")])
+@pytest.mark.parametrize(
+    ("genres", "problem"),
+    [
+        (["rock", "rock", "pop"], "listed twice"),
+        (["rock", " "], "visible"),
+        (["Hip-Hop", "pop", "hiphop"], "'hiphop' looks like another spelling of 'Hip-Hop'"),
+    ],
+)
 def test_genres_are_different_names(user_error: Callable[..., Any], genres: list[str], problem: str) -> None:
     with user_error("dataset.genres", problem=problem):
         DatasetConfig(genres=genres)

@@ -14,7 +14,14 @@ from omegaconf import MISSING, OmegaConf
 
 from genregrid.errors import UserError
 from genregrid.files import folder_name
-from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_RECIPE_CHARACTERS, name_fault
+from genregrid.name import (
+    MOST_GENRE_CHARACTERS,
+    MOST_GENRES,
+    MOST_RECIPE_CHARACTERS,
+    look_alikes,
+    name_fault,
+    shown_apart,
+)
 
 PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
 LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
@@ -353,6 +360,10 @@ def _check_genres(genres: list[str] | None) -> None:
     genre, count = Counter(genres).most_common(1)[0]
     if count > 1:
         raise UserError(f"'{genre}' is listed twice", key="dataset.genres", hint="leave one of them out")
+    if pair := look_alikes(genres):
+        first, second = shown_apart(*pair)
+        problem = f"'{second}' looks like another spelling of '{first}'"
+        raise UserError(problem, key="dataset.genres", hint="keep one of them, or choose clearer names")
 
 
 def _check_protocol(split: SplitConfig, known: tuple[str, ...] = PROTOCOLS) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 #: Characters of a genre. It is mostly the name of a folder, and file systems allow 255 bytes.
 MOST_GENRE_CHARACTERS = 255
@@ -13,6 +14,9 @@ MOST_RECIPE_CHARACTERS = 100
 MOST_GENRES = 10_000
 #: Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# Letters and marks that are not shown, such as those that choose between the forms of an emoji.
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
 def name_fault(name: str, most: int) -> str | None:
@@ -57,6 +61,46 @@ def folded(name: str) -> str:
         return name.casefold().strip()
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join(text.split())
+
+
+def look_alikes(genres: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first two genres that people take for one; ``None`` if all differ.
+
+    Genres are compared by their letters and digits, without case: `Hip-Hop` and `hiphop` are one. Marks that belong to
+    letters count: many scripts write their vowels as marks. Genres without letters and digits, such as emoji, are
+    compared by all that can be seen.
+
+    >>> look_alikes(["Hip-Hop", "rock", "hiphop"]), look_alikes(["r&b", "rock", "rock'n'roll", "m\u00fasica", "musica"])
+    (('Hip-Hop', 'hiphop'), None)
+    """
+    known: dict[str, str] = {}
+    for genre in genres:
+        first = known.setdefault(_letters(genre), genre)
+        if first != genre:
+            return first, genre
+    return None
+
+
+def shown_apart(first: str, second: str) -> tuple[str, str]:
+    r"""Return two names as text for a sentence: with escapes if they look the same.
+
+    >>> shown_apart("Rock", "rock"), shown_apart("hip hop", "hip\N{NO-BREAK SPACE}hop")
+    (('Rock', 'rock'), ('hip hop', 'hip\\xa0hop'))
+    """
+    return (ascii(first)[1:-1], ascii(second)[1:-1]) if _look(first) == _look(second) else (first, second)
+
+
+def _look(name: str) -> str:
+    """Return what a reader sees of a name."""
+    text = _IGNORABLE.sub("", one_form(name))
+    return " ".join("".join(letter for letter in text if _is_visible(letter) or letter.isspace()).split())
+
+
+def _letters(genre: str) -> str:
+    """Return what two spellings of a genre have in common."""
+    text = _IGNORABLE.sub("", folded(genre))
+    letters = "".join(character for character in text if unicodedata.category(character)[0] in "LNM")
+    return letters or "".join(character for character in text if _is_visible(character))
 
 
 def _is_visible(character: str) -> bool:

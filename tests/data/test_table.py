@@ -392,6 +392,24 @@ def test_unknown_genre_is_named_with_a_suggestion(make_frame: Frames, write_csv:
         read_table([path], genres=["blues", "classical", "rock"])
 
 
+@pytest.mark.parametrize(
+    ("other", "shown"), [("Blues", "'Blues'"), ("b-lues", "'b-lues'"), ("blues\u00a0", "'blues\\xa0'")]
+)
+def test_a_genre_in_two_spellings_is_refused_with_both(
+    make_frame: Frames, write_csv: Writer, other: str, shown: str
+) -> None:
+    first = write_csv(make_frame(genres=("blues", "rock"), tracks=2, slices=2), "a.csv")
+    second = write_csv(make_frame(genres=(other, "metal"), tracks=4, slices=2), "b.csv")
+    problem = f"{shown} looks like another spelling of 'blues', the genre in row 2"
+    with refused(second, 2, "label", problem=f"{problem} of {first}", hint="in the file names too"):
+        read_table([first, second])
+    frame = make_frame(genres=("blues", other), tracks=2, slices=2)
+    with refused("drawn", 6, "label", problem=problem):
+        table_from_frame(frame, source="drawn")
+    with refused("drawn", 2, "label", hint="did you mean 'blues'?"):
+        table_from_frame(frame.iloc[[6, 7]], source="drawn", genres=["rock", "blues"])
+
+
 def test_label_that_contradicts_the_file_name_is_refused(make_frame: Frames, write_csv: Writer) -> None:
     frame = make_frame(genres=("blues", "rock"), tracks=2, slices=3)
     frame.loc[frame["filename"].str.startswith("rock.00001"), "label"] = "blues"

@@ -234,6 +234,19 @@ def test_a_pipe_without_an_ending_is_not_opened(music: Callable[..., Path]) -> N
     assert names(find_tracks(folder)) == ["rock.a"]
 
 
+@pytest.mark.parametrize("other", ["Hip-Hop", "hip hop", "hip\u00adhop", "HIPHOP"])
+def test_a_genre_in_two_spellings_is_refused(
+    music: Callable[..., Path], listed: Callable[[str], Path], user_error: Mistake, other: str
+) -> None:
+    folder = music("hiphop/a.wav", f"{other}/b.wav", "rock/c.mp3")
+    shown = ascii(other)[1:-1]
+    with user_error(folder, problem=f"'{shown}'", hint="make them one folder"):
+        find_tracks(folder)
+    path = listed(f"path,label\nmusic/hiphop/a.wav,hiphop\nmusic/rock/c.mp3,{other}\n")
+    with user_error(path, problem="'hiphop'", hint="make them one genre"):
+        find_tracks(path)
+
+
 def test_a_recording_outside_the_genres_is_named(music: Callable[..., Path]) -> None:
     folder = music("rock/a.wav", "stray.mp3")
     found = find_tracks(folder)

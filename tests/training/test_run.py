@@ -353,6 +353,21 @@ def test_a_label_that_looks_like_an_expression_is_only_text(
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"s3cr3t" in file.read_bytes()]
 
 
+def test_a_checkpoint_of_one_genre_in_two_spellings_is_refused_in_a_sentence(
+    run: MakeResult,
+    rescore: MakeResult,
+    write_csv: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    user_error: UserErrors,
+) -> None:
+    path = write_csv(name="old.csv", genres=("metal", "Metal"), tracks=5, slices=2)
+    with monkeypatch.context() as older:
+        older.setattr("genregrid.data.table.look_alikes", lambda _: None)
+        run("run", f"dataset.path={path}")
+    with user_error("checkpoint", problem="'Metal' and 'metal' look like one genre", hint="train again"):
+        rescore("again", "dataset=csv", f"dataset.path={path}")
+
+
 def test_genres_with_names_of_columns_keep_their_own_columns(
     run: MakeResult, write_csv: Callable[..., Path], tmp_path: Path
 ) -> None:

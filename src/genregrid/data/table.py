@@ -37,6 +37,7 @@ from genregrid.data.slice_rows import (
 )
 from genregrid.data.value_range import range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
+from genregrid.name import look_alikes, shown_apart
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
@@ -223,8 +224,9 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
         if bad.any():
             row = keys.iloc[int(bad.argmax())]
             prefix = row["track"].rpartition(".")[0]
-            names = {"track": row["track"], "filename": row["track"] + row["ending"], "prefix": prefix}
-            problem = problem.format(label=_shown(row["label"]), **{name: _shown(text) for name, text in names.items()})
+            names = {"track": row["track"], "filename": row["track"] + row["ending"]}
+            names["label"], names["prefix"] = shown_apart(row["label"], prefix)
+            problem = problem.format(**{name: _shown(text) for name, text in names.items()})
             raise UserError(problem, key=place(source, row["row"], column), hint=hint)
 
     form = "'{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav"
@@ -321,18 +323,37 @@ def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
 
 def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[str]:
     found = sorted(rows["label"].cat.categories)
+    _check_look_alikes(rows, found)
     if genres is not None:
         unknown = ~rows["label"].isin(genres).to_numpy()
         if unknown.any():
             bad = rows.iloc[int(unknown.argmax())]
-            near = difflib.get_close_matches(bad["label"].lower(), genres, n=1)
-            hint = f"did you mean '{_shown(near[0])}'?" if near else f"the corpus has {printable(', '.join(genres))}"
-            problem = f"unknown genre '{_shown(bad['label'])}'"
+            label = bad["label"]
+            alike = next((genre for genre in genres if look_alikes([genre, label])), None)
+            near = [alike] if alike else difflib.get_close_matches(label.lower(), genres, n=1)
+            hint = f"the corpus has {printable(', '.join(genres))}"
+            if near:
+                label, other = shown_apart(label, near[0])
+                hint = f"did you mean '{_shown(other)}'?"
+            problem = f"unknown genre '{_shown(label)}'"
             raise UserError(problem, key=place(bad["source"], bad["row"], "label"), hint=hint)
     if genres is None and len(found) < 2:
         problem = f"all tracks are '{_shown(found[0])}'; a classifier needs two genres or more"
         raise UserError(problem, key=rows["source"].iloc[0])
     return list(genres) if genres is not None else found
+
+
+def _check_look_alikes(rows: pd.DataFrame, genres: Sequence[str]) -> None:
+    """Raise if two genres are one genre in two spellings, which a model would learn to tell apart."""
+    if (pair := look_alikes(genres)) is None:
+        return
+    label = rows["label"]
+    first, bad = (rows.iloc[number] for number in sorted(int((label == genre).to_numpy().argmax()) for genre in pair))
+    other, here = map(_shown, shown_apart(first["label"], bad["label"]))
+    where = f"row {first['row']}" + ("" if first["source"] == bad["source"] else f" of {first['source']}")
+    problem = f"'{here}' looks like another spelling of '{other}', the genre in {where}"
+    hint = "write one of them everywhere, in the file names too; if they are two genres, choose clearer names"
+    raise UserError(problem, key=place(bad["source"], bad["row"], "label"), hint=hint)
 
 
 def _shown(name: str) -> str:

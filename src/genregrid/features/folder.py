@@ -14,7 +14,7 @@ from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.features.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 from genregrid.files import check_regular, read_bytes
-from genregrid.name import MOST_GENRE_CHARACTERS, name_fault
+from genregrid.name import MOST_GENRE_CHARACTERS, look_alikes, name_fault, shown_apart
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters
@@ -68,7 +68,19 @@ def find_tracks(source: Path) -> Found:
             hint = "list recordings in the columns path and label"
         such = [f" ({len(found.skipped)} skipped, such as {path}: {reason})" for path, reason in found.skipped[:1]]
         raise UserError(f"has no recording with a genre{''.join(such)}", key=source, hint=hint)
+    _check_look_alikes(found)
     return found
+
+
+def _check_look_alikes(found: Found) -> None:
+    """Raise if two genres are one genre in two spellings; they would be two in the CSV."""
+    if pair := look_alikes(dict.fromkeys(track.genre for track in found.tracks)):
+        first, second = shown_apart(*pair)
+        path = next(track.path for track in found.tracks if track.genre == pair[1])
+        problem = f"'{second}', the genre of {path}, looks like another spelling of the genre '{first}'"
+        which = "folder" if found.is_by_folder else "genre"
+        hint = f"make them one {which}; if they are two genres, choose clearer names"
+        raise UserError(problem, key=found.source, hint=hint)
 
 
 def audio_files(path: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from genregrid.files import remove_parts
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorHead
 from genregrid.models.trained import load_checkpoint
+from genregrid.name import look_alikes, shown_apart
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
@@ -234,6 +235,10 @@ def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetCon
     """Return a dataset with the genres and features of the model."""
     if chosen.recipe != UNKNOWN_RECIPE:  # otherwise a note beside the table may name the recipe
         _check_recipe(chosen, trained.facts.recipe)
+    if pair := look_alikes(model.genres):
+        first, second = shown_apart(*pair)
+        problem = f"'{first}' and '{second}' look like one genre, and it was trained on them as two"
+        raise UserError(problem, key="checkpoint", hint="write one of them in the table, and train again")
     # a genre that the model does not have is then refused with its row, and features are in the order of the model
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
