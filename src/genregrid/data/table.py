@@ -347,8 +347,8 @@ def _check_look_alikes(rows: pd.DataFrame, genres: Sequence[str]) -> None:
     """Raise if two genres are one genre in two spellings, which a model would learn to tell apart."""
     if (pair := look_alikes(genres)) is None:
         return
-    label = rows["label"]
-    first, bad = (rows.iloc[number] for number in sorted(int((label == genre).to_numpy().argmax()) for genre in pair))
+    found = rows[rows["label"].isin(pair)].sort_values(["source", "row"]).drop_duplicates("label")
+    first, bad = (row for _, row in found.iterrows())
     other, here = map(_shown, shown_apart(first["label"], bad["label"]))
     where = f"row {first['row']}" + ("" if first["source"] == bad["source"] else f" of {first['source']}")
     problem = f"'{here}' looks like another spelling of '{other}', the genre in {where}"
