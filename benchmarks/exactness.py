@@ -15,13 +15,14 @@ import pandas as pd
 from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
-from genregrid.features.recipe import Recipe
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.recipe import TableKey
 
 PUBLISHED = (
-    (3.0, Recipe("kaggle", "reflect"), "features_3_sec.classical-jazz-rock.csv"),  # Kaggle's own, three genres
-    (3.0, Recipe("kaggle", "reflect"), "features_3_sec.rebuilt192.csv"),  # librosa 0.8.1 on the same recordings
-    (30.0, Recipe("kaggle", "reflect"), "features_30_sec.csv"),  # Kaggle's own
-    (10.0, Recipe("kaggle", "constant"), "features_10_sec.csv"),  # a student's, by a librosa from 0.10 on
+    (3.0, HandmadeRecipe("kaggle", "reflect"), "features_3_sec.classical-jazz-rock.csv"),  # Kaggle's own, three genres
+    (3.0, HandmadeRecipe("kaggle", "reflect"), "features_3_sec.rebuilt192.csv"),  # librosa 0.8.1 on the same recordings
+    (30.0, HandmadeRecipe("kaggle", "reflect"), "features_30_sec.csv"),  # Kaggle's own
+    (10.0, HandmadeRecipe("kaggle", "constant"), "features_10_sec.csv"),  # a student's, by a librosa from 0.10 on
 )
 
 
@@ -34,7 +35,7 @@ def main(root: Path) -> None:
         theirs = pd.read_csv(root / "gtzan" / name).set_index("filename")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
-            extract(find_tracks(root / "gtzan" / "audio"), {seconds: path}, recipe, num_workers=2)
+            extract(find_tracks(root / "gtzan" / "audio"), {TableKey(recipe, seconds): path}, num_workers=2)
             mine = pd.read_csv(path).set_index("filename")
         mine = mine[mine["label"].isin(theirs["label"])]
         both = mine.index.intersection(theirs.index)

@@ -23,10 +23,11 @@ from threadpoolctl import threadpool_limits
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
 from genregrid.features.folder import TrackFile, audio_files
-from genregrid.features.recipe import Recipe
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_files
 
-RECIPE = Recipe("kaggle", "constant")  # the padding of today's librosa
+RECIPE = HandmadeRecipe("kaggle", "constant")  # the padding of today's librosa
 
 
 def plain_librosa(path: Path, slice_seconds: float) -> np.ndarray:
@@ -68,7 +69,7 @@ def compare(paths: list[Path], slice_seconds: float) -> float:
     """Describe every recording by both, print seconds, and return how many times faster genregrid is."""
     tracks = [TrackFile(path, f"any.{number:05d}", "any") for number, path in enumerate(paths)]
     plain_librosa(paths[0], slice_seconds)  # compiles
-    mine = describe_files(tracks * 2, RECIPE, [slice_seconds], num_workers=1)
+    mine = describe_files(tracks * 2, [TableKey(RECIPE, slice_seconds)], num_workers=1)
     next(mine)
     spent = {"librosa": 0.0, "genregrid": 0.0}
     worst, megabytes = 0.0, []
@@ -98,7 +99,7 @@ def compare_cores(paths: list[Path], slice_seconds: float, num_tracks: int = 100
     spent = []
     for num_workers in (1, num_cores):
         start = time.perf_counter()
-        num_done = sum(1 for _ in describe_files(tracks, RECIPE, [slice_seconds], num_workers))
+        num_done = sum(1 for _ in describe_files(tracks, [TableKey(RECIPE, slice_seconds)], num_workers))
         spent.append(time.perf_counter() - start)
         print(f"{num_workers} processes: {num_done / spent[-1]:.1f} recordings a second")
     print(f"{num_cores} processes are {spent[0] / spent[1]:.2f} times as fast as one, their start included")

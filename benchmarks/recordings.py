@@ -34,7 +34,9 @@ from genregrid.data.corpus import Corpus, load_corpus
 from genregrid.data.split import TEST, split_table
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
-from genregrid.features.recipe import Recipe, columns_of
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.known_recipe import columns_of
+from genregrid.features.recipe import TableKey
 from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.vote import track_vote
 from genregrid.training.run import train
@@ -60,10 +62,10 @@ def peers() -> dict[str, Any]:
 
 def describe(root: Path, out: Path) -> None:
     """Extract what is not there yet."""
-    for recipe, lengths in ((Recipe("kaggle"), LENGTHS), (Recipe("rich"), RICH_LENGTHS)):
+    for recipe, lengths in ((HandmadeRecipe("kaggle"), LENGTHS), (HandmadeRecipe("rich"), RICH_LENGTHS)):
         if not (out / recipe.descriptors / "tracks.csv").exists():
-            outputs = {seconds: csv_path(out, recipe.descriptors, seconds) for seconds in lengths}
-            extract(find_tracks(root / "gtzan" / "audio"), outputs, recipe, num_workers=2)
+            outputs = {TableKey(recipe, length): csv_path(out, recipe.descriptors, length) for length in lengths}
+            extract(find_tracks(root / "gtzan" / "audio"), outputs, num_workers=2)
 
 
 def csv_path(out: Path, recipe: str, seconds: float) -> Path:

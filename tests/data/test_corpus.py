@@ -17,7 +17,7 @@ from genregrid.data.corpus import Corpus
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.data.scan import place
 from genregrid.data.table import FEATURE_NAMES
-from genregrid.features.recipe import columns_of
+from genregrid.features.known_recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES
 
 Writer = Callable[..., Path]

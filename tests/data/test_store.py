@@ -20,7 +20,7 @@ from genregrid.data.slice_rows import Allocate
 from genregrid.data.split import split_table
 from genregrid.data.store import stored
 from genregrid.data.table import FeatureTable
-from genregrid.features.recipe import columns_of
+from genregrid.features.known_recipe import columns_of
 
 Tables = Callable[..., FeatureTable]
 Frames = Callable[..., pd.DataFrame]

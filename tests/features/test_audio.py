@@ -26,7 +26,8 @@ from genregrid.features import audio
 from genregrid.features.audio import AudioError
 from genregrid.features.content import content_of
 from genregrid.features.folder import TrackFile
-from genregrid.features.recipe import Recipe
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_file
 
 Bend = Callable[[bytearray], bytes]
@@ -478,7 +479,7 @@ def test_a_truncated_wav_of_telephone_speech_is_noted(tmp_path: Path, subtype: s
 
 def test_samples_whose_sum_is_no_number_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", np.full((SAMPLE_RATE_HZ, 2), 3e38, np.float32))
-    done = describe_file(TrackFile(path, "rock.00000", "rock"), Recipe(), [0.5])
+    done = describe_file(TrackFile(path, "rock.00000", "rock"), [TableKey(HandmadeRecipe(), 0.5)])
     assert done.skipped == "its descriptors are not finite: samples reach 3e+38 times full scale"
 
 

@@ -36,8 +36,9 @@ from genregrid.features.__main__ import main
 from genregrid.features.audio import Recording, read_audio
 from genregrid.features.extraction import extract
 from genregrid.features.folder import TrackFile, find_tracks
+from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.journal import Described, Journal, seconds_key
-from genregrid.features.recipe import Recipe
+from genregrid.features.recipe import TableKey
 from genregrid.features.rich import RICH_FEATURE_NAMES
 
 TRACKS = {  # seconds of each
@@ -81,9 +82,9 @@ def read_paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were read, in their order."""
     seen: list[str] = []
 
-    def read(path: Path, use: Use) -> Recording:
+    def read(path: Path, use: Use, *rates: Any) -> Recording:
         seen.append(path.name)
-        return read_audio(path, use)
+        return read_audio(path, use, *rates)
 
     monkeypatch.setattr(description, "read_audio", read)
     return seen
@@ -97,12 +98,12 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Have ctrl-C come while recording number `count` + 1 is read."""
     num_read = 0
 
-    def read(path: Path, use: Use) -> Recording:
+    def read(path: Path, use: Use, *rates: Any) -> Recording:
         nonlocal num_read
         num_read += 1
         if num_read > count:
             raise KeyboardInterrupt
-        return read_audio(path, use)
+        return read_audio(path, use, *rates)
 
     monkeypatch.setattr(description, "read_audio", read)
 
@@ -120,8 +121,10 @@ def tracks_of(path: Path) -> pd.DataFrame:
 # what is written ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("kaggle", "constant"), Recipe("rich")], ids=lambda r: r.name)
-def test_the_csv_holds_the_descriptors_of_each_recording(music: Path, recipe: Recipe) -> None:
+@pytest.mark.parametrize(
+    "recipe", [HandmadeRecipe(), HandmadeRecipe("kaggle", "constant"), HandmadeRecipe("rich")], ids=lambda r: r.name
+)
+def test_the_csv_holds_the_descriptors_of_each_recording(music: Path, recipe: HandmadeRecipe) -> None:
     assert run(music, "--recipe", recipe.descriptors, "--padding", recipe.padding) == 0
     table = read_table([Path("features.csv")], feature_names=recipe.feature_names)
     assert table.tracks == NAMES
@@ -327,7 +330,7 @@ def test_when_every_recording_is_skipped_nothing_that_is_there_is_touched(
 
 
 def test_the_bar_counts_tracks(music: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    extract(find_tracks(music), {0.5: Path("features.csv")}, Recipe(), show_bar=True)
+    extract(find_tracks(music), {TableKey(HandmadeRecipe(), 0.5): Path("features.csv")}, show_bar=True)
     assert "4/4" in capfd.readouterr().err
 
 
@@ -462,9 +465,9 @@ def test_a_torn_write_costs_the_last_recordings_only(
     """A killed run leaves SQLite's write-ahead log; of a torn log the complete transactions count."""
     run(music, out="undisturbed.csv")
     tracks = find_tracks(music).tracks
-    journal = Journal(tmp_path / "killed" / "features.partial", music, Recipe(), [0.5])
+    journal = Journal(tmp_path / "killed" / "features.partial", music, [TableKey(HandmadeRecipe(), 0.5)])
     for track in tracks[:3]:
-        journal.add(workers.describe_file(track, Recipe(), [0.5]))
+        journal.add(workers.describe_file(track, [TableKey(HandmadeRecipe(), 0.5)]))
     for path in (tmp_path / "killed").iterdir():
         shutil.copy(path, tmp_path)
     log = tmp_path / "features.partial-wal"
@@ -566,7 +569,7 @@ def test_a_journal_that_is_no_file_is_refused(music: Path, capsys: pytest.Captur
 def test_a_second_run_beside_the_first_is_refused(
     music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = Journal(tmp_path / "features.partial", music, Recipe(), [0.5])
+    first = Journal(tmp_path / "features.partial", music, [TableKey(HandmadeRecipe(), 0.5)])
     assert run(music) == 2
     assert mistake(capsys) == "features.partial: is used by another run; wait, or choose another --out."
     first.close()
@@ -614,7 +617,7 @@ def remembered(read: Callable[[Path, Use], Recording]) -> Callable[[Path, Use], 
     """Read each file once only."""
     known: dict[Path, tuple[Recording, list[NDArray[np.float32]]]] = {}
 
-    def read_once(path: Path, use: Use) -> Recording:
+    def read_once(path: Path, use: Use, *rates: Any) -> Recording:
         if path not in known:
             blocks: list[NDArray[np.float32]] = []
             known[path] = (read(path, blocks.append), blocks)
@@ -679,10 +682,10 @@ def test_the_list_itself_is_not_overwritten(music: Path, capsys: pytest.CaptureF
 def test_an_error_in_this_package_costs_one_recording_and_is_named(
     music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def faulty(path: Path, use: Use) -> Recording:
+    def faulty(path: Path, use: Use, *rates: Any) -> Recording:
         if path.name == "one.wav":
             raise ZeroDivisionError("division by zero")
-        return read_audio(path, use)
+        return read_audio(path, use, *rates)
 
     monkeypatch.setattr(description, "read_audio", faulty)
     assert run(music) == SOMETHING_SKIPPED
@@ -761,18 +764,18 @@ def test_a_failed_replacement_leaves_the_old_csv(
 def test_the_journal_returns_what_was_added(tmp_path: Path) -> None:
     recording = write_noise(tmp_path / "a.wav", 0.6)
     track = TrackFile(recording, "rock.a", "rock", "Queen")
-    recipe = Recipe()
-    added = workers.describe_file(track, recipe, [0.5])
-    first = Journal(tmp_path / "x.partial", tmp_path, recipe, [0.5])
+    recipe = HandmadeRecipe()
+    added = workers.describe_file(track, [TableKey(recipe, 0.5)])
+    first = Journal(tmp_path / "x.partial", tmp_path, [TableKey(recipe, 0.5)])
     first.add(added)
     first.close()
-    again = Journal(tmp_path / "x.partial", tmp_path, recipe, [0.5])
+    again = Journal(tmp_path / "x.partial", tmp_path, [TableKey(recipe, 0.5)])
     assert again.has(track)
-    rows = list(again.rows(track, 0.5))
+    rows = list(again.rows(track, TableKey(recipe, 0.5)))
     assert again.described(track) == replace(added, rows={})
     np.testing.assert_array_equal(rows, np.concatenate(added.rows[seconds_key(0.5)]))
     np.testing.assert_array_equal(np.array(rows)[:, 1:], recipe.describe(samples_of(recording), 0.5))
-    assert again.num_slices(track, 0.5) == len(rows)
+    assert again.num_slices(track, TableKey(recipe, 0.5)) == len(rows)
     again.finish()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav"]
 
@@ -780,15 +783,16 @@ def test_the_journal_returns_what_was_added(tmp_path: Path) -> None:
 def test_the_order_of_slice_lengths_is_no_other_setting(
     tmp_path: Path, user_error: Callable[..., contextlib.AbstractContextManager[None]]
 ) -> None:
-    Journal(tmp_path / "x.partial", tmp_path, Recipe(), [3.0, 0.5]).close()
-    Journal(tmp_path / "x.partial", tmp_path, Recipe(), [0.5, 3.0]).close()
+    tables = [TableKey(HandmadeRecipe(), seconds) for seconds in (3.0, 0.5)]
+    Journal(tmp_path / "x.partial", tmp_path, tables).close()
+    Journal(tmp_path / "x.partial", tmp_path, tables[::-1]).close()
     with user_error(tmp_path / "x.partial", problem="--slice 0.5,3 "):
-        Journal(tmp_path / "x.partial", tmp_path, Recipe(), [0.5])
+        Journal(tmp_path / "x.partial", tmp_path, [TableKey(HandmadeRecipe(), 0.5)])
 
 
 def test_a_killed_process_loses_no_added_track(tmp_path: Path) -> None:
     """Added tracks are in the files as soon as `add` returns: a copy of the files has them."""
-    journal = Journal(tmp_path / "x.partial", tmp_path, Recipe(), [0.5])
+    journal = Journal(tmp_path / "x.partial", tmp_path, [TableKey(HandmadeRecipe(), 0.5)])
     for number in range(3):
         journal.add(Described("a.wav", 1, 1, f"rock.{number}", "rock"))
         assert num_described(tmp_path / "x.partial") == number + 1
@@ -810,11 +814,11 @@ def test_two_workers_write_what_one_writes(music: Path, capsys: pytest.CaptureFi
     assert out.count("skipped ") == 2
 
 
-def describe_or_die(track: TrackFile, recipe: Recipe, slice_seconds: tuple[float, ...]) -> Described:
+def describe_or_die(track: TrackFile, tables: tuple[TableKey, ...]) -> Described:
     """What a spawned worker runs in place of `_describe_watched`, which it imports by its name."""
     if track.path.name == "deadly.wav":
         os._exit(3)
-    return workers.describe_file(track, recipe, slice_seconds)
+    return workers.describe_file(track, tables)
 
 
 @pytest.mark.slow
@@ -1072,8 +1076,9 @@ def test_ctrl_c_does_not_wait_for_a_long_recording(
 def test_processes_that_cannot_start_are_not_blamed_on_recordings(music: Path) -> None:
     script = (
         "from pathlib import Path\nfrom genregrid.features.extraction import extract\n"
-        "from genregrid.features.folder import find_tracks\nfrom genregrid.features.recipe import Recipe\n"
-        "extract(find_tracks(Path('music')), {0.5: Path('f.csv')}, Recipe(), num_workers=2)\n"
+        "from genregrid.features.folder import find_tracks\n"
+        "from genregrid.features.handmade import HandmadeRecipe\nfrom genregrid.features.recipe import TableKey\n"
+        "extract(find_tracks(Path('music')), {TableKey(HandmadeRecipe(), 0.5): Path('f.csv')}, num_workers=2)\n"
     )
     Path("unguarded.py").write_text(script)
     done = subprocess.run([sys.executable, "unguarded.py"], capture_output=True, text=True, timeout=120)
@@ -1131,10 +1136,10 @@ def test_no_cell_is_a_formula_and_no_control_character_is_printed(
 def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours are 635 MB of samples."""
 
-    def describe(*_: object) -> NDArray[np.float64]:
-        return np.zeros((5, 58))
+    def describe(_: object, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.zeros((len(samples), 57))
 
-    monkeypatch.setattr(Recipe, "_describe", describe)
+    monkeypatch.setattr(HandmadeRecipe, "describe_slices", describe)
     track = TrackFile(tmp_path / "long.wav", "rock.long", "rock")
     with soundfile.SoundFile(track.path, "w", SAMPLE_RATE_HZ, 1, subtype="PCM_U8") as file:
         second = np.random.default_rng(0).uniform(-0.5, 0.5, SAMPLE_RATE_HZ)
@@ -1142,7 +1147,7 @@ def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path, mon
             file.write(np.tile(second, 60))
     tracemalloc.start()
     try:
-        described = workers.describe_file(track, Recipe(), [3.0, 30.0])
+        described = workers.describe_file(track, [TableKey(HandmadeRecipe(), 3.0), TableKey(HandmadeRecipe(), 30.0)])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -1162,9 +1167,10 @@ def test_more_descriptors_than_memory_should_hold_are_refused(
 def test_a_worker_whose_decoder_hangs_is_ended() -> None:
     script = (
         "import time\nfrom pathlib import Path\nfrom genregrid.features import description, workers\n"
-        "from genregrid.features.folder import TrackFile\nfrom genregrid.features.recipe import Recipe\n"
-        "workers.MOST_SECONDS_PER_BLOCK = 0.5\ndescription.read_audio = lambda path, use: time.sleep(300)\n"
-        "workers._describe_watched(TrackFile(Path('a.wav'), 'rock.a', 'rock'), Recipe(), [3.0])\n"
+        "from genregrid.features.folder import TrackFile\n"
+        "from genregrid.features.handmade import HandmadeRecipe\nfrom genregrid.features.recipe import TableKey\n"
+        "workers.MOST_SECONDS_PER_BLOCK = 0.5\ndescription.read_audio = lambda path, use, rates: time.sleep(300)\n"
+        "workers._describe_watched(TrackFile(Path('a.wav'), 'rock.a', 'rock'), [TableKey(HandmadeRecipe(), 3.0)])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
     assert done.returncode == 1

@@ -9,22 +9,24 @@ import pytest
 from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.features.extraction import extract
 from genregrid.features.folder import audio_files, find_tracks
-from genregrid.features.recipe import Recipe
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_files
 
 pytestmark = pytest.mark.slow  # describes a hundred recordings
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recipe, float], pd.DataFrame]:
+def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, HandmadeRecipe, float], pd.DataFrame]:
     """`described(folder, recipe, seconds)` is the CSV of a folder of recordings, each recipe extracted once."""
     outputs: dict[tuple[str, float], Path] = {}
 
-    def read(folder: Path, recipe: Recipe, seconds: float) -> pd.DataFrame:
+    def read(folder: Path, recipe: HandmadeRecipe, seconds: float) -> pd.DataFrame:
         if (recipe.name, seconds) not in outputs:
             lengths = (3.0, 30.0) if recipe.padding == "reflect" else (10.0,)
             paths = {length: tmp_path_factory.mktemp("described") / f"{length:g}.csv" for length in lengths}
-            done = extract(find_tracks(folder), paths, recipe, num_workers=2, report=lambda _: None)
+            tables = {TableKey(recipe, length): path for length, path in paths.items()}
+            done = extract(find_tracks(folder), tables, num_workers=2, report=lambda _: None)
             assert done.num_tracks == 100
             outputs.update({(recipe.name, length): path for length, path in paths.items()})
         return pd.read_csv(outputs[recipe.name, seconds]).set_index("filename")
@@ -35,16 +37,16 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Recip
 @pytest.mark.parametrize(
     ("recipe", "seconds", "published", "num_rows"),
     [
-        (Recipe("kaggle", "reflect"), 3.0, "features_3_sec.classical-jazz-rock.csv", 299),
-        (Recipe("kaggle", "reflect"), 3.0, "features_3_sec.rebuilt192.csv", 998),
-        (Recipe("kaggle", "reflect"), 30.0, "features_30_sec.csv", 100),
-        (Recipe("kaggle", "constant"), 10.0, "features_10_sec.csv", 298),
+        (HandmadeRecipe("kaggle", "reflect"), 3.0, "features_3_sec.classical-jazz-rock.csv", 299),
+        (HandmadeRecipe("kaggle", "reflect"), 3.0, "features_3_sec.rebuilt192.csv", 998),
+        (HandmadeRecipe("kaggle", "reflect"), 30.0, "features_30_sec.csv", 100),
+        (HandmadeRecipe("kaggle", "constant"), 10.0, "features_10_sec.csv", 298),
     ],
 )
 def test_rows_of_a_hundred_recordings_are_those_that_others_computed(
     real_file: Callable[[str], Path],
-    described: Callable[[Path, Recipe, float], pd.DataFrame],
-    recipe: Recipe,
+    described: Callable[[Path, HandmadeRecipe, float], pd.DataFrame],
+    recipe: HandmadeRecipe,
     seconds: float,
     published: str,
     num_rows: int,
@@ -69,12 +71,12 @@ def test_rows_of_a_hundred_recordings_are_those_that_others_computed(
 
 
 def test_the_two_paddings_differ_so_much_that_they_must_not_be_mixed(
-    real_file: Callable[[str], Path], described: Callable[[Path, Recipe, float], pd.DataFrame]
+    real_file: Callable[[str], Path], described: Callable[[Path, HandmadeRecipe, float], pd.DataFrame]
 ) -> None:
     folder = real_file("gtzan/audio")
-    ten = described(folder, Recipe("kaggle", "constant"), 10.0)
+    ten = described(folder, HandmadeRecipe("kaggle", "constant"), 10.0)
     tracks = find_tracks(folder).tracks[:3]
-    for done in describe_files(tracks, Recipe("kaggle", "reflect"), [10.0], num_workers=1):
+    for done in describe_files(tracks, [TableKey(HandmadeRecipe("kaggle", "reflect"), 10.0)], num_workers=1):
         row = pd.Series(done.rows["10"][0][0, 1:], index=list(FEATURE_NAMES))
         away = (row - ten.loc[f"{done.track}.0.wav", list(FEATURE_NAMES)].astype(float)).abs() / ten[
             list(FEATURE_NAMES)
@@ -87,6 +89,6 @@ def test_mp3s_of_44100_hz_stereo_are_described(real_file: Callable[[str], Path])
 
     files = audio_files(real_file("fma/audio"))
     tracks = [TrackFile(path, f"any.{path.stem}", "any") for path in files]
-    done = list(describe_files(tracks, Recipe(), [3.0], num_workers=1))
+    done = list(describe_files(tracks, [TableKey(HandmadeRecipe(), 3.0)], num_workers=1))
     assert [one.skipped for one in done] == [""] * 10
     assert all(29 < one.seconds < 31 and sum(map(len, one.rows["3"])) in (9, 10) for one in done)

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import RecipeNote, note_path, read_note
-from genregrid.features import recipe as recipe_module
+from genregrid.features import handmade
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
-from genregrid.features.recipe import MIN_SLICE_SECONDS, Recipe, SliceDescriber, recipe_named
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.known_recipe import recipe_named
+from genregrid.features.recipe import MIN_SLICE_SECONDS, SliceDescriber
 from genregrid.features.spectrum import Padding
 
-REFLECT, CONSTANT = Recipe("kaggle", "reflect"), Recipe("kaggle", "constant")
-RECIPES = [REFLECT, CONSTANT, Recipe("rich", "reflect"), Recipe("rich", "constant")]
+REFLECT, CONSTANT = HandmadeRecipe("kaggle", "reflect"), HandmadeRecipe("kaggle", "constant")
+RECIPES = [REFLECT, CONSTANT, HandmadeRecipe("rich", "reflect"), HandmadeRecipe("rich", "constant")]
 
 
 @given(
@@ -32,7 +34,7 @@ RECIPES = [REFLECT, CONSTANT, Recipe("rich", "reflect"), Recipe("rich", "constan
 @example(num_samples=66151, slice_seconds=1.0, recipe=REFLECT)
 @example(num_samples=66150, slice_seconds=1.0, recipe=CONSTANT)
 def test_slices_follow_each_other_and_leave_over_less_than_one(
-    num_samples: int, slice_seconds: float, recipe: Recipe
+    num_samples: int, slice_seconds: float, recipe: HandmadeRecipe
 ) -> None:
     bounds = recipe.slice_bounds(num_samples, slice_seconds)
     step = round(slice_seconds * SAMPLE_RATE_HZ)
@@ -50,7 +52,7 @@ def test_slices_follow_each_other_and_leave_over_less_than_one(
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("num_samples", [660_000, 661_500, 661_794, 675_808])
-def test_a_gtzan_clip_is_one_slice_of_30_seconds(recipe: Recipe, num_samples: int) -> None:
+def test_a_gtzan_clip_is_one_slice_of_30_seconds(recipe: HandmadeRecipe, num_samples: int) -> None:
     # the shortest, the exact, the usual and the longest of the collection
     assert recipe.slice_bounds(num_samples, 30.0) == [(0, num_samples)]
 
@@ -92,9 +94,9 @@ def test_a_track_in_blocks_has_the_slices_of_the_whole_track(
         return {"first": analysis.samples[:, 0].astype(float), "last": analysis.samples[:, -1].astype(float)}
 
     samples = np.arange(num_samples, dtype=np.float32)
-    recipe = Recipe("ends", padding)
+    recipe = HandmadeRecipe("ends", padding)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe_module, "DESCRIPTORS", {"ends": (("first", "last"), ends)})
+        patch.setattr(handmade, "DESCRIPTORS", {"ends": (("first", "last"), ends)})
         describer = SliceDescriber(recipe, slice_seconds)
         most_held = 0
         for start in range(0, num_samples, block):
@@ -112,9 +114,9 @@ def test_a_track_in_blocks_has_the_slices_of_the_whole_track(
 @pytest.mark.parametrize("frames_at_once", [1, 45, 10**6])  # a slice of 0.5 s has 22 frames: blocks of 1, 2 and all
 @pytest.mark.parametrize("recipe", [REFLECT, CONSTANT], ids=lambda recipe: recipe.name)
 def test_a_track_is_described_slice_by_slice(
-    recipe: Recipe, frames_at_once: int, monkeypatch: pytest.MonkeyPatch
+    recipe: HandmadeRecipe, frames_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe_module, "_FRAMES_AT_ONCE", frames_at_once)
+    monkeypatch.setattr(handmade, "_FRAMES_AT_ONCE", frames_at_once)
     samples = draw_track(60_000)
     described = recipe.describe(samples, 0.5)
     bounds = recipe.slice_bounds(len(samples), 0.5)
@@ -125,7 +127,7 @@ def test_a_track_is_described_slice_by_slice(
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_rows_are_as_many_as_slices_and_finite(recipe: Recipe) -> None:
+def test_rows_are_as_many_as_slices_and_finite(recipe: HandmadeRecipe) -> None:
     for num_samples, slice_seconds, num_rows in [(0, 1.0, 0), (15_000, 1.0, 0), (22_100, 1.0, 1), (9_000, 0.05, 8)]:
         described = recipe.describe(draw_track(num_samples), slice_seconds)
         assert described.shape == (num_rows, len(recipe.feature_names))
@@ -140,7 +142,7 @@ def test_a_whole_clip_is_described_to_its_last_sample() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_a_recipe_is_found_by_its_name(recipe: Recipe) -> None:
+def test_a_recipe_is_found_by_its_name(recipe: HandmadeRecipe) -> None:
     assert recipe_named(recipe.name) == recipe
 
 

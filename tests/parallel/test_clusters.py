@@ -237,11 +237,12 @@ import ray
 from genregrid.features import workers
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
-from genregrid.features.recipe import Recipe
+from genregrid.features.handmade import HandmadeRecipe
+from genregrid.features.recipe import TableKey
 
 address, doomed = sys.argv[1:]
 
-def describe(track, recipe, slice_seconds):
+def describe(track, tables):
     name, node = track.path.stem, ray.get_runtime_context().get_node_id()
     with open(f"{name}.attempts", "a") as file:
         file.write(node + "\\n")
@@ -250,10 +251,10 @@ def describe(track, recipe, slice_seconds):
     if node == doomed:
         os.kill(os.getppid(), signal.SIGKILL)  # the process of the node
         os._exit(3)  # with all that ran there
-    return workers.describe_file(track, recipe, slice_seconds)
+    return workers.describe_file(track, tables)
 
 workers._describe_with_one_thread = describe
-extract(find_tracks(Path("music")), {0.5: Path("f.csv")}, Recipe(), ray_address=address)
+extract(find_tracks(Path("music")), {TableKey(HandmadeRecipe(), 0.5): Path("f.csv")}, ray_address=address)
 """
 
 

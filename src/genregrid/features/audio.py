@@ -1,10 +1,10 @@
-"""Read recordings of any sample rate and number of channels as mono at 22 050 Hz."""
+"""Read recordings of any sample rate and number of channels as mono, at one rate or several."""
 
 import os
 import shutil
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import FileIO
@@ -45,25 +45,28 @@ class AudioError(Exception):
 class Recording:
     """The length of a recording and what is unusual about it; its samples were passed on while it was read."""
 
-    num_samples: int  # mono, at 22 050 Hz
+    num_samples: int  # mono, at `rate_hz`
     peak: float  # highest absolute sample, nominally at most 1
     notes: tuple[str, ...]  # what was done to it or is unusual about it, a few words each
+    rate_hz: int = SAMPLE_RATE_HZ
 
     @property
     def seconds(self) -> float:
         """Length in seconds."""
-        return self.num_samples / SAMPLE_RATE_HZ
+        return self.num_samples / self.rate_hz
 
 
-def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Recording:
+def read_audio(path: Path, use: Callable[..., object], rates_hz: Sequence[int] = (SAMPLE_RATE_HZ,)) -> Recording:
     """Read a recording block by block; average its channels, and resample other rates (soxr, high quality).
 
     Memory does not grow with the length of the recording, nor with its channels and its rate.
 
     Args:
         path: of the file.
-        use: is called with each block of samples, (sample,) float32, mono at 22 050 Hz, finite and nominally in
-            [-1, 1]. Blocks may be empty. An error may still follow: then the recording must not be used.
+        use: is called with each block of samples, once at every rate: one argument per rate, (sample,) float32, mono,
+            finite and nominally in [-1, 1]. Blocks may be empty. An error may still follow: then the recording must not
+            be used.
+        rates_hz: sample rates, different ones. The length and the peak of the recording are those at the first.
 
     Raises:
         AudioError: the file cannot be read, is not audio, is silent, or holds samples that are not finite.
@@ -83,7 +86,7 @@ def read_audio(path: Path, use: Callable[[NDArray[np.float32]], object]) -> Reco
         with path.open("rb", buffering=0) as opened, _opened(path, opened, content) as sound:
             if sound.format == "RAW":  # libsndfile reads any file named .au as raw samples
                 raise AudioError("not audio that can be read: it has no header")
-            recording = _read(sound, path, opened, use)
+            recording = _read(sound, path, opened, use, rates_hz)
             now = os.fstat(opened.fileno())
         if (now.st_size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):  # as a download that is not complete
             return replace(recording, notes=(*recording.notes, "changed while it was read"))
@@ -130,7 +133,7 @@ class _Tally:
 
 
 def _read(
-    sound: soundfile.SoundFile, path: Path, file: FileIO, use: Callable[[NDArray[np.float32]], object]
+    sound: soundfile.SoundFile, path: Path, file: FileIO, use: Callable[..., object], rates_hz: Sequence[int]
 ) -> Recording:
     rate = sound.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
@@ -139,26 +142,31 @@ def _read(
     promised = sound.frames if is_by_ffmpeg else _promised_frames(path, sound)  # before the file can change
     tally = _Tally()
     num_samples, peak = 0, 0.0
-    for samples in _resampled(_blocks(sound, tally), rate):
+    for samples, *others in _resampled(_blocks(sound, tally), rate, rates_hz):
         num_samples += len(samples)
         peak = float(np.maximum(peak, np.abs(samples).max(initial=0)))  # unlike max, it keeps what is no number
-        use(samples)
+        use(samples, *others)
     if tally.num_frames == 0:
         raise AudioError(f"cannot be decoded: {tally.fault}" if tally.fault else "has a header but no samples")
     if peak <= _SILENT_PEAK:
         cancelled = ", as its channels cancel each other" if tally.peak > _SILENT_PEAK else ""
         raise AudioError(f"silent throughout{cancelled}")
-    return Recording(num_samples, peak, tuple(_notes(sound, tally, promised, path, file)))
+    notes = tuple(_notes(sound, tally, promised, path, file, max(rates_hz)))
+    return Recording(num_samples, peak, notes, rates_hz[0])
 
 
-def _resampled(blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-    """Yield blocks of (frame, channel) at `rate` as blocks of (sample,) at 22 050 Hz."""
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32") if rate != SAMPLE_RATE_HZ else None
+def _resampled(
+    blocks: Iterator[NDArray[np.float32]], rate: int, rates_hz: Sequence[int]
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Yield blocks of (frame, channel) at `rate` as blocks of (sample,), one for each of the wanted rates."""
+    resamplers = [
+        soxr.ResampleStream(rate, wanted, 1, dtype="float32") if wanted != rate else None for wanted in rates_hz
+    ]
     for block in blocks:
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
-        yield mono if resampler is None else resampler.resample_chunk(mono)
-    if resampler is not None:
-        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+        yield [mono if resampler is None else resampler.resample_chunk(mono) for resampler in resamplers]
+    none = np.empty(0, np.float32)
+    yield [none if resampler is None else resampler.resample_chunk(none, last=True) for resampler in resamplers]
 
 
 def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.float32]]:
@@ -185,7 +193,9 @@ def _blocks(sound: soundfile.SoundFile, tally: _Tally) -> Iterator[NDArray[np.fl
         yield block
 
 
-def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int, path: Path, file: FileIO) -> Iterator[str]:
+def _notes(
+    sound: soundfile.SoundFile, tally: _Tally, promised: int, path: Path, file: FileIO, wanted_hz: int
+) -> Iterator[str]:
     rate, num_read = sound.samplerate, tally.num_frames
     padded = PADDED_SECONDS * rate if isinstance(sound, FfmpegSound) else 0
     if tally.fault:
@@ -202,7 +212,7 @@ def _notes(sound: soundfile.SoundFile, tally: _Tally, promised: int, path: Path,
     full_scale = tally.num_full_scale / (num_read * sound.channels)
     if full_scale >= _CLIPPED_SHARE:
         yield f"clipped: {100 * full_scale:.1f} % of its samples are at full scale"
-    if rate < SAMPLE_RATE_HZ:
+    if rate < wanted_hz:
         yield f"{rate} Hz: nothing above {rate / 2:g} Hz to describe"
     elif rate > _STUDIO_RATE_HZ:
         yield f"resampled from {rate} Hz"

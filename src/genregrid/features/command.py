@@ -12,9 +12,11 @@ from tqdm import tqdm
 from genregrid.errors import Options, UserError, counted, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
+from genregrid.features.known_recipe import OPTIONS
 from genregrid.features.level import check_level
-from genregrid.features.recipe import DESCRIPTORS, MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe
+from genregrid.features.recipe import MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe, TableKey
 from genregrid.features.spectrum import Padding
+from genregrid.features.weights import get_musicnn
 from genregrid.parallel.pool import num_cores
 
 _MOST_KINDS = 20  # of files that are not audio, in the summary
@@ -23,23 +25,28 @@ _SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
 
 def run(arguments: list[str] | None) -> int:
     """Parse the options, extract and print a summary; the exit code is 0, or 3 if a recording was skipped."""
-    options = _parser().parse_args(arguments)
-    outputs = _outputs(options.slice, options.out)
-    recipe = Recipe(options.recipe, options.padding)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.get:
+        print(f"{printable(str(get_musicnn()))}: weights of musicnn")
+        return 0
+    if missing := [name for name, value in (("source", options.source), ("--out", options.out)) if value is None]:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
+    recipes = [OPTIONS[name](options.padding, options.weights) for name in options.recipe]
+    outputs = _outputs(recipes, options.slice, options.out)
     with _first_ctrl_c_only():
         found = find_tracks(options.source)
         check_level(found)
         done = extract(
             found,
             outputs,
-            recipe,
             num_workers=options.workers,
             ray_address=options.ray,
             overwrite=options.overwrite,
             report=tqdm.write,
             show_bar=None,
         )
-    return _print_summary(found, outputs, recipe, done)
+    return _print_summary(found, outputs, done)
 
 
 @contextmanager
@@ -64,12 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
     )
     source = "a folder with one folder per genre, or a CSV of path, label [, artist]"
-    parser.add_argument("source", type=Path, help=source)
+    parser.add_argument("source", type=Path, nargs="?", help=source)
     parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
-    parser.add_argument("--out", type=_out, required=True, help="the CSV; for several slice lengths a folder")
-    parser.add_argument("--recipe", choices=list(DESCRIPTORS), default="kaggle", help="57 descriptors, or more")
+    parser.add_argument("--out", type=_out, help="the CSV; for several recipes or slice lengths a folder")
+    recipes = f"descriptors: {', '.join(OPTIONS)}, or several of them (kaggle)"
+    parser.add_argument("--recipe", type=_recipes, default=["kaggle"], help=recipes)
     paddings = "reflect as Kaggle's files, constant as librosa's now"
     parser.add_argument("--padding", choices=get_args(Padding), default="reflect", help=paddings)
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="the wheel of musicnn, if --get did not fetch it")
+    parser.add_argument("--get", choices=["musicnn"], help="fetch weights by pip (29 MB), and do nothing else")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
     where.add_argument("--ray", metavar="ADDRESS", help="describe on a Ray cluster: auto, or HOST:PORT of its head")
@@ -86,6 +96,14 @@ def _slice_seconds(text: str) -> list[float]:
     if not all(MIN_SLICE_SECONDS <= number <= MAX_SLICE_SECONDS for number in seconds):
         raise argparse.ArgumentTypeError(f"a slice lasts {MIN_SLICE_SECONDS:g} to {MAX_SLICE_SECONDS:g} seconds")
     return seconds
+
+
+def _recipes(text: str) -> list[str]:
+    names = list(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in OPTIONS]:
+        problem = f"invalid choice: '{printable(unknown[0], 60)}' (choose from {', '.join(OPTIONS)})"
+        raise argparse.ArgumentTypeError(problem)
+    return names
 
 
 def _workers(text: str) -> int:
@@ -105,19 +123,33 @@ def _out(text: str) -> Path:
     return path
 
 
-def _outputs(slice_seconds: list[float], out: Path) -> dict[float, Path]:
-    if out.suffix.lower() != ".csv" or out.is_dir():
-        return {seconds: out / f"features_{seconds:g}_sec.csv" for seconds in slice_seconds}
-    if len(slice_seconds) > 1:
-        problem = f"one file for {len(slice_seconds)} slice lengths"
-        raise UserError(problem, key="--out", value=out, hint="give a folder")
-    return {slice_seconds[0]: out}
+def _outputs(recipes: list[Recipe], slice_seconds: list[float], out: Path) -> dict[TableKey, Path]:
+    """Return the path of the CSV of each recipe and slice length.
+
+    In a folder, the 57 have the names of Kaggle's files, and so has a handmade recipe alone; others add theirs.
+    """
+    for recipe in recipes:
+        if min(slice_seconds) < recipe.min_slice_seconds:
+            hint = f"a slice lasts {recipe.min_slice_seconds:g} to {MAX_SLICE_SECONDS:g} seconds"
+            problem = f"too short for the recipe {recipe.option}"
+            raise UserError(problem, key="--slice", value=f"{min(slice_seconds):g}", hint=hint)
+    if out.suffix.lower() == ".csv" and not out.is_dir():
+        if len(recipes) * len(slice_seconds) > 1:
+            several = f"{len(slice_seconds)} slice lengths" if len(recipes) == 1 else f"{len(recipes)} recipes"
+            raise UserError(f"one file for {several}", key="--out", value=out, hint="give a folder")
+        return {TableKey(recipes[0], slice_seconds[0]): out}
+    outputs = {}
+    for recipe in recipes:
+        ending = recipe.file_ending or (f".{recipe.option}" if len(recipes) > 1 and recipe.option != "kaggle" else "")
+        for seconds in slice_seconds:
+            outputs[TableKey(recipe, seconds)] = out / f"features_{seconds:g}_sec{ending}.csv"
+    return outputs
 
 
-def _print_summary(found: Found, outputs: dict[float, Path], recipe: Recipe, done: Extracted) -> int:
+def _print_summary(found: Found, outputs: dict[TableKey, Path], done: Extracted) -> int:
     """Print what was written and what was skipped; return the exit code."""
-    for seconds, path in outputs.items():
-        written, shown = done.written[seconds], printable(str(path))
+    for (recipe, seconds), path in outputs.items():
+        written, shown = done.written[TableKey(recipe, seconds)], printable(str(path))
         if written.num_slices:
             slices, tracks = counted(written.num_slices, "slice"), counted(written.num_tracks, "track")
             genres = counted(written.num_genres, "genre")

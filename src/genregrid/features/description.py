@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genregrid.features.audio import AudioError, Recording, read_audio
-from genregrid.features.recipe import Recipe, SliceDescriber
+from genregrid.features.recipe import SliceDescriber, TableKey
 
 #: The rows of a recording are kept until it is read to its end: 128 MiB. That is 19 days of slices of 3 s in the recipe
 #: `kaggle`, 36 hours in `rich`.
@@ -21,11 +21,11 @@ class Description:
 
     Attributes:
         recording: its length and what is unusual about it.
-        rows: for each slice length in seconds, blocks of (slice, 1 + feature): number of samples, then descriptors.
+        rows: for each table, blocks of (slice, 1 + feature): length in samples at 22 050 Hz, then descriptors.
     """
 
     recording: Recording
-    rows: Mapping[float, list[NDArray[np.float64]]]
+    rows: Mapping[TableKey, list[NDArray[np.float64]]]
 
     @property
     def is_finite(self) -> bool:
@@ -34,26 +34,30 @@ class Description:
 
 
 def describe_recording(
-    path: Path, recipe: Recipe, slice_seconds: Sequence[float], at_block: Callable[[], object] = lambda: None
+    path: Path, tables: Sequence[TableKey], at_block: Callable[[], object] = lambda: None
 ) -> Description:
-    """Read and describe a recording; `at_block` is called whenever a part of it has been read.
+    """Read and describe a recording for several tables; `at_block` is called whenever a part of it has been read.
+
+    It is decoded once, and resampled to the rate of each recipe.
 
     Raises:
         AudioError: the recording cannot be read, as in `read_audio`, or has more rows than memory should hold.
+        UserError: something that a recipe needs is missing.
     """
-    describers = {seconds: SliceDescriber(recipe, seconds) for seconds in slice_seconds}
+    describers = {table: SliceDescriber(*table) for table in tables}
+    rates_hz = list(dict.fromkeys(table.recipe.rate_hz for table in tables))
 
     def check_number() -> None:
         if sum(describer.num_values for describer in describers.values()) > MOST_VALUES:
             raise AudioError(f"has more than {MOST_VALUES} descriptors; cut it, or choose longer slices")
 
-    def use(samples: NDArray[np.float32]) -> None:
+    def use(*at_rates: NDArray[np.float32]) -> None:
         at_block()
-        for describer in describers.values():
-            describer.add(samples)
+        for table, describer in describers.items():
+            describer.add(at_rates[rates_hz.index(table.recipe.rate_hz)])
         check_number()
 
-    recording = read_audio(path, use)
-    rows = {seconds: describer.finish() for seconds, describer in describers.items()}
+    recording = read_audio(path, use, rates_hz)
+    rows = {table: describer.finish() for table, describer in describers.items()}
     check_number()
     return Description(recording, rows)

@@ -16,7 +16,7 @@ from genregrid.exhibit.spreadsheet import guarded
 from genregrid.features.folder import Found, TrackFile
 from genregrid.features.journal import Described, Journal, journal_errors
 from genregrid.features.level import genre_lines
-from genregrid.features.recipe import Recipe
+from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_files, describe_on_cluster
 from genregrid.files import sha256_of
 
@@ -36,7 +36,7 @@ class Written:
 class Extracted:
     """The result of an extraction."""
 
-    written: dict[float, Written]  # the CSV of each slice length in seconds; a length without rows has none
+    written: dict[TableKey, Written]  # the CSV of each table; a table without rows has none
     num_tracks: int  # recordings described
     num_skipped: int
     tracks_path: Path  # the CSV that lists the result of each recording
@@ -44,8 +44,7 @@ class Extracted:
 
 def extract(
     found: Found,
-    outputs: Mapping[float, Path],
-    recipe: Recipe,
+    outputs: Mapping[TableKey, Path],
     *,
     num_workers: int = 1,
     ray_address: str | None = None,
@@ -53,14 +52,13 @@ def extract(
     report: Callable[[str], None] = print,
     show_bar: bool | None = False,
 ) -> Extracted:
-    """Describe recordings and write one CSV per slice length, the note of its recipe, and the list of tracks.
+    """Describe recordings and write a CSV per recipe and slice length, the notes of recipes, and the list of tracks.
 
     An interrupted run leaves a journal beside the first CSV; the same call resumes from it.
 
     Args:
         found: the recordings.
-        outputs: path of the CSV of each slice length in seconds.
-        recipe: how to describe them.
+        outputs: path of the CSV of each recipe and slice length.
         num_workers: processes, at least 1.
         ray_address: address of a Ray cluster that does the work instead, ``auto`` or ``HOST:PORT`` of its head node.
         overwrite: whether to replace CSVs that exist.
@@ -69,10 +67,13 @@ def extract(
         show_bar: whether to show a progress bar; ``None`` shows one on a terminal.
 
     Raises:
-        UserError: an output exists or cannot be written, no recording could be described, or there is no such cluster.
+        UserError: an output exists or cannot be written, no recording could be described, there is no such cluster, or
+            something that a recipe needs is missing.
     """
-    csvs = list(outputs.values())
-    tracks_path = csvs[0].with_suffix(".tracks.csv") if len(csvs) == 1 else csvs[0].with_name("tracks.csv")
+    csvs, tables = list(outputs.values()), list(outputs)
+    for recipe in {table.recipe for table in tables}:
+        recipe.check()
+    tracks_path = _tracks_path(outputs)
     journal_path = tracks_path.with_name(tracks_path.stem.removesuffix(".tracks") + ".partial")
     existing = [path for path in (*csvs, tracks_path) if path.exists()]
     if existing and not overwrite and not journal_path.exists():
@@ -82,25 +83,34 @@ def extract(
         raise UserError("is the list itself and would be replaced", key=found.source, hint="choose another --out")
     with (
         journal_errors(journal_path),
-        closing(Journal(journal_path, found.source, recipe, list(outputs), report)) as journal,
+        closing(Journal(journal_path, found.source, tables, report)) as journal,
     ):
         if existing and not overwrite and not journal.is_writing_csvs:
             raise _exists(existing[0])
         todo = [track for track in found.tracks if not journal.has(track)]
         if ray_address is None or not todo:
-            work = describe_files(todo, recipe, list(outputs), min(num_workers, max(len(todo), 1)))
+            work = describe_files(todo, tables, min(num_workers, max(len(todo), 1)))
         else:
-            work = describe_on_cluster(todo, recipe, list(outputs), ray_address)
+            work = describe_on_cluster(todo, tables, ray_address)
         skipped = _describe_rest(work, found, len(todo), journal, report, show_bar)
         kept = [track for track in found.tracks if track.track not in skipped]
         if not kept:
             journal.finish()
             raise UserError(f"none of {len(found.tracks)} recordings could be described, and nothing was written")
         journal.start_writing_csvs()
-        written = {s: _write_features(path, journal, kept, recipe, s) for s, path in outputs.items()}
+        written = {table: _write_features(path, journal, kept, table) for table, path in outputs.items()}
         _write_tracks(tracks_path, found, journal)
         journal.finish()
     return Extracted(written, len(kept), len(skipped) + len(found.skipped), tracks_path)
+
+
+def _tracks_path(outputs: Mapping[TableKey, Path]) -> Path:
+    """Return the path of the list of tracks: named by the CSV if there is one, else by the recipe if there is one."""
+    first = next(iter(outputs.values()))
+    if len(outputs) == 1:
+        return first.with_suffix(".tracks.csv")
+    endings = {table.recipe.file_ending for table in outputs}
+    return first.with_name(f"tracks{endings.pop() if len(endings) == 1 else ''}.csv")
 
 
 def _exists(path: Path) -> UserError:
@@ -141,14 +151,12 @@ def _line(result: str, path: object, reason: str) -> str:
     return f"{result} {printable(str(path), _LONGEST_PATH)}: {printable(reason, _LONGEST_PATH)}"
 
 
-def _write_features(
-    path: Path, journal: Journal, tracks: Sequence[TrackFile], recipe: Recipe, seconds: float
-) -> Written:
-    """Write the CSV of one slice length and the note of its recipe; without rows, delete both.
+def _write_features(path: Path, journal: Journal, tracks: Sequence[TrackFile], table: TableKey) -> Written:
+    """Write the CSV of one recipe and slice length and the note of its recipe; without rows, delete both.
 
     Rows are named ``TRACK.SLICE.wav``, or ``TRACK.wav`` if no track has more than one.
     """
-    num_slices = [journal.num_slices(track, seconds) for track in tracks]
+    num_slices = [journal.num_slices(track, table) for track in tracks]
     genres = {track.genre for track, num in zip(tracks, num_slices, strict=True) if num}
     written = Written(sum(num_slices), sum(num > 0 for num in num_slices), len(genres))
     if written.num_slices == 0:
@@ -158,14 +166,14 @@ def _write_features(
     is_sliced = max(num_slices) > 1
     with _replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["filename", "length", *recipe.feature_names, "label"])
+        writer.writerow(["filename", "length", *table.recipe.feature_names, "label"])
         for track in tracks:
-            for index, (length, *features) in enumerate(journal.rows(track, seconds)):
+            for index, (length, *features) in enumerate(journal.rows(track, table)):
                 number = f".{index}" if is_sliced else ""
                 name, genre = guarded(f"{track.track}{number}.wav"), guarded(track.genre)
                 writer.writerow([name, int(length), *features, genre])
     with _replacing(note_path(path)) as file:
-        file.write(RecipeNote(recipe.name, seconds, sha256_of(path)).to_json())
+        file.write(RecipeNote(table.recipe.name, table.slice_seconds, sha256_of(path)).to_json())
     return written
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import genregrid
 from genregrid.errors import UserError, counted
 from genregrid.features.folder import TrackFile
-from genregrid.features.recipe import Recipe
+from genregrid.features.recipe import TableKey
 from genregrid.files import check_regular
 
 
@@ -39,7 +39,7 @@ class Described:
     seconds: float = 0.0  # length of the recording; 0 if it could not be read
     skipped: str = ""  # why it is in no CSV
     notes: tuple[str, ...] = ()  # what is unusual about it
-    #: For each slice length in seconds (`seconds_key`), blocks of (slice, 1 + feature): number of samples, descriptors.
+    #: For each table (`row_keys`), blocks of (slice, 1 + feature): length in samples at 22 050 Hz, descriptors.
     rows: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
@@ -60,6 +60,16 @@ def seconds_key(slice_seconds: float) -> str:
     ('3', '0.5')
     """
     return f"{slice_seconds:g}"
+
+
+def row_keys(tables: Iterable[TableKey]) -> dict[TableKey, str]:
+    """Write each table of an extraction as a key: its slice length, with the recipe's name if there are several."""
+    tables = list(tables)
+    is_one = len({table.recipe for table in tables}) == 1
+    return {
+        table: seconds_key(table.slice_seconds) if is_one else f"{table.recipe.name} {seconds_key(table.slice_seconds)}"
+        for table in tables
+    }
 
 
 _APPLICATION_ID = 0x67677265  # marks an SQLite file as a journal with these tables
@@ -93,8 +103,7 @@ class Journal:
     Args:
         path: of the file.
         source: folder or list that is described.
-        recipe: how it is described.
-        slice_seconds: slice lengths in seconds.
+        tables: the recipes and slice lengths that it is described by.
         report: is called with one line if the file cannot be used.
 
     Raises:
@@ -106,18 +115,20 @@ class Journal:
         self,
         path: Path,
         source: Path,
-        recipe: Recipe,
-        slice_seconds: Sequence[float],
+        tables: Sequence[TableKey],
         report: Callable[[str], None] = print,
     ) -> None:
         self.path = path
-        lengths = ",".join(seconds_key(seconds) for seconds in sorted(slice_seconds))
+        lengths = ",".join(map(seconds_key, sorted({table.slice_seconds for table in tables})))
+        recipes = dict.fromkeys(table.recipe for table in tables)
+        more = "".join(dict.fromkeys(recipe.more_options for recipe in recipes))
         self._settings = {
             "source": str(source.absolute()),
-            "options": f"--slice {lengths} --recipe {recipe.descriptors} --padding {recipe.padding}",
+            "options": f"--slice {lengths} --recipe {','.join(recipe.option for recipe in recipes)}{more}",
             "made_by": f"genregrid {genregrid.__version__}",
         }
-        self._num_columns = 1 + len(recipe.feature_names)
+        self._keys = row_keys(tables)
+        self._num_columns = {key: 1 + len(table.recipe.feature_names) for table, key in self._keys.items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
@@ -222,7 +233,7 @@ class Journal:
             described, num_slices = self._facts(track)
             if described != replace(started(track), seconds=described.seconds, notes=described.notes):
                 return False
-            return all(sum(1 for _ in self._checked_rows(track, seconds)) == num for seconds, num in num_slices.items())
+            return all(sum(1 for _ in self._checked_rows(track, key)) == num for key, num in num_slices.items())
         except _UnusableError:
             return False
 
@@ -264,34 +275,34 @@ class Journal:
         with self._damage_reported():
             return self._facts(track)[0]
 
-    def num_slices(self, track: TrackFile, slice_seconds: float) -> int:
-        """Return how many slices of a length in seconds a track has."""
+    def num_slices(self, track: TrackFile, table: TableKey) -> int:
+        """Return how many rows a track has in a table."""
         with self._damage_reported():
-            return self._facts(track)[1].get(seconds_key(slice_seconds), 0)
+            return self._facts(track)[1].get(self._keys[table], 0)
 
-    def rows(self, track: TrackFile, slice_seconds: float) -> Iterator[list[float]]:
-        """Yield the rows of a track, number of samples and descriptors of each slice."""
+    def rows(self, track: TrackFile, table: TableKey) -> Iterator[list[float]]:
+        """Yield the rows of a track in a table, length and descriptors of each slice."""
         with self._damage_reported():
-            yield from self._checked_rows(track, seconds_key(slice_seconds))
+            yield from self._checked_rows(track, self._keys[table])
 
     def _facts(self, track: TrackFile) -> tuple[Described, dict[str, int]]:
-        """Return the result of a track, and its number of slices of each length."""
+        """Return the result of a track, and its number of rows in each table."""
         row = self._db.execute("SELECT facts, hash FROM described WHERE track = ?", [track.track]).fetchone()
         if row is None or _hash(track.track, row[0]) != row[1]:
             raise _UnusableError("the values of a recording are damaged")
         facts, num_slices = json.loads(row[0])
         return Described(**{**facts, "notes": tuple(facts["notes"])}), num_slices
 
-    def _checked_rows(self, track: TrackFile, seconds: str) -> Iterator[list[float]]:
+    def _checked_rows(self, track: TrackFile, key: str) -> Iterator[list[float]]:
         query = "SELECT first, rows, hash FROM slices WHERE track = ? AND seconds = ? ORDER BY first"
         number = 0
-        for first, content, found in self._db.execute(query, (track.track, seconds)):
-            if first != number or _hash(track.track, seconds, str(first), content) != found:
+        for first, content, found in self._db.execute(query, (track.track, key)):
+            if first != number or _hash(track.track, key, str(first), content) != found:
                 raise _UnusableError("the values of a recording are damaged")
-            rows = np.frombuffer(content, _STORED_TYPE).reshape(-1, self._num_columns)
+            rows = np.frombuffer(content, _STORED_TYPE).reshape(-1, self._num_columns[key])
             number += len(rows)
             yield from rows.tolist()
-        if number != self._facts(track)[1].get(seconds, 0):
+        if number != self._facts(track)[1].get(key, 0):
             raise _UnusableError("values of a recording are missing")
 
     @contextmanager

@@ -32,6 +32,9 @@ class MusicnnNetwork:
         bundle: the weights.
         device: name of a device of torch; ``None`` chooses.
 
+    Attributes:
+        windows_at_once: how many windows are computed together.
+
     Raises:
         BundleError: a tensor is missing or damaged.
     """
@@ -39,6 +42,7 @@ class MusicnnNetwork:
     def __init__(self, bundle: TensorBundle, device: str | None = None) -> None:
         torch.set_num_threads(1)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.windows_at_once = _CUDA_WINDOWS if self._device.type == "cuda" else 1
 
         def weights(name: str) -> Tensor:
             return torch.from_numpy(bundle.tensor(name)).to(self._device)
@@ -57,10 +61,10 @@ class MusicnnNetwork:
 
         `log_mel` is (window, frame, band) float32, of any number of frames; training had 187 frames of 96 bands.
         """
-        at_once = _CUDA_WINDOWS if self._device.type == "cuda" else 1
         # without TF32, whose ten bits change values by more than 1e-4
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            parts = [self._predict(part.to(self._device)) for part in torch.split(torch.from_numpy(log_mel), at_once)]
+            windows = torch.split(torch.from_numpy(log_mel), self.windows_at_once)
+            parts = [self._predict(part.to(self._device)) for part in windows]
             penultimate, tags = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         return penultimate, tags
 

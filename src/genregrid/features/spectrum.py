@@ -90,16 +90,22 @@ def hann(num: int) -> NDArray[np.float64]:
     return np.asarray(0.5 - 0.5 * np.cos(angle))
 
 
-@lru_cache(maxsize=1)
 def mel_filters() -> NDArray[np.float32]:
-    """Return the weights of 128 triangular mel bands of equal area, (bin, band) float32.
+    """Return the weights of 128 mel bands, (bin, band) float32."""
+    return mel_bands(SAMPLE_RATE_HZ, FRAME_SAMPLES, NUM_MELS)
+
+
+@lru_cache(maxsize=2)
+def mel_bands(rate_hz: int, frame_samples: int, num_bands: int) -> NDArray[np.float32]:
+    """Return the weights of triangular mel bands of equal area, from 0 Hz to half the rate, (bin, band) float32.
 
     Source: Slaney, "Auditory Toolbox: Version 2", 1998: linear below 1000 Hz, logarithmic above.
     """
-    highest_mel = float(_LOG_FROM_MEL + np.log(SAMPLE_RATE_HZ / 2 / _LOG_FROM_HZ) / _LOG_STEP)
-    edge = _mel_to_hz(np.linspace(0.0, highest_mel, NUM_MELS + 2))
-    rising = (FREQUENCIES_HZ[:, None] - edge[:-2]) / np.diff(edge)[:-1]
-    falling = (edge[2:] - FREQUENCIES_HZ[:, None]) / np.diff(edge)[1:]
+    highest_mel = float(_LOG_FROM_MEL + np.log(rate_hz / 2 / _LOG_FROM_HZ) / _LOG_STEP)
+    edge = _mel_to_hz(np.linspace(0.0, highest_mel, num_bands + 2))
+    hz = np.arange(frame_samples // 2 + 1) * (rate_hz / frame_samples)
+    rising = (hz[:, None] - edge[:-2]) / np.diff(edge)[:-1]
+    falling = (edge[2:] - hz[:, None]) / np.diff(edge)[1:]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     return cast(NDArray[np.float32], (triangles * 2.0 / (edge[2:] - edge[:-2])).astype(np.float32))
 

@@ -11,11 +11,12 @@ from functools import partial
 
 from threadpoolctl import threadpool_limits
 
+from genregrid.errors import UserError
 from genregrid.features.audio import AudioError
 from genregrid.features.description import describe_recording
 from genregrid.features.folder import TrackFile
-from genregrid.features.journal import Described, seconds_key, started
-from genregrid.features.recipe import Recipe
+from genregrid.features.journal import Described, row_keys, started
+from genregrid.features.recipe import TableKey
 from genregrid.parallel.pool import Pool
 from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 
@@ -26,39 +27,42 @@ MOST_SECONDS_PER_BLOCK = 600.0
 
 
 def describe_file(
-    track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float], at_block: Callable[[], object] = lambda: None
+    track: TrackFile, tables: Sequence[TableKey], at_block: Callable[[], object] = lambda: None
 ) -> Described:
-    """Read and describe one recording at every slice length; the result names what is wrong with it.
+    """Read and describe one recording for every table; the result names what is wrong with it.
 
     `at_block` is called whenever a part of the recording has been read.
+
+    Raises:
+        UserError: something that a recipe needs is missing, for every recording.
     """
     result = started(track)
     try:
-        description = describe_recording(track.path, recipe, slice_seconds, at_block)
+        description = describe_recording(track.path, tables, at_block)
     except AudioError as error:
         return replace(result, skipped=str(error))
     except MemoryError:
         return replace(result, skipped="takes more memory than there is")
+    except UserError:
+        raise
     except Exception as error:  # one recording in a hundred thousand must not end the run
         return replace(result, skipped=f"not described: {type(error).__name__}, {error}")
     recording = description.recording
     result = replace(result, seconds=round(recording.seconds, 3), notes=recording.notes)
     too_short = f"lasts {recording.seconds:.2f} s, too short for a slice of "
-    missing = [seconds for seconds, rows in description.rows.items() if not rows]
-    if len(missing) == len(slice_seconds):
+    missing = [table.slice_seconds for table, rows in description.rows.items() if not rows]
+    if len(missing) == len(tables):
         return replace(result, skipped=f"{too_short}{min(missing):g} s")
     if not description.is_finite:
         problem = f"its descriptors are not finite: samples reach {recording.peak:.0e} times full scale"
         return replace(result, skipped=problem)
     if missing:
-        lengths = ", ".join(f"{seconds:g}" for seconds in missing)
+        lengths = ", ".join(f"{seconds:g}" for seconds in dict.fromkeys(missing))
         result = replace(result, notes=(*result.notes, f"{too_short}{lengths} s"))
-    return replace(result, rows={seconds_key(seconds): rows for seconds, rows in description.rows.items()})
+    return replace(result, rows={key: description.rows[table] for table, key in row_keys(tables).items()})
 
 
-def describe_files(
-    tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], num_workers: int
-) -> Generator[Described]:
+def describe_files(tracks: Sequence[TrackFile], tables: Sequence[TableKey], num_workers: int) -> Generator[Described]:
     """Describe recordings and yield each result as soon as it is done; a recording that ends its process is skipped.
 
     A recording that cannot be read on for `MOST_SECONDS_PER_BLOCK` ends its process too. One worker works in this
@@ -68,9 +72,9 @@ def describe_files(
         with threadpool_limits(1):
             keep_freed_memory()
             for track in tracks:
-                yield describe_file(track, recipe, slice_seconds)
+                yield describe_file(track, tables)
         return
-    describe = partial(_describe_watched, recipe=recipe, slice_seconds=tuple(slice_seconds))
+    describe = partial(_describe_watched, tables=tuple(tables))
     hint = 'use --workers 1, or in your own script, call extract below `if __name__ == "__main__":`'
     pool = Pool(describe, num_workers, initializer=keep_freed_memory, hint=hint)
     with closing(pool.run(tracks)) as results:
@@ -78,9 +82,7 @@ def describe_files(
             yield described or _ended_its_process(track)
 
 
-def describe_on_cluster(
-    tracks: Sequence[TrackFile], recipe: Recipe, slice_seconds: Sequence[float], address: str
-) -> Generator[Described]:
+def describe_on_cluster(tracks: Sequence[TrackFile], tables: Sequence[TableKey], address: str) -> Generator[Described]:
     """Do the work of `describe_files` on a Ray cluster.
 
     Every machine of the cluster must find the recordings under the same paths as this one. The address is ``auto`` or
@@ -90,17 +92,17 @@ def describe_on_cluster(
         UserError: Ray is not installed, there is no such cluster, or a machine lacks what it needs.
     """
     with connected(address, "--ray"):
-        for track, described in each_done(_describe_with_one_thread, tracks, recipe, tuple(slice_seconds)):
+        for track, described in each_done(_describe_with_one_thread, tracks, tuple(tables)):
             yield _ended_its_process(track) if isinstance(described, LostTask) else described
 
 
-def _describe_with_one_thread(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
+def _describe_with_one_thread(track: TrackFile, tables: Sequence[TableKey]) -> Described:
     keep_freed_memory()
     with threadpool_limits(1):
-        return _describe_watched(track, recipe, slice_seconds)
+        return _describe_watched(track, tables)
 
 
-def _describe_watched(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[float]) -> Described:
+def _describe_watched(track: TrackFile, tables: Sequence[TableKey]) -> Described:
     """Do the work of `describe_file`, and end this process if a block takes longer than `MOST_SECONDS_PER_BLOCK`.
 
     A thread watches, because no signal interrupts a decoder.
@@ -118,7 +120,7 @@ def _describe_watched(track: TrackFile, recipe: Recipe, slice_seconds: Sequence[
 
     threading.Thread(target=watch, daemon=True).start()
     try:
-        return describe_file(track, recipe, slice_seconds, at_block)
+        return describe_file(track, tables, at_block)
     finally:
         is_done.set()
 

@@ -31,7 +31,8 @@ try:
     from genregrid.features.audio import AudioError
     from genregrid.features.description import Description, describe_recording
     from genregrid.features.folder import audio_files, track_name
-    from genregrid.features.recipe import MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe, recipe_named
+    from genregrid.features.known_recipe import recipe_named
+    from genregrid.features.recipe import MAX_SLICE_SECONDS, Recipe, TableKey
     from genregrid.listening.timeline import ScoredRecording
 except ModuleNotFoundError as error:
     raise UserError("it is not installed", key=error.name, hint='audio needs `pip install -e ".[audio]"`') from None
@@ -111,8 +112,7 @@ class _Settings:
     """What scoring needs to know about a training, checked."""
 
     trained: Provenance
-    recipe: Recipe
-    source_seconds: float  # length of the slices that are described
+    source: TableKey  # recipe and length of the slices that are described
     window_slices: int  # longest window
     hop_slices: int | None  # between the windows that vote; ``None``: windows do not overlap
 
@@ -125,14 +125,15 @@ class _Settings:
         names = tuple(model.feature_names)
         length = ("length",) if "length" in names else ()
         holds = {
-            "source_slice_seconds": MIN_SLICE_SECONDS <= source <= MAX_SLICE_SECONDS,
+            "source_slice_seconds": recipe.min_slice_seconds <= source <= MAX_SLICE_SECONDS,
             "slice_seconds": model.slice_seconds >= source - 1e-3,
             "feature_names": names == (*recipe.feature_names, *length),
         }
         if wrong := [name for name, is_right in holds.items() if not is_right]:
             problem = f"its value of {wrong[0]} is none that a training on recipe {recipe.name} has"
             raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")
-        return cls(trained, recipe, source, trained.window_slices, hop)
+        recipe.check()
+        return cls(trained, TableKey(recipe, source), trained.window_slices, hop)
 
 
 def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> ScoredRecording:
@@ -146,7 +147,7 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
         AudioError: the recording cannot be read, is shorter than one slice, or too long for windows of that length.
         UserError: the model's predictions are not finite.
     """
-    description = describe_recording(path, settings.recipe, [settings.source_seconds])
+    description = describe_recording(path, [settings.source])
     table = _table(model, settings, description)
     num_slices = len(table.features)
     longest = min(settings.window_slices, num_slices)
@@ -210,10 +211,9 @@ def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
 
 def _table(model: GenreClassifier, settings: _Settings, description: Description) -> FeatureTable:
     """Return the slices of a recording as training had them: pooled from shorter slices where those were."""
-    rows = np.concatenate(
-        [np.empty((0, 1 + len(settings.recipe.feature_names))), *description.rows[settings.source_seconds]]
-    )
-    if len(rows) < round(model.slice_seconds / settings.source_seconds):
+    names = settings.source.recipe.feature_names
+    rows = np.concatenate([np.empty((0, 1 + len(names))), *description.rows[settings.source]])
+    if len(rows) < round(model.slice_seconds / settings.source.slice_seconds):
         seconds = description.recording.seconds
         raise AudioError(f"lasts {seconds:.2f} s, too short for a slice of {model.slice_seconds:g} s")
     features = rows[:, 1:].astype(np.float32)
@@ -221,14 +221,14 @@ def _table(model: GenreClassifier, settings: _Settings, description: Description
         raise AudioError("its descriptors are not finite: its samples lie far beyond full scale")
     table = FeatureTable(
         features=features,
-        feature_names=settings.recipe.feature_names,
+        feature_names=names,
         length_samples=rows[:, 0].astype(np.float32),
         tracks=("recording",),
         track=np.zeros(len(rows), np.int64),
         slice_index=np.arange(len(rows)),
         genre=np.zeros(1, np.int64),
         genres=tuple(model.genres),
-        slice_seconds=settings.source_seconds,
+        slice_seconds=settings.source.slice_seconds,
         hashes={},
     )
     table = reslice(table, model.slice_seconds)

@@ -27,7 +27,7 @@ class CorpusReader:
     def read(self, dataset: DatasetConfig, slice_seconds: float) -> "Corpus":
         """Return what `load_corpus` returns; read files only if they, or the settings, differ from the last time."""
         from genregrid.data.corpus import load_corpus  # scripts need the class before they need pandas
-        from genregrid.features.recipe import columns_of
+        from genregrid.features.known_recipe import columns_of
 
         key = json.dumps([asdict(dataset), float(slice_seconds), os.getcwd(), _file_states(dataset)])
         if self._corpus is None or key != self._key:

@@ -1,0 +1,41 @@
+"""The recipes that genregrid can compute, by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+from genregrid.errors import UserError
+from genregrid.features.handmade import DESCRIPTORS, HandmadeRecipe
+from genregrid.features.musicnn import NETWORKS, MusicnnRecipe
+from genregrid.features.recipe import Recipe
+from genregrid.features.spectrum import Padding
+
+
+def _musicnn(trained_on: str, tags: bool) -> Callable[[Padding, Path | None], Recipe]:
+    return lambda _, weights: MusicnnRecipe(trained_on, tags, weights)
+
+
+def _handmade(descriptors: str) -> Callable[[Padding, Path | None], Recipe]:
+    return lambda padding, _: HandmadeRecipe(descriptors, padding)
+
+
+#: Values of ``--recipe``, each with a function that makes the recipe of a padding and a file of weights.
+OPTIONS: Mapping[str, Callable[[Padding, Path | None], Recipe]] = {
+    **{name: _handmade(name) for name in DESCRIPTORS},
+    **{f"musicnn-{name}{'-tags' * tags}": _musicnn(name, tags) for name in NETWORKS for tags in (False, True)},
+}
+
+
+def recipe_named(name: str) -> Recipe | None:
+    """Return the recipe with a name; ``None`` for names of features that were computed elsewhere."""
+    paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
+    known = (make(padding, None) for make in OPTIONS.values() for padding in paddings)
+    return next((recipe for recipe in known if recipe.name == name), None)
+
+
+def columns_of(name: str) -> tuple[str, ...] | None:
+    """Return the columns of a recipe in their order; ``None`` for features that were computed elsewhere."""
+    if name in DESCRIPTORS:
+        raise UserError("the padding is missing", key="dataset.recipe", value=name, hint=f"for example {name}-reflect")
+    recipe = recipe_named(name)
+    return recipe.feature_names if recipe else None
