@@ -52,10 +52,13 @@ TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "runs", "logger.project
 TEXT_KEYS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache", "name", "corpus", "label", "recipe")}
 TEXT_KEYS |= {f"dataset.filtered.{part}" for part in _PARTS}
 TEXT_KEYS |= {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
-#: Of these, keys that `null` takes back; a file of that name is ./null.
+#: Of these, keys of labels; the others take paths.
+LABEL_KEYS = {"logger.project", "logger.group"}
+LABEL_KEYS |= {f"dataset.{name}" for name in ("name", "corpus", "label", "recipe", "genres")}
+#: Text keys that `null` takes back; a file of that name is ./null.
 TEXT_OR_NULL = {"dataset.artists", "logger.group"}
 #: Keys that take a list of texts.
-TEXT_LISTS = {"ensemble", "dataset.tables", "dataset.genres", "hydra.searchpath"}
+TEXT_LISTS = {"audio", "ensemble", "runs", "dataset.tables", "dataset.genres", "hydra.searchpath"}
 #: Keys that take a text for each name.
 TEXT_DICTS = {"dataset.filtered"}
 

@@ -11,7 +11,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.cli.mistake import check_form, missing_group, mistake_of
+from genregrid.cli.argument import check_form
+from genregrid.cli.mistake import missing_group, mistake_of
 from genregrid.errors import UserError
 
 Composed = Callable[..., DictConfig]

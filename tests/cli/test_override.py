@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.cli.mistake import check_form
+from genregrid.cli.argument import check_form
 from genregrid.cli.override import quoted, with_literal_text
 from genregrid.config import TEXT_DICTS, TEXT_KEYS, TEXT_LISTS, TEXT_OR_NULL, DatasetConfig
 from genregrid.errors import UserError

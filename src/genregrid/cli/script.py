@@ -8,8 +8,9 @@ from traceback import walk_tb
 
 import hydra
 
+from genregrid.cli.argument import check_form, with_hint
 from genregrid.cli.job import Job, Main
-from genregrid.cli.mistake import check_form, missing_group, mistake_of, output_mistake, print_mistake
+from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
 from genregrid.cli.override import with_literal_text
 from genregrid.config import register_schemas
 from genregrid.errors import UserError, printable
@@ -57,7 +58,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
             mistake = output_mistake(error, in_grid=job.progress is not None)
         if mistake is None:
             raise
-        print_mistake(mistake)
+        print_mistake(with_hint(mistake, given, name, conf) if job.folder is None else mistake)
         return 2
 
 
