@@ -499,8 +499,9 @@ def test_validation_folds_share_the_test_part_and_cover_the_rest_once(make_table
 
 
 def test_a_validation_fold_that_few_groups_cannot_make_is_refused(make_table: Tables, user_error: Expect) -> None:
-    with user_error("split.val_fold", 5, problem="4 validation folds only", hint="take split.val_folds=4"):
+    with user_error("split.val_fold", 5, problem="4 validation folds only", hint="take split.val_fold=0 to 3"):
         divide(make_table(tracks=6), "track", folds=3, val_folds=8, val_fold=5)
+    assert set(divide(make_table(tracks=6), "track", folds=3, val_folds=8, val_fold=3).part) == {TRAIN, VAL, TEST}
 
 
 # --- too few tracks --------------------------------------------------------------------------------------------------
@@ -513,6 +514,29 @@ def test_more_folds_than_tracks_are_refused_with_a_hint(make_table: Tables, user
     assert set(divide(table, "track", folds=4).part.tolist()) == {TRAIN, VAL, TEST}
 
 
+@pytest.mark.parametrize("protocol", ["track", "artist"])
+@pytest.mark.parametrize("tracks", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("folds", [2, 5, 10, 30])
+def test_the_advised_number_of_folds_works(make_table: Tables, protocol: str, tracks: int, folds: int) -> None:
+    table = make_table(tracks={"blues": 12, "classical": tracks, "metal": 9}, slices=1)
+    artists = {track: f"artist {number // 2 if number < 8 else number}" for number, track in enumerate(table.tracks)}
+    try:
+        divide(table, protocol, artists=artists, folds=folds, fold=folds - 1)
+    except UserError as error:
+        hint = error.hint or ""
+        if (advised := re.match(r"take split.folds=(\d+)( and split.fold=0 to (\d+))?", hint)) is None:
+            assert tracks < 3  # or none
+            assert "leave its rows out of the table" in hint
+            kept = make_table(genres=("blues", "metal"), tracks={"blues": 12, "metal": 9}, slices=1)
+            divide(kept, protocol, artists=artists, folds=min(folds, 5))
+            return
+        number = int(advised[1])
+        assert advised[3] == (None if folds <= number else str(number - 1))
+        for fold in range(number):
+            part = divide(table, protocol, artists=artists, folds=number, fold=fold).part
+            assert set(part.tolist()) == {TRAIN, VAL, TEST}
+
+
 def test_duplicates_count_as_one_track(make_table: Tables, user_error: Expect) -> None:
     table = with_copied(make_table(tracks=6), {"metal.00001": "metal.00000", "metal.00002": "metal.00000"})
     with user_error("split.folds", 5, problem="the genre 'metal' has only 4 tracks or groups"):
@@ -521,7 +545,7 @@ def test_duplicates_count_as_one_track(make_table: Tables, user_error: Expect) -
 
 def test_genre_of_one_track_cannot_be_divided(make_table: Tables, user_error: Expect) -> None:
     table = make_table(tracks={"blues": 8, "classical": 1, "metal": 6})
-    with user_error("split.folds", 5, problem="the genre 'classical' has only 1 ", hint="it cannot be divided"):
+    with user_error("split.folds", 5, problem="the genre 'classical' has only 1 ", hint="a genre needs three"):
         divide(table, "track")
 
 

@@ -211,16 +211,24 @@ def test_validation_folds_are_runs_of_one_cell_that_vote_together(run: MakeResul
 
 @pytest.mark.slow
 def test_evaluate_refuses_tracks_that_were_trained_on(
-    run: MakeResult, rescore: MakeResult, user_error: UserErrors
+    run: MakeResult, rescore: MakeResult, write_csv: Callable[..., Path], user_error: UserErrors
 ) -> None:
     run("run")
     other_fold = ("split=track", "split.folds=3", "split.fold=1")
-    with user_error("checkpoint", problem="of 9 test tracks, such as"):
-        rescore("a", *other_fold)
+    by_features = "were in its training or validation part: their features are equal"
+    for setting in ((), ("dataset.corpus=other",)):
+        hint = "on its own test part, or add a split with split.allow_leak=true"  # no name of a corpus changes features
+        with user_error("checkpoint", problem=by_features, hint=hint):
+            rescore("a", *other_fold, *setting)
     assert rescore("own", *other_fold[:2]).facts.leaks is False
     result = rescore("b", *other_fold, "split.allow_leak=true")
     assert result.facts.leaks is True
     assert "LEAKS" in result.title
+    redrawn = write_csv(name="redrawn.csv", genres=GENRES, tracks=9, slices=4, seed=5)
+    other_table = ("dataset=csv", f"dataset.path={redrawn}", *other_fold)
+    with user_error("checkpoint", problem="their names are the same in the corpus csv", hint="dataset.corpus=NAME"):
+        rescore("c", *other_table)
+    rescore("d", *other_table, "dataset.corpus=other")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ The other three leak test tracks into training and are negative controls:
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ from genregrid.name import folded, one_form
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
 LEFT_OUT = -1
+# Numbers of folds that are tried before one is advised; each is divided for every fold.
+_MOST_TRIED_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -203,32 +205,67 @@ def _fold_parts(
     One fold is test, one validation fold of the rest is validation, both stratified and grouped. There are no more
     validation folds than the genre with the fewest groups has.
     """
+    part, val_folds, problem = _divided(genre, group, key, genres, split)
+    if problem is not None:
+        hint = _other_folds(genre, group, key, genres, split)
+        raise UserError(problem, key="split.folds", value=split.folds, hint=hint)
+    if split.val_fold >= val_folds:
+        problem = f"what is not test makes {val_folds} validation folds only, as a genre has no more groups of tracks"
+        hint = f"take split.val_fold=0 to {val_folds - 1}"
+        raise UserError(problem, key="split.val_fold", value=split.val_fold, hint=hint)
+    return part, val_folds
+
+
+def _divided(
+    genre: NDArray[np.int64],
+    group: NDArray[np.int64],
+    key: NDArray[np.uint64],
+    genres: tuple[str, ...],
+    split: SplitConfig,
+) -> tuple[NDArray[np.int8], int, str | None]:
+    """Return what `_fold_parts` does, and why units cannot be divided so; ``None`` if they can."""
     seed, folds = split.seed or 0, split.folds
+    part = np.full(len(genre), TRAIN, np.int8)
     smallest, name = _fewest_groups(genre, group, genres)
     if smallest < folds:
         units = counted(smallest, "track or group of tracks", "tracks or groups of tracks")
-        problem = f"the genre '{name}' has only {units} that must stay together"
-        hint = f"take split.folds={smallest}" if smallest > 1 else "it cannot be divided"
-        raise UserError(problem, key="split.folds", value=folds, hint=hint)
-    part = np.full(len(genre), TRAIN, np.int8)
+        return part, 0, f"the genre '{printable(name, most=100)}' has only {units} that must stay together"
     is_test = stratified_folds(genre, group, folds, seed, key) == split.fold
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
     smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
     val_folds = max(2, min(split.val_folds, smallest))
     if split.val_fold >= val_folds:
-        problem = f"what is not test makes {val_folds} validation folds only, as a genre has no more groups of tracks"
-        hint = f"take split.val_folds={val_folds}"
-        raise UserError(problem, key="split.val_fold", value=split.val_fold, hint=hint)
+        return part, val_folds, None
     part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == split.val_fold]] = VAL
-    untrained = sorted(set(genre) - set(genre[part == TRAIN]))
-    if untrained:
-        problem = f"the genre '{genres[untrained[0]]}' has too few tracks for training, validation and test"
-        raise UserError(problem, key="split.folds", value=folds)
+    if untrained := sorted(set(genre) - set(genre[part == TRAIN])):
+        name = printable(genres[untrained[0]], most=100)
+        return part, val_folds, f"the genre '{name}' has too few tracks for training, validation and test"
     if not all((part == number).any() for number in range(len(PARTS))):
-        problem = "tracks or groups of tracks that must stay together leave a part empty"
-        raise UserError(problem, key="split.folds", value=folds)
-    return part, val_folds
+        return part, val_folds, "tracks or groups of tracks that must stay together leave a part empty"
+    return part, val_folds, None
+
+
+def _other_folds(
+    genre: NDArray[np.int64],
+    group: NDArray[np.int64],
+    key: NDArray[np.uint64],
+    genres: tuple[str, ...],
+    split: SplitConfig,
+) -> str:
+    """Return what a user can do about units that cannot be divided: a number of folds is tried before it is named."""
+    smallest, _ = _fewest_groups(genre, group, genres)
+    for folds in range(min(smallest, _MOST_TRIED_FOLDS), 2, -1):
+        if folds != split.folds and all(
+            _divided(genre, group, key, genres, replace(split, folds=folds, fold=fold, val_fold=0))[2] is None
+            for fold in range(folds)
+        ):
+            is_other = split.fold >= folds
+            return f"take split.folds={folds}" + (f" and split.fold=0 to {folds - 1}" if is_other else "")
+    if smallest < len(PARTS):
+        needed = "a genre needs three of them, one each for training, validation and test"
+        return f"{needed}: add tracks, or leave its rows out of the table"
+    return "add tracks, or leave the rows of a genre with few tracks or artists out of the table"
 
 
 def stratified_folds(

@@ -288,14 +288,19 @@ def _tests_on_seen_tracks(datamodule: GenreDataModule, trained: Provenance, same
     """
     fingerprint = dict(zip(datamodule.table.tracks, track_fingerprints(datamodule.table).tolist(), strict=True))
     seen, test = set(trained.seen), datamodule.tracks["test"]
-    known = [track for track in test if fingerprint[track] in seen or (same_names and track in trained.known_tracks)]
+    equal = [track for track in test if fingerprint[track] in seen]
+    named = [track for track in test if same_names and track in trained.known_tracks and fingerprint[track] not in seen]
+    known = [*equal, *named]
     if known and not allow_leak:
-        count = f"{len(known)} of {len(test)} test tracks, such as {known[0]},"
-        hint = (
-            "leave out dataset, split and seed to test on its own test part, set dataset.corpus=NAME if they are "
-            "other recordings, or add a split with split.allow_leak=true"
-        )
-        raise UserError(f"{count} were in its training or validation part", key="checkpoint", hint=hint)
+        count = f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in its training or validation part:"
+        hint = "give the dataset of the training without dataset.corpus, split and seed to test on its own test part, "
+        if equal:
+            reason = f"the features of {len(equal)} of them are equal" if named else "their features are equal"
+        else:
+            reason = f"their names are the same in the corpus {trained.corpus}"
+            hint += "set dataset.corpus=NAME if they are other recordings, "
+        hint += "or add a split with split.allow_leak=true"
+        raise UserError(f"{count} {reason}", key="checkpoint", hint=hint)
     return bool(known)
 
 
