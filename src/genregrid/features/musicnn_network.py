@@ -18,8 +18,8 @@ from genregrid.checkpoint.tensor_bundle import TensorBundle
 
 _EPSILON = 1e-3  # of batch normalisation, TensorFlow's default
 _NUM_FRONT, _NUM_MIDDLE = 5, 3  # convolutions over frames and bands, and those over frames
-# On a CPU the copies of 16 frames that a kernel needs fit into its cache; a GPU takes many windows at once
-_CPU_FRAMES, _CUDA_WINDOWS = 16, 64
+_FRAMES_AT_ONCE = 16  # of kernels of one band: more cost more multiplications by zero
+_CUDA_WINDOWS = 64
 
 
 class MusicnnNetwork:
@@ -48,7 +48,7 @@ class MusicnnNetwork:
             return torch.from_numpy(bundle.tensor(name)).to(self._device)
 
         self._input = _norm(weights, 0)
-        self._front = [_Strongest(weights, number) for number in range(_NUM_FRONT)]
+        self._front = [_Front(weights, number) for number in range(_NUM_FRONT)]
         self._middle = [_Middle(weights, _NUM_FRONT + number) for number in range(_NUM_MIDDLE)]
         scale, shift = _norm(weights, 1 + _NUM_FRONT + _NUM_MIDDLE)
         kernel, bias = weights("dense/kernel"), weights("dense/bias")
@@ -88,8 +88,8 @@ class MusicnnNetwork:
         return penultimate, torch.sigmoid(penultimate @ kernel + bias)
 
 
-class _Strongest:
-    """A convolution over frames and bands, ReLU, batch normalisation and the maximum over bands.
+class _Front:
+    """A convolution over frames and bands, ReLU, batch normalisation and the maximum over places of the kernel.
 
     It maps (window, frame, band) to (window, channel, frame). ReLU and batch normalisation are monotonic, so the
     maximum is taken before them. Of channels with a negative scale it would be the minimum: their kernels, and then the
@@ -97,24 +97,61 @@ class _Strongest:
     """
 
     def __init__(self, weights: Callable[[str], Tensor], number: int) -> None:
-        kernel, self._bias = _convolution(weights, number)
+        kernel, self._bias = _convolution(weights, number)  # (frame, band, channel)
         self._scale, self._shift = _norm(weights, 1 + number)
         self._sign = torch.where(self._scale < 0, -1.0, 1.0)
-        self._num_taps, self._num_bands, _ = kernel.shape
-        self._kernel = (kernel * self._sign).flatten(0, 1)  # (frame x band, channel)
+        self._kernel = kernel * self._sign
+        self._strongest = _Temporal(self._kernel) if self._kernel.shape[1] == 1 else _Timbral(self._kernel)
 
     def __call__(self, spectrum: Tensor) -> Tensor:
-        before = (self._num_taps - 1) // 2
-        padded = F.pad(spectrum, (0, 0, before, self._num_taps - 1 - before))
-        # what the kernel covers at each place: (window, frame, place, frame within, band within), a view
-        covered = padded.unfold(2, self._num_bands, 1).unfold(1, self._num_taps, 1).transpose(3, 4)
-        frames_at_once = _CPU_FRAMES if spectrum.device.type == "cpu" else spectrum.shape[1]
-        strongest = [
-            (part.reshape(-1, len(self._kernel)) @ self._kernel).view(*part.shape[:3], -1).amax(dim=2)
-            for part in torch.split(covered, frames_at_once, dim=1)
-        ]
-        highest = torch.cat(strongest, dim=1) * self._sign
+        num_taps = len(self._kernel)
+        before = (num_taps - 1) // 2
+        highest = self._strongest(F.pad(spectrum, (0, 0, before, num_taps - 1 - before))) * self._sign
         return (torch.relu(highest + self._bias) * self._scale + self._shift).transpose(1, 2)
+
+
+class _Timbral:
+    """The strongest response of kernels of several bands, (window, frame + taps - 1, band) -> (window, frame, channel).
+
+    The responses of one place at a time, and what the kernels need for them, fit into the cache of a CPU.
+    """
+
+    def __init__(self, kernel: Tensor) -> None:
+        self._num_taps, self._num_bands, _ = kernel.shape
+        self._kernel = kernel.flatten(0, 1)  # (frame x band, channel)
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        frames = padded.unfold(1, self._num_taps, 1).transpose(2, 3)  # (window, frame, frame within, band), a view
+        strongest = frames.new_full((), -torch.inf)
+        for place in range(padded.shape[2] - self._num_bands + 1):
+            covered = frames[..., place : place + self._num_bands].flatten(2)
+            strongest = torch.maximum(strongest, covered @ self._kernel)
+        return strongest
+
+
+class _Temporal:
+    """The strongest response of kernels of one band, (window, frame + taps - 1, band) -> (window, frame, channel).
+
+    Nothing is copied: one matrix holds the kernels shifted by 0, 1, ... frames, and gives the responses of some frames.
+    """
+
+    def __init__(self, kernel: Tensor) -> None:
+        self._num_taps, _, num_channels = kernel.shape
+        shifted = kernel.new_zeros(self._num_taps + _FRAMES_AT_ONCE - 1, _FRAMES_AT_ONCE, num_channels)
+        for frame in range(_FRAMES_AT_ONCE):
+            shifted[frame : frame + self._num_taps, frame] = kernel[:, 0]
+        self._shifted = shifted.flatten(1)  # (frame, frame of the response x channel)
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        num_frames = padded.shape[1] - self._num_taps + 1
+        padded = F.pad(padded, (0, 0, 0, -num_frames % _FRAMES_AT_ONCE)).transpose(1, 2)  # (window, band, frame)
+        strongest = [
+            (padded[:, :, start : start + len(self._shifted)] @ self._shifted).amax(dim=1)
+            for start in range(0, num_frames, _FRAMES_AT_ONCE)
+        ]
+        return torch.stack(strongest, dim=1).view(len(padded), -1, self._shifted.shape[1] // _FRAMES_AT_ONCE)[
+            :, :num_frames
+        ]
 
 
 class _Middle:

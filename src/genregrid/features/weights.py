@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -74,9 +75,10 @@ def get_musicnn() -> Path:
         UserError: there is no pip, no network or no room, or another file came.
     """
     target = weights_folder() / WHEEL_NAME
-    if target.is_file() and target.stat().st_size == WHEEL_BYTES:
-        checked_wheel(target)
-        return target
+    if target.is_file():
+        with suppress(UserError):  # another file is replaced
+            checked_wheel(target)
+            return target
     by_hand = (
         "run `python -m pip download --no-deps musicnn==0.1.0 -d FOLDER` elsewhere, and give its file by --weights"
     )
@@ -97,7 +99,9 @@ def get_musicnn() -> Path:
                 check=False,
             )
             if done.returncode:
-                reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+                lines = [line.removeprefix("ERROR: ") for line in done.stderr.strip().splitlines()]
+                is_offline = any("Retrying (" in line for line in lines)
+                reason = "no answer from the package index" if is_offline else lines[-1] if lines else "no reason given"
                 raise UserError(f"pip could not fetch it ({reason})", key="--get", value="musicnn", hint=by_hand)
             checked_wheel(Path(folder) / WHEEL_NAME)
             os.replace(Path(folder) / WHEEL_NAME, target)
