@@ -8,40 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.checkpoint.bundle import bundle_of
+from tests.features.network import Tensors, random_tensors
 
 from genregrid.checkpoint.tensor_bundle import BundleError, TensorBundle
 from genregrid.features.musicnn_network import MusicnnNetwork
 
-Tensors = dict[str, NDArray[np.float32]]
-NUM_FRONT, NUM_MIDDLE, NUM_UNITS, NUM_TAGS = (3, 2, 2, 1, 2), 4, 5, 3  # channels and units, small
-SHAPES = [(7, 3), (7, 5), (4, 1), (3, 1), (2, 1)]  # of the kernels in front: frames, bands
-
 
 @pytest.fixture
 def tensors() -> Tensors:
-    """Random weights of a small network of the same layers; half of the scales are negative."""
-    random = np.random.default_rng(0)
-
-    def norm(number: int, size: int) -> Tensors:
-        name = f"batch_normalization_{number}" if number else "batch_normalization"
-        drawn = {part: random.standard_normal(size) for part in ("beta", "gamma", "moving_mean")}
-        drawn["moving_variance"] = random.uniform(0.5, 2, size)
-        return {f"{name}/{part}": values.astype(np.float32) for part, values in drawn.items()}
-
-    def layer(name: str, *shape: int) -> Tensors:
-        kernel, bias = random.standard_normal(shape) / 3, random.standard_normal(shape[-1])
-        return {f"{name}/kernel": kernel.astype(np.float32), f"{name}/bias": bias.astype(np.float32)}
-
-    made = norm(0, 1)
-    for number, (shape, size) in enumerate(zip(SHAPES, NUM_FRONT, strict=True)):
-        made |= layer(f"conv2d_{number}" if number else "conv2d", *shape, 1, size) | norm(1 + number, size)
-    before = sum(NUM_FRONT)
-    for number in range(5, 8):
-        made |= layer(f"conv2d_{number}", 7, before, 1, NUM_MIDDLE) | norm(1 + number, NUM_MIDDLE)
-        before = NUM_MIDDLE
-    pooled = 2 * (sum(NUM_FRONT) + 3 * NUM_MIDDLE)
-    made |= norm(9, pooled) | layer("dense", pooled, NUM_UNITS) | norm(10, NUM_UNITS)
-    return made | layer("dense_1", NUM_UNITS, NUM_TAGS)
+    return random_tensors()
 
 
 def by_definition(t: Tensors, spectrum: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -57,6 +57,7 @@ def read_musicnn(path: Path | None, folder: str) -> TensorBundle:
     Raises:
         UserError: as in `checked_wheel`.
     """
+    path = path or weights_folder() / WHEEL_NAME
     content = checked_wheel(path)
     try:
         with zipfile.ZipFile(BytesIO(content)) as wheel:
