@@ -311,13 +311,13 @@ class TrainConfig:
 class EvaluateConfig:
     """The whole of conf/evaluate.yaml; `dataset` and `split` default to those of the checkpoint.
 
-    `ensemble` is a folder of runs, or a list of folders. `genregrid.cli` declares which keys go together.
+    `audio`, `ensemble` and `runs` are a path or a list of paths. `genregrid.cli` declares which keys go together.
     """
 
     checkpoint: str | None = None
-    runs: str | None = None
+    runs: Any = None
     ensemble: Any = None
-    audio: str | None = None
+    audio: Any = None
     reference: str | None = None
     human: str | None = None
     dataset: DatasetConfig | None = None

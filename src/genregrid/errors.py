@@ -129,7 +129,9 @@ def command(
                     mistake = UserError("not installed", key=error.name, hint=f'run `pip install -e ".[{extra}]"`')
                 except OSError as error:  # a folder without permission, a full disk
                     mistake = system_error(error)
-                except KeyboardInterrupt:
+                except (Exception, KeyboardInterrupt) as error:
+                    if not is_interruption(error):
+                        raise
                     print(UserError("interrupted", hint=resume), file=sys.stderr)
                     return 130
                 print(mistake, file=sys.stderr)
@@ -152,6 +154,18 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the mistake."""
         raise UserError(message, hint="`--help` shows every option")
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Return whether ctrl-C caused an error; Python raises others where it ends the definition of a class, for example.
+
+    >>> is_interruption(KeyboardInterrupt()), is_interruption(ValueError())
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def system_error(error: OSError, hint: str | None = None) -> UserError:

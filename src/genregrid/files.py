@@ -206,6 +206,15 @@ def files_below(folder: Path, names: Iterable[str]) -> Iterator[tuple[Path, set[
         folders += sorted(inner, reverse=True)
 
 
+def home_expanded(path: str) -> str:
+    """Return a path with the home folder in place of ``~/`` at its start; a path that exists stays as it is.
+
+    Shells do so only at the start of an argument without quotation marks, and not after ``audio=``.
+    """
+    is_home = (path == "~" or path.startswith("~/")) and not os.path.lexists(path)
+    return os.path.expanduser(path) if is_home else path
+
+
 def folder_name(text: str) -> str:
     r"""Make the name of a folder from any text: letters, digits and ``-_.+``, without a dot in front, never empty.
 

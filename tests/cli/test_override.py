@@ -196,6 +196,15 @@ def test_quotation_marks_null_and_expressions_have_their_meaning(argument: str, 
     assert read(with_literal_text(argument), multirun=False) == value
 
 
+def test_a_tilde_is_the_home_folder_of_a_path_and_not_of_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    read_values = [
+        read(with_literal_text(argument), multirun=False)
+        for argument in ("audio=~/a b", "runs=[~/a,b]", "dataset.filtered={train:~/a,val:b}", "dataset.label=~/a")
+    ]
+    assert read_values == ["/home/me/a b", ["/home/me/a", "b"], {"train": "/home/me/a", "val": "b"}, "~/a"]
+
+
 @pytest.mark.parametrize(
     "argument",
     ["slice=3,6", "model.x=[1,2]", "audio=a/b-c_1.wav", "dataset.tables=[a],[b]", "dataset.genres=[a,,b]", "-m"],

@@ -185,7 +185,7 @@ def test_recordings_that_cannot_be_scored_are_listed_and_the_others_scored(
     scored = pd.read_csv(tmp_path / "scored/recordings.csv")
     assert scored["genre"].notna().tolist() == [True, False, False]
     assert scored["notes"][1].startswith("skipped: lasts 0.30 s")
-    with user_error("audio", tmp_path / "new/text.wav", problem="none of 1 recordings"):
+    with user_error("audio", tmp_path / "new/text.wav", problem="named .wav but without a RIFF header"):
         score_recordings(folder, tmp_path / "new/text.wav", tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
@@ -330,7 +330,7 @@ def test_windows_that_are_predicted_a_few_at_a_time_have_the_same_predictions(
     whole, parts = (pd.read_csv(tmp_path / name / "timeline.csv") for name in ("whole", "parts"))
     pd.testing.assert_frame_equal(whole, parts, rtol=1e-4, atol=1e-6)
     monkeypatch.setattr(score, "_MOST_WINDOW_SLICES", 100)
-    with pytest.raises(UserError, match="none of 1"):
+    with pytest.raises(UserError, match="too many for the model's windows"):
         score_recordings(folder, recording, tmp_path / "refused")
 
 

@@ -16,12 +16,14 @@ class Command:
 
     Attributes:
         usage: the override that starts it, such as ``runs=FOLDER``.
+        about: what it does, in a few words.
         run: receives a composed `EvaluateConfig` and the run folder, and returns what to print.
         needs: overrides without which it cannot run.
         takes: other keys that may be given with it.
     """
 
     usage: str
+    about: str
     run: Callable[[DictConfig, Path], str]
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -49,7 +51,7 @@ def choose(commands: Sequence[Command], cfg: DictConfig) -> Command:
     if command is None:
         raise UserError(f"give one of {', '.join(command.usage for command in commands)}")
     for usage in [command.usage, *command.needs, *(other.usage for other in commands)]:
-        if given.get(usage.partition("=")[0]) == "":  # a path that is empty is the current folder
+        if given.get(usage.partition("=")[0]) in ("", [], [""]):  # a path that is empty is the current folder
             raise UserError("it is empty", key=usage.partition("=")[0], value="", hint=f"give {usage}")
     for usage in command.needs:
         if usage.partition("=")[0] not in given:

@@ -14,6 +14,8 @@ from genregrid.errors import UserError
 # SCORE is last: RECORDINGS needs a checkpoint as well
 COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
 _OF_TRAININGS = ("checkpoint.ckpt", "last.ckpt")
+ABOUT = "Score a training or recordings, let runs vote, or report on runs."
+USAGES = {" ".join([*one.needs, one.usage]): one.about for one in reversed(COMMANDS)}
 OPTIONAL_GROUPS = {"dataset": "dataset=csv", "split": "split=track"}
 
 

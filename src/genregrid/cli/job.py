@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genregrid.cli.mistake import mistake_of, output_mistake, print_mistake
+from genregrid.errors import is_interruption
 from genregrid.grid.progress import Progress
 from genregrid.record.folder import ERROR_FILE
 from genregrid.training.corpus_reader import CorpusReader
@@ -62,6 +63,8 @@ class Job:
                 print(f"run: {self.folder}", flush=True)
             return result
         except Exception as error:
+            if is_interruption(error):
+                raise KeyboardInterrupt from error
             mistake = mistake_of(error)
             if mistake is None and isinstance(error, OSError):
                 mistake = output_mistake(error, in_grid=in_grid)

@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from genregrid.config import TEXT_DICTS, TEXT_KEYS, TEXT_LISTS, TEXT_OR_NULL
+from genregrid.config import LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS, TEXT_OR_NULL
+from genregrid.files import home_expanded
 
 _PARSER = OverridesParser.create()
 # Hydra's QUOTED_VALUE: text in quotation marks, with an even number of backslashes before the last mark.
@@ -26,8 +27,8 @@ _BEFORE_NAME = re.compile(r",\s*(?=\w{2,}\s*:)")  # a letter alone is a drive of
 def with_literal_text(argument: str) -> str:
     r"""Quote the value of a key that takes a path or a label, so that Hydra reads it as it is written.
 
-    A path that exists is that path. Otherwise ``choice(A,B)``, a list of quoted texts and a text that is quoted as a
-    whole have Hydra's meaning, and so have ``A,B`` if both exist.
+    A path that exists is that path, and ``~/`` at the start of another is the home folder. Otherwise ``choice(A,B)``, a
+    list of quoted texts and a text that is quoted as a whole have Hydra's meaning, and so have ``A,B`` if both exist.
 
     >>> with_literal_text("audio=Song (Live), pt 1.wav"), with_literal_text("slice=3,6")
     ("audio='Song (Live), pt 1.wav'", 'slice=3,6')
@@ -42,6 +43,8 @@ def with_literal_text(argument: str) -> str:
         key = f"++{name}"  # the dict may be null
     if name in TEXT_OR_NULL and value.lower() == "null":
         return argument
+    if name in TEXT_KEYS - LABEL_KEYS:
+        value = home_expanded(value)
     if name in TEXT_KEYS and os.path.exists(value):
         return f"{key}={quoted(_escaped(value))}"
     if name in TEXT_LISTS and value.startswith("[") and value.endswith("]"):
@@ -78,12 +81,13 @@ def _list(value: str) -> str:
     parts = _parts(value[1:-1])
     if parts is None or re.search(r"\]\s*,\s*\[", value):  # several lists, or an error that Hydra reports
         return value
+    parts = [*map(home_expanded, parts)]
     return _unless_read_so(value, parts, f"[{','.join(map(_element, parts))}]")
 
 
 def _dict(value: str) -> str:
     items = [item.partition(":") for item in _BEFORE_NAME.split(value[1:-1])]
-    texts = {name.strip(): text.strip() for name, _, text in items}
+    texts = {name.strip(): home_expanded(text.strip()) for name, _, text in items}
     if not all(colon for _, colon, _ in items):
         return value
     written = ",".join(f"{name}:{_element(text)}" for name, text in texts.items())

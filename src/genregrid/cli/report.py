@@ -5,11 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from genregrid.cli.command import Command
+from genregrid.cli.place import given_paths
 from genregrid.errors import UserError
 
 
 def report(cfg: DictConfig, folder: Path) -> str:
-    """Write the report of the runs below ``cfg.runs`` to `folder`, log it to W&B if asked, and return its leaderboard.
+    """Write the report of the runs below the folders of ``cfg.runs``, log it to W&B if asked; return its leaderboard.
 
     Raises:
         UserError: there is no finished run, the logger is not W&B, or `reference`, `audio` or `human` do not fit.
@@ -18,11 +19,15 @@ def report(cfg: DictConfig, folder: Path) -> str:
 
     if cfg.logger and "wandb" not in cfg.logger["_target_"]:
         raise UserError("only logger=wandb logs a report", key="logger", hint="leave it out: the folder has all tables")
+    audio = None if cfg.audio is None else given_paths(cfg, "audio")
+    if audio is not None and len(audio) > 1:
+        problem = "a report plays the recordings of one folder"
+        raise UserError(problem, key="audio", value=[str(path) for path in audio], hint="give one")
     written = write_report(
-        Path(cfg.runs),
+        given_paths(cfg, "runs"),
         folder,
         reference=cfg.reference,
-        audio=None if cfg.audio is None else Path(cfg.audio),
+        audio=None if audio is None else audio[0],
         human=None if cfg.human is None else Path(cfg.human),
     )
     if cfg.logger:
@@ -32,4 +37,9 @@ def report(cfg: DictConfig, folder: Path) -> str:
     return written.text
 
 
-REPORT = Command("runs=FOLDER", report, takes=("reference", "audio", "human", "logger"))
+REPORT = Command(
+    "runs=FOLDER",
+    "report on the runs below a folder, or a list of folders",
+    report,
+    takes=("reference", "audio", "human", "logger"),
+)

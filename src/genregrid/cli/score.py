@@ -7,6 +7,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.cli.command import Command
+from genregrid.cli.place import given_checkpoint
 from genregrid.config import DatasetConfig
 
 
@@ -14,7 +15,8 @@ def score(cfg: DictConfig, folder: Path) -> str:
     """Score a checkpoint on tracks that it was not trained on, and return its table."""
     from genregrid.training.run import evaluate  # torch and Lightning take seconds to import; a report needs neither
 
-    return evaluate(cfg, folder, dataset_named=_dataset_named).summary()
+    checkpoint = given_checkpoint(cfg.checkpoint)
+    return evaluate(cfg, folder, checkpoint=checkpoint, dataset_named=_dataset_named).summary()
 
 
 def _dataset_named(name: str) -> DatasetConfig | None:
@@ -30,4 +32,9 @@ def _dataset_named(name: str) -> DatasetConfig | None:
     return dataset
 
 
-SCORE = Command("checkpoint=PATH", score, takes=("dataset", "split", "seed", "logger"))
+SCORE = Command(
+    "checkpoint=PATH",
+    "score a model on its test tracks, or on the tracks of dataset=",
+    score,
+    takes=("dataset", "split", "seed", "logger"),
+)

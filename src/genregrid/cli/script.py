@@ -13,7 +13,7 @@ from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
 from genregrid.cli.override import with_literal_text
 from genregrid.config import register_schemas
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, is_interruption, printable
 from genregrid.training.devices import forget_ranks, is_first_process
 
 
@@ -45,10 +45,10 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
         has_failed = job.progress is not None and job.progress.conclude()
         return 2 if has_failed or job.has_failed else 0
-    except KeyboardInterrupt:
-        print_mistake(_interruption(job))
-        return 130
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if is_interruption(error):
+            print_mistake(_interruption(job))
+            return 130
         mistake = mistake_of(error)
         if isinstance(error, AssertionError | AttributeError) and mistake is None and job.folder is None:
             mistake = missing_group(given, optional_groups)
@@ -62,7 +62,7 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
         return 2
 
 
-def _is_of_hydra(error: Exception) -> bool:
+def _is_of_hydra(error: BaseException) -> bool:
     """Return whether Hydra or OmegaConf raised an error: they have own errors for most wrong arguments, not for all."""
     frames = list(walk_tb(error.__traceback__))
     module = frames[-1][0].f_globals.get("__name__", "")

@@ -1,5 +1,6 @@
 """The entry of both scripts. It imports the standard library only, so that it can report packages that are missing."""
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -20,10 +21,15 @@ def start(name: str, conf: Path) -> NoReturn:
 def _main(name: str, conf: Path) -> int:
     try:
         version("genregrid")  # results name it
+        from genregrid.cli.overview import overview
         from genregrid.cli.script import run_script
 
         main = import_module(f"genregrid.cli.{name}")
     except ModuleNotFoundError as error:
         hint = f"run `. .venv/bin/activate`, or set up once with `{_SET_UP}`"
         raise UserError("not installed in this Python", key=error.name, hint=hint) from None
+    if callable(signal.getsignal(signal.SIGINT)):  # no longer that of the script, which ends without a word
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not {"--help", "-h"}.isdisjoint(sys.argv):
+        print(overview(name, conf, main.ABOUT, main.USAGES))
     return run_script(main.main, main.OPTIONAL_GROUPS, conf, name)

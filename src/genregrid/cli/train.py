@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from genregrid.training.corpus_reader import CorpusReader
 
+ABOUT = "Train one model on one corpus, slice length and protocol, and test it on tracks that it was not trained on."
+USAGES: dict[str, str] = {}
 OPTIONAL_GROUPS = {"search": "sweep=optuna"}
 
 

@@ -14,4 +14,4 @@ def vote(cfg: DictConfig, folder: Path) -> str:
     return ensemble(cfg.ensemble, folder)
 
 
-VOTE = Command("ensemble=[FOLDER,...]", vote)
+VOTE = Command("ensemble=[FOLDER,...]", "let runs vote together, fold by fold", vote)

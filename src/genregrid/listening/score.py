@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,12 @@ _VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 M
 _MOST_WINDOW_SLICES = 1 << 26
 
 
-def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
+def score_recordings(checkpoint: Path, audio: Path | Sequence[Path], folder: Path) -> str:
     """Score recordings with a trained model, write tables and pictures, and return the text to print.
 
     Args:
         checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
-        audio: a recording, or a folder of recordings.
+        audio: a recording, a folder of recordings, or several of them.
         folder: for ``recordings.csv``, ``timeline.csv`` and a picture of each recording; made if missing.
 
     Raises:
@@ -58,10 +58,11 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
             predictions are not finite, or no recording could be scored.
     """
     torch.set_num_threads(1)
+    given = [audio] if isinstance(audio, Path) else list(audio)
     model = load_checkpoint(checkpoint)
     trained = Provenance.of(model, checkpoint)
     settings = _Settings.of(model, trained, checkpoint)
-    files = audio_files(audio)
+    files = list(dict.fromkeys(file for path in given for file in audio_files(path)))
     scored: list[ScoredRecording] = []
     skipped: dict[str, str] = {}
     write_at = time.monotonic() + _WRITE_SECONDS
@@ -71,6 +72,8 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
                 try:
                     scored.append(score_recording(model, settings, path))
                 except AudioError as error:
+                    if len(files) == 1:
+                        raise UserError(str(error), key="audio", value=path) from None
                     skipped[str(path)] = str(error)
                     print(f"skipped {printable(str(path), _LONGEST_PATH)}: {printable(str(error))}", file=sys.stderr)
                     continue
@@ -83,7 +86,8 @@ def score_recordings(checkpoint: Path, audio: Path, folder: Path) -> str:
         if scored:
             _write(scored, skipped, folder)
     if not scored:
-        raise UserError(f"none of {len(files)} recordings could be scored", key="audio", value=audio)
+        value = [str(path) for path in given] if len(given) > 1 else given[0]
+        raise UserError(f"none of {len(files)} recordings could be scored", key="audio", value=value)
     count = [f"{len(skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"] if skipped else []
     return "\n\n".join([_title(trained), *(one.summary() for one in scored), *count])
 

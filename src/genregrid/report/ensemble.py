@@ -26,7 +26,7 @@ from genregrid.report.cell import Cell, genre_numbers, log_probs_of, read_grid
 
 #: Validation rows, imagined, that favour no member.
 _PRIOR_ROWS = 20.0
-_FOLDERS_HINT = "give folders of runs, such as that of a multirun"
+_FOLDERS_HINT = "give folders of runs, such as that of a multirun, or [A,B]"
 
 
 def ensemble(runs: object, folder: Path) -> str:
@@ -54,6 +54,10 @@ def ensemble(runs: object, folder: Path) -> str:
         if votes:
             text.append(_summary(group, votes))
     if not text:
+        if sum(len(cell.runs) for cell in cells) == 1:
+            given = runs if isinstance(runs, str) else [str(path) for path in _folders(runs)]
+            problem = "there is one run, and a vote needs two or more"
+            raise UserError(problem, key="ensemble", value=given, hint=_FOLDERS_HINT)
         why = "".join(f". {note[0].upper()}{note[1:]}" for note in notes)
         raise UserError(f"no two runs share a corpus, a protocol, a fold and a split seed{why}", key="ensemble")
     for result, config, number in written:  # after all votes, as a damaged file of a later one would leave half of them

@@ -37,9 +37,14 @@ class Report:
 
 
 def write_report(
-    runs: Path, folder: Path, *, reference: str | None = None, audio: Path | None = None, human: Path | None = None
+    runs: Path | Sequence[Path],
+    folder: Path,
+    *,
+    reference: str | None = None,
+    audio: Path | None = None,
+    human: Path | None = None,
 ) -> Report:
-    """Read the runs below a folder and write their report into `folder`, which is made if missing.
+    """Read the runs below one folder or several and write their report into `folder`, which is made if missing.
 
     `reference` names published values, such as "paper". `audio` has recordings in a folder per genre; ``None`` searches
     beside the feature CSVs. `human` has answers of the report's listening test.
@@ -47,7 +52,7 @@ def write_report(
     Raises:
         UserError: there is no finished run, or the reference, the recordings or the answers do not fit.
     """
-    cells, notes = read_grid(runs)
+    cells, notes = read_grid(*([runs] if isinstance(runs, Path) else runs))
     published = read_reference(reference) if reference is not None else None
     urls = recording_urls(cells, audio, folder)
     board = leaderboard(cells)

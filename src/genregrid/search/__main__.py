@@ -4,13 +4,18 @@ import sys
 from pathlib import Path
 
 from genregrid.errors import Options, command
+from genregrid.files import home_expanded
+
+
+def _path(text: str) -> Path:
+    return Path(home_expanded(text))
 
 
 @command(extra="search")
 def main(arguments: list[str] | None = None) -> None:
     """Write a study's report and print its best settings."""
     parser = Options(prog="python -m genregrid.search", description="Write the report of a search.")
-    parser.add_argument("study", type=Path, help="folder of the study, or its study.db")
+    parser.add_argument("study", type=_path, help="folder of the study, or its study.db")
     folder = parser.parse_args(arguments).study
     from genregrid.search.report import write_study_report  # Optuna is an extra
 

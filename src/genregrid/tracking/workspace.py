@@ -134,7 +134,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--genres", default=_GENRES, help="genres to show scores of, such as blues,jazz (GTZAN's ten)")
     parser.add_argument("--save", action="store_true", help="save both, and print their addresses")
     options = parser.parse_args(arguments)
-    what = (options.entity, options.project, options.genres.split(","))
+    genres = [genre.strip() for genre in options.genres.split(",") if genre.strip()]
+    if not genres:
+        raise UserError("it names no genre", key="--genres", value=options.genres, hint="list genres: blues,jazz")
+    if not options.project.strip():
+        raise UserError("it is empty", key="--project", value="", hint="give the name of a W&B project")
+    what = (options.entity, options.project, genres)
     print("\n".join(_save(*what)) if options.save else _shown(*what))
 
 

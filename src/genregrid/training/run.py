@@ -165,14 +165,16 @@ def evaluate(
     cfg: DictConfig,
     folder: Path,
     corpora: CorpusReader | None = None,
+    checkpoint: Path | None = None,
     dataset_named: Callable[[str], DatasetConfig | None] = lambda _: None,
 ) -> Result:
     """Score a checkpoint, by default on the test part of its training, and write a run folder.
 
     Args:
-        cfg: a composed `EvaluateConfig` with `checkpoint` set.
+        cfg: a composed `EvaluateConfig`.
         folder: the run folder; made if missing.
         corpora: reads the corpus.
+        checkpoint: to score; ``None`` is that of `cfg`.
         dataset_named: returns a dataset of conf by its name; used if `cfg` has none.
 
     Raises:
@@ -181,8 +183,9 @@ def evaluate(
     """
     settings = typed(cfg, EvaluateConfig)
     torch.set_num_threads(1)
-    model = load_checkpoint(Path(str(settings.checkpoint)))
-    trained = Provenance.of(model, settings.checkpoint)
+    checkpoint = checkpoint or Path(str(settings.checkpoint))
+    model = load_checkpoint(checkpoint)
+    trained = Provenance.of(model, checkpoint)
     chosen = settings.dataset or _own_dataset(trained, dataset_named(trained.facts.dataset))
     dataset = _dataset_for(model, trained, chosen)
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
@@ -195,7 +198,7 @@ def evaluate(
     datamodule = datamodule_of(corpus.table, split, trained)
     leaks = split.leaks or trained.facts.leaks
     leaks = leaks or _tests_on_seen_tracks(datamodule, trained, same_names, split_config.allow_leak)
-    facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks, str(settings.checkpoint))
+    facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks, str(checkpoint))
     changed = dataset.name == trained.facts.dataset and facts.data_hashes != trained.facts.data_hashes
     notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
     folder.mkdir(parents=True, exist_ok=True)
