@@ -308,3 +308,39 @@ def write_csv(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+# The columns of FMA's tracks.csv, in its order.
+_FMA_COLUMNS = {
+    "album": "comments date_created date_released engineer favorites id information listens producer tags title tracks "
+    "type",
+    "artist": "active_year_begin active_year_end associated_labels bio comments date_created favorites id latitude "
+    "location longitude members name related_projects tags website wikipedia_page",
+    "set": "split subset",
+    "track": "bit_rate comments composer date_created date_recorded duration favorites genre_top genres genres_all "
+    "information interest language_code license listens lyricist number publisher tags title",
+}
+
+
+@pytest.fixture
+def write_fma_tracks(tmp_path: Path) -> Callable[..., Path]:
+    """`write_fma_tracks({2: ("Hip-Hop", 1, "AWOL", "training")})` writes a table with the header of FMA's tracks.csv.
+
+    Each track has its top genre, the number and the name of its artist, and its part.
+    """
+
+    def write(tracks: Mapping[int, tuple[str, int | str, str, str]], name: str = "fma_metadata/tracks.csv") -> Path:
+        columns = [(group, column) for group, names in _FMA_COLUMNS.items() for column in names.split()]
+        frame = pd.DataFrame("", index=pd.Index(tracks, name="track_id"), columns=pd.MultiIndex.from_tuples(columns))
+        for number, (genre, artist_id, artist, part) in tracks.items():
+            known = [("artist", "id"), ("artist", "name"), ("set", "split"), ("track", "genre_top")]
+            frame.loc[number, known] = [str(artist_id), artist, part, genre]
+            frame.loc[number, [("set", "subset")]] = "small"
+            frame.loc[number, [("track", "genres")]] = "[21, 12]"
+            frame.loc[number, [("artist", "bio")]] = '<p>A "Way",\nof\r\n\nLife</p>\n1,2,3\n'
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(path)
+        return path
+
+    return write

@@ -112,7 +112,7 @@ def split(protocol: str = "track", **keys: Any) -> SplitConfig:
     return SplitConfig(protocol, **keys)
 
 
-@pytest.mark.parametrize("protocol", ["track", "artist", "filtered"])
+@pytest.mark.parametrize("protocol", ["track", "artist", "filtered", "official"])
 def test_default_settings_are_accepted(composed: Composed, protocol: str) -> None:
     assert isinstance(OmegaConf.to_object(composed(f"split={protocol}")), TrainConfig)
 
@@ -176,6 +176,7 @@ def test_default_settings_are_accepted(composed: Composed, protocol: str) -> Non
         (split, "split.val_folds", 1),
         (split, "split.val_fold", 8),
         (partial(split, "filtered"), "split.val_fold", 2),
+        (partial(split, "official"), "split.val_fold", 1),
         (SearchConfig, "search.num_trials", 0),
         (SearchConfig, "search.num_folds", 0),
         (SearchConfig, "search.num_jobs", 0),

@@ -23,7 +23,9 @@ from genregrid.name import (
     shown_apart,
 )
 
-PROTOCOLS = ("track", "artist", "filtered", "row", "misaligned", "mixed")
+PROTOCOLS = ("track", "artist", "filtered", "official", "row", "misaligned", "mixed")
+#: Protocols whose parts are published with the corpus; they have no folds.
+PUBLISHED_PROTOCOLS = ("filtered", "official")
 LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
 #: The protocol of an evaluation that tests on every track of a corpus; not a choice on the command line.
 EVERY_TRACK = "all"
@@ -49,14 +51,16 @@ _PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
 
 #: Keys whose value on the command line is text, a path or a label, whatever its characters (`genregrid.cli.override`).
 TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "runs", "logger.project", "logger.group"}
-TEXT_KEYS |= {f"dataset.{name}" for name in ("path", "root", "artists", "cache", "name", "corpus", "label", "recipe")}
+TEXT_KEYS |= {
+    f"dataset.{name}" for name in ("path", "root", "artists", "official", "cache", "name", "corpus", "label", "recipe")
+}
 TEXT_KEYS |= {f"dataset.filtered.{part}" for part in _PARTS}
 TEXT_KEYS |= {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
 #: Of these, keys of labels; the others take paths.
 LABEL_KEYS = {"logger.project", "logger.group"}
 LABEL_KEYS |= {f"dataset.{name}" for name in ("name", "corpus", "label", "recipe", "genres")}
 #: Text keys that `null` takes back; a file of that name is ./null.
-TEXT_OR_NULL = {"dataset.artists", "logger.group"}
+TEXT_OR_NULL = {"dataset.artists", "dataset.official", "logger.group"}
 #: Keys that take a list of texts.
 TEXT_LISTS = {"audio", "ensemble", "runs", "dataset.tables", "dataset.genres", "hydra.searchpath"}
 #: Keys that take a text for each name.
@@ -98,6 +102,7 @@ class DatasetConfig:
         table_slice_seconds: slice length of all `tables` in seconds; ``None`` reads it from each file.
         genres: genre names in the order of the logits; ``None`` takes those of the table, sorted.
         artists: path of the artist index, if there is one.
+        official: path of a table with the official part of each track: FMA's tracks.csv.
         filtered: path of the published list of each part ("train", "val", "test"), if there are lists.
         include_length: whether the column `length` becomes a descriptor.
         cache: folder for the tables as files that are mapped into memory (`genregrid.data.store`).
@@ -118,6 +123,7 @@ class DatasetConfig:
     table_slice_seconds: float | None = None
     genres: list[str] | None = None
     artists: str | None = None
+    official: str | None = None
     filtered: Any = None  # dict[str, str] | None, but OmegaConf 2.3 cannot merge a dict into a typed one that is null
     include_length: bool = False
     cache: str | None = None
@@ -160,7 +166,7 @@ class SplitConfig:
         protocol: one of `PROTOCOLS`.
         label: `split_label` of the protocol, which conf/train.yaml puts into folder names. It is derived; a different
             value is refused.
-        folds: number of folds, at least 2; one fold is the test part. ``filtered`` has one fixed test part.
+        folds: number of folds, at least 2; one fold is the test part. ``filtered`` and ``official`` have one.
         fold: which fold is the test part, 0 to ``folds - 1``.
         val_folds: one in `val_folds` of what is not test becomes validation, by the same rule; at least 2.
         val_fold: which of them, 0 to ``val_folds - 1``. Runs that differ only in it share a test part; together, their
@@ -190,8 +196,8 @@ class SplitConfig:
         problem = f"with split.folds={self.folds} the folds are numbered 0 to {self.folds - 1}"
         _require(self, "split.fold", 0 <= self.fold < self.folds, problem)
         _require(self, "split.val_folds", self.val_folds >= 2, "2 or more, as one becomes validation")
-        is_open = self.protocol != "filtered" or self.val_fold == 0
-        problem = "under split=filtered the published lists fix the validation part"
+        is_open = self.protocol not in PUBLISHED_PROTOCOLS or self.val_fold == 0
+        problem = f"under split={self.protocol} the published lists fix the validation part"
         _require(self, "split.val_fold", is_open, problem, "leave it out")
         problem = f"with split.val_folds={self.val_folds} they are numbered 0 to {self.val_folds - 1}"
         _require(self, "split.val_fold", 0 <= self.val_fold < self.val_folds, problem)

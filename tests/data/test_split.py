@@ -457,6 +457,25 @@ def test_tracks_of_an_artist_in_one_list_are_one_group(make_table: Tables) -> No
     assert len(np.unique(split.group)) == len(table.tracks) - 1
 
 
+def test_an_official_split_that_leaks_is_kept_and_noted(make_table: Tables) -> None:
+    table = make_table(tracks=4)
+    lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}
+    apart = {"blues.00000": "X", "classical.00001": "Y", "blues.00002": "Z"}
+    split = divide(table, "official", lists=lists, artists=apart)
+    assert not [note for note in split.notes if "leaks" in note]
+    leaking = divide(table, "official", lists=lists, artists=apart | {"classical.00001": "x"})
+    pair = "blues.00000 (train) and classical.00001 (test) are of one artist"
+    assert leaking.notes[-1] == f"the official split leaks and is kept as it was published: {pair}"
+    np.testing.assert_array_equal(leaking.part, split.part)
+    assert len(set(leaking.group)) == len(set(split.group)) - 1  # for intervals they are one group
+    assert not leaking.leaks
+
+
+def test_a_corpus_without_an_official_split_is_refused(make_table: Tables, user_error: Expect) -> None:
+    with user_error("split", "official", problem="official split, and this corpus has none", hint="split=artist"):
+        divide(make_table(), "official")
+
+
 def test_lists_that_share_an_artist_are_refused(make_table: Tables, user_error: Expect) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}

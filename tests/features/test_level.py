@@ -57,6 +57,7 @@ def test_a_folder_one_level_too_high_is_refused_with_the_folder_to_give(
         "train_set/{a,b} test_set/{a,b}",
         "train1 train2 test",
         "train test rock",
+        "train",
         "TRAIN_DATA/x VAL_DATA/x",
     ],
 )
@@ -69,6 +70,8 @@ def test_parts_of_a_corpus_are_no_genres(tmp_path: Path, user_error: Mistake, la
     ("layout", "problem", "hint"),
     [
         ("{000,001,155}", "are numbers, not genres", "--labels fma_metadata/tracks.csv"),
+        ("000", "are numbers, not genres", "--labels fma_metadata/tracks.csv"),
+        ("CD1", "are numbered parts", "CSV of path and label"),
         ("{0,1,2}", "are numbers, not genres", "list the recordings in a CSV of path and label"),
         ("{1,2}/{rock,jazz}", "are numbers, not genres", "CSV of path and label"),
         ("fold{1,2,10}/{rock,jazz}", "are numbered parts", "give one of them"),

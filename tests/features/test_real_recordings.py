@@ -1,17 +1,21 @@
 """Rows described from GTZAN's recordings are those of other people's CSVs; skipped without GENREGRID_DATA."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import DictConfig
 
 from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.features.__main__ import main
 from genregrid.features.extraction import extract
 from genregrid.features.folder import audio_files, find_tracks
 from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_files
+from genregrid.training.run import train
 
 pytestmark = pytest.mark.slow  # describes a hundred recordings
 
@@ -92,3 +96,35 @@ def test_mp3s_of_44100_hz_stereo_are_described(real_file: Callable[[str], Path])
     done = list(describe_files(tracks, [TableKey(HandmadeRecipe(), 3.0)], num_workers=1))
     assert [one.skipped for one in done] == [""] * 10
     assert all(29 < one.seconds < 31 and sum(map(len, one.rows["3"])) in (9, 10) for one in done)
+
+
+@pytest.mark.slow
+def test_ten_real_clips_of_fma_are_extracted_and_trained_on_by_both_protocols(
+    real_file: Callable[[str], Path],
+    write_fma_tracks: Callable[..., Path],
+    composed: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    genres = pd.read_csv(real_file("fma/fma_small_genres.csv"), index_col="filename")["genre"]
+    files = audio_files(real_file("fma/audio"))
+    parts = ["training", "validation", "test", "training", "validation", "test", "training", "training"]
+    seen: Counter[str] = Counter()
+    tracks = {}
+    for path in files:
+        genre = genres[f"{path.stem[:3]}/{path.name}"]
+        tracks[int(path.stem)] = (genre, path.stem, "Artist", parts[seen[genre]])
+        seen[genre] += 1
+    monkeypatch.setenv("GENREGRID_DATA", str(tmp_path / "data"))
+    labels = write_fma_tracks(tracks, "data/fma/fma_metadata/tracks.csv")
+    folder = tmp_path / "data/fma/fma_small"
+    (folder / "000").mkdir(parents=True)
+    for path in files:
+        (folder / "000" / path.name).symlink_to(path)
+    assert main([str(folder), "--labels", str(labels), "--out", str(folder / "features_3_sec.csv")]) == 0
+    for protocol, folds in (("official", 5), ("artist", 3)):
+        fixed = ("dataset=fma_small", "model=gaussian", "logger=none", f"split={protocol}", f"split.folds={folds}")
+        result = train(composed(*fixed), tmp_path / protocol, "gaussian")
+        split = pd.read_csv(tmp_path / protocol / "split.csv").drop_duplicates("track")
+        assert set(split["track"]) == {f"{genre}.{number:06d}" for number, (genre, *_) in tracks.items()}
+        assert result.scores["test/accuracy"] >= 0

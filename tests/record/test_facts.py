@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tests.record.example import FACTS
 
 from genregrid.config import SplitConfig
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
-from genregrid.record.facts import Provenance, RunFacts
+from genregrid.record.facts import Provenance, RunFacts, identity
 
 PROVENANCE = Provenance(
     facts=FACTS,
@@ -165,3 +166,14 @@ def test_each_key_of_a_checkpoint_is_right_or_refused_in_one_sentence(key: str, 
 def test_values_inside_of_a_checkpoints_keys_are_checked(key: str, value: Any, user_error: Expect) -> None:
     with user_error("a.ckpt"):
         Provenance.from_json(old_content() | {key: value}, "a.ckpt")
+
+
+def test_a_setting_that_older_versions_lack_does_not_change_the_identity_of_their_runs(
+    composed: Callable[..., Any],
+) -> None:
+    config = OmegaConf.to_container(composed("model=mlp", "logger=none"))
+    assert isinstance(config, dict)
+    older = {**config, "dataset": {key: value for key, value in config["dataset"].items() if key != "official"}}
+    assert identity("mlp", config, {}) == identity("mlp", older, {})
+    config["dataset"]["official"] = "tracks.csv"
+    assert identity("mlp", config, {}) != identity("mlp", older, {})

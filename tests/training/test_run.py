@@ -468,6 +468,7 @@ def test_evaluate_refuses_a_file_that_is_no_checkpoint(
         ("trainer.accelerator=tpu", ""),
         ("split=artist", "artist index"),
         ("split=filtered", "lists of tracks"),
+        ("split=official", "official split"),
         ("split.fold=3", "0 to 2"),
     ],
 )

@@ -9,6 +9,7 @@ from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.fma import fma_artists, fma_parts, is_fma
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
 from genregrid.data.slice_rows import Allocate
@@ -29,6 +30,7 @@ class Corpus:
         recipe: name of the recipe of its descriptors, or "unknown".
         artists: reads the artist by track name; ``None`` if the corpus has no artist index.
         lists: reads the published part by track name; ``None`` if there are no lists.
+        official: reads the part of the official split by track name; ``None`` if there is none.
     """
 
     table: FeatureTable
@@ -36,6 +38,7 @@ class Corpus:
     recipe: str
     artists: Callable[[], Mapping[str, str] | None]
     lists: Callable[[], Mapping[str, str] | None]
+    official: Callable[[], Mapping[str, str] | None]
 
 
 def load_corpus(
@@ -53,7 +56,7 @@ def load_corpus(
     if dataset.synthetic:
         twin = draw_twin(num_tracks=dataset.num_tracks)
         table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
-        corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered)
+        corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered, lambda: None)
         key: dict[str, Any] = {}  # it is never cached
     else:
         corpus, key = _read(dataset, slice_seconds, columns_of)
@@ -96,7 +99,10 @@ def _read(
     index, listed = dataset.artists, dataset.filtered or {}
 
     def artists() -> Mapping[str, str] | None:
-        return read_artists(_file(dataset, index), table.tracks) if index else None
+        if index is None:
+            return None
+        path = _file(dataset, index)
+        return fma_artists(path, table.tracks) if is_fma(path) else read_artists(path, table.tracks)
 
     def lists() -> Mapping[str, str] | None:
         if missing := [part for part in PARTS if listed and part not in listed]:
@@ -105,7 +111,10 @@ def _read(
         files = {part: _file(dataset, path) for part, path in listed.items()}
         return read_lists(files, table.tracks) if files else None
 
-    return Corpus(table, table, recipe, artists, lists), key
+    def official() -> Mapping[str, str] | None:
+        return fma_parts(_file(dataset, dataset.official), table.tracks) if dataset.official else None
+
+    return Corpus(table, table, recipe, artists, lists, official), key
 
 
 def _file(dataset: DatasetConfig, name: str) -> Path:

@@ -1,10 +1,11 @@
 """Divide a table into training, validation and test. The rule that nothing leaks into test is enforced here only.
 
-Three of the six protocols are honest:
+Four of the seven protocols are honest:
 
 - ``track``: stratified by genre; a track is never cut, exact duplicates stay together.
 - ``artist``: the same, and all tracks of an artist stay together.
 - ``filtered``: published lists of tracks, checked to share no artist and no duplicate.
+- ``official``: the split that a corpus is published with; artists and duplicates in two parts are noted.
 
 The other three leak test tracks into training and are negative controls:
 
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, SplitConfig
+from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, PUBLISHED_PROTOCOLS, SplitConfig
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError, counted, printable
@@ -42,8 +43,8 @@ class Split:
         part: (row,) int8, index into `PARTS`, or -1 for rows in no part.
         sequence: (row,) int64, what the row's window may span: its track, or under `misaligned` and `mixed` its block
             of rows; -1 for rows in no block.
-        group: (track,) int64, equal for tracks that must stay together: duplicates; under artist and filtered also
-            tracks of one artist.
+        group: (track,) int64, equal for tracks that must stay together: duplicates; under artist, filtered and official
+            also tracks of one artist.
         notes: what was merged or left out, one sentence each; run.json keeps them, so their wording does not change.
     """
 
@@ -70,16 +71,16 @@ def split_table(
     """Divide a table by the protocol of `split`.
 
     Repeated recordings are found in `source`, the table that `table` was pooled from, because its slices are shorter.
-    ``artist`` needs the artist by track name, ``filtered`` the part ("train", "val", "test") by track name; it checks
-    its lists by the artists.
+    ``artist`` needs the artist by track name; ``filtered`` and ``official`` need the part ("train", "val", "test") by
+    track name, and check it by the artists.
 
     Raises:
         UserError: missing artists or lists, lists that leak, or too few tracks.
     """
     if split.protocol == EVERY_TRACK:
         return split_by_name(table, EVERY_TRACK)
-    if split.protocol == "filtered":
-        return _split_by_lists(table, lists, artists, _groups_in(table, source))
+    if split.protocol in PUBLISHED_PROTOCOLS:
+        return _split_by_lists(table, split.protocol, lists, artists, _groups_in(table, source))
     seed = split.seed or 0
     notes: list[str] = []
     if split.protocol == "row":
@@ -330,39 +331,46 @@ def _fewest_groups(genre: NDArray[np.int64], group: NDArray[np.int64], genres: t
 
 def _split_by_lists(
     table: FeatureTable,
+    protocol: str,
     lists: Mapping[str, str] | None,
     artists: Mapping[str, str] | None,
     duplicates: NDArray[np.int64],
 ) -> Split:
     if lists is None:
-        problem, hint = "it needs lists of tracks, and this corpus has none", "take split=artist or split=track"
-        raise UserError(problem, key="split", value="filtered", hint=hint)
+        is_official = protocol == "official"
+        problem = f"it needs {'an official split' if is_official else 'lists of tracks'}, and this corpus has none"
+        raise UserError(problem, key="split", value=protocol, hint="take split=artist or split=track")
     numbers = {name: number for number, name in enumerate(PARTS)}
     names = [one_form(track) for track in table.tracks]
     track_part = np.array([numbers.get(lists.get(name, ""), LEFT_OUT) for name in names], np.int8)
     for number, name in enumerate(PARTS):
         if not (track_part == number).any():
             problem = f"none of the tracks is in the list of the part '{name}'"
-            raise UserError(problem, key="split", value="filtered")
-    _check_parted(table, track_part, duplicates, "repeat each other exactly")
-    group = duplicates
-    if artists is not None:
-        by_artist = _artist_groups(table, artists)
-        _check_parted(table, track_part, by_artist, "are of one artist")
-        group = merged_groups(duplicates, by_artist)
-    notes = [f"{int((track_part == LEFT_OUT).sum())} of {len(table.tracks)} tracks stand in no list and were left out"]
+            raise UserError(problem, key="split", value=protocol)
+    num_unlisted = int((track_part == LEFT_OUT).sum())
+    notes = [f"{num_unlisted} of {len(table.tracks)} tracks stand in no list and were left out"]
     if num_missing := len(set(lists) - set(names)):
         notes.append(f"{num_missing} of {len(lists)} listed tracks are not in this table")
-    return Split("filtered", track_part[table.track], table.track, group, tuple(notes))
+    groups = {"repeat each other exactly": duplicates}
+    if artists is not None:
+        groups["are of one artist"] = _artist_groups(table, artists)
+    for what, group in groups.items():
+        if leak := _crossing(table, track_part, group):
+            if protocol == "filtered":
+                raise UserError(f"the lists leak: {leak} {what}", key="split", value=protocol)
+            notes.append(f"the official split leaks and is kept as it was published: {leak} {what}")
+    group = duplicates if artists is None else merged_groups(duplicates, groups["are of one artist"])
+    return Split(protocol, track_part[table.track], table.track, group, tuple(notes))
 
 
-def _check_parted(table: FeatureTable, track_part: NDArray[np.int8], group: NDArray[np.int64], what: str) -> None:
-    """Raise if the lists put two tracks of one group into two parts."""
+def _crossing(table: FeatureTable, track_part: NDArray[np.int8], group: NDArray[np.int64]) -> str:
+    """Name two tracks of one group that are in two parts; empty if there are none."""
     listed = np.flatnonzero(track_part != LEFT_OUT)
     pairs = pd.DataFrame({"track": listed, "group": group[listed], "part": track_part[listed]})
     crossing = pairs[pairs.groupby("group")["part"].transform("nunique") > 1]
-    if len(crossing):
-        first = crossing.iloc[0]
-        other = crossing[(crossing["group"] == first["group"]) & (crossing["part"] != first["part"])].iloc[0]
-        one, two = (f"{table.tracks[found['track']]} ({PARTS[found['part']]})" for found in (first, other))
-        raise UserError(f"the lists leak: {one} and {two} {what}", key="split", value="filtered")
+    if crossing.empty:
+        return ""
+    first = crossing.iloc[0]
+    other = crossing[(crossing["group"] == first["group"]) & (crossing["part"] != first["part"])].iloc[0]
+    one, two = (f"{table.tracks[found['track']]} ({PARTS[found['part']]})" for found in (first, other))
+    return f"{one} and {two}"

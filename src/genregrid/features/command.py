@@ -36,7 +36,7 @@ def run(arguments: list[str] | None) -> int:
     recipes = [OPTIONS[name](options.padding, options.weights) for name in options.recipe]
     outputs = _outputs(recipes, options.slice, options.out)
     with _first_ctrl_c_only():
-        found = find_tracks(options.source)
+        found = find_tracks(options.source, options.labels)
         check_level(found)
         done = extract(
             found,
@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     source = "a folder with one folder per genre, or a CSV of path, label [, artist]"
     parser.add_argument("source", type=_path, nargs="?", help=source)
+    labels = "FMA's tracks.csv, which has genres and artists for a folder of its recordings"
+    parser.add_argument("--labels", type=_path, metavar="FILE", help=labels)
     parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
     parser.add_argument("--out", type=_out, help="the CSV; for several recipes or slice lengths a folder")
     recipes = f"descriptors: {', '.join(OPTIONS)}, or several of them (kaggle)"

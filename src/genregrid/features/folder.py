@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 from genregrid.data.feature_csv import MISSING_WORDS
+from genregrid.data.fma import fma_genre, read_fma
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.features.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
@@ -19,6 +20,7 @@ from genregrid.name import MOST_GENRE_CHARACTERS, look_alikes, name_fault, shown
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters
 _UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
+_NO_LABELS = "leave it out, as a CSV of path and label has the labels"
 _MOST_LIST_BYTES = 1 << 28  # of a CSV of recordings: a million long paths
 _MOST_LIST_COLUMNS = 1000
 # What zip files of macOS, network storage and disks have beside one's own folders
@@ -47,8 +49,11 @@ class Found:
     is_by_folder: bool = False  # whether the genres are names of folders
 
 
-def find_tracks(source: Path) -> Found:
+def find_tracks(source: Path, labels: Path | None = None) -> Found:
     """Find the recordings of a folder with one folder per genre, or of a CSV with path, label and optionally artist.
+
+    With `labels`, FMA's tracks.csv, the recordings of a folder are named by their number and its genres: ``000182.mp3``
+    is ``Rock.000182``.
 
     A track is named by its genre and its path within the genre's folder: ``rock/Album/01 Song.mp3`` is
     ``rock.Album_01 Song``, and ``blues/blues.00012.wav`` keeps its name.
@@ -56,7 +61,13 @@ def find_tracks(source: Path) -> Found:
     Raises:
         UserError: the source is neither of them, or has no recording with a genre.
     """
-    if source.is_dir():
+    if labels is not None:
+        if not source.is_dir():
+            raise UserError(
+                "only the recordings of a folder take labels", key="--labels", value=labels, hint=_NO_LABELS
+            )
+        found = _unique(source, _in_fma(source, labels))
+    elif source.is_dir():
         found = replace(_unique(source, _in_folder(source)), is_by_folder=True)
     elif source.suffix.lower() in AUDIO_SUFFIXES:
         raise UserError("is one recording", key=source, hint=_WANTED)
@@ -131,6 +142,24 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
             yield TrackFile(path, track_name(genre, Path(*within)), genre)
         else:
             yield path, "lies outside the folders of genres"
+
+
+def _in_fma(folder: Path, labels: Path) -> Iterator[TrackFile | tuple[Path, str]]:
+    table = read_fma(labels / "tracks.csv" if labels.is_dir() else labels)
+    for path in _files(folder):
+        number = int(path.stem) if re.fullmatch(r"[0-9]{1,9}", path.stem) else None
+        track = table.get(number) if number is not None else None
+        if not is_recording(path):
+            yield TrackFile(path, "", "")  # it will be ignored
+        elif track is None or number is None:
+            yield path, f"its name is no number of a track in {labels.name}"
+        elif not track.genre:
+            yield path, f"has no top genre in {labels.name}"
+        else:
+            genre = fma_genre(track.genre)
+            if fault := _genre_fault(genre):
+                raise UserError(fault, key=labels)
+            yield TrackFile(path, f"{genre}.{number:06d}", genre, track.artist)
 
 
 def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:

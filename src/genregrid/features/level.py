@@ -102,18 +102,19 @@ class _Tree:
 
     def check(self) -> None:
         """Raise if the folders are not genres."""
-        if len(self.genres) == 1:
-            self._check_one()
-            return
-        if len({_part(name) for name in self.genres} - {""}) > 1:
-            self._refuse("are parts of a corpus, not genres", self._folders_of_parts())
         if all(name.isdecimal() for name in self.genres):
             hint = _LIST
             if all(re.fullmatch(r"\d{3}", name) for name in self.genres):
                 hint = f"for FMA add --labels fma_metadata/tracks.csv, which has the genres; for others {_LIST}"
             self._refuse("are numbers, not genres", hint)
+        if len(self.genres) == 1:
+            self._check_one()
+        if len({_part(name) for name in self.genres} - {""}) > 1 or all(map(_part, self.genres)):
+            self._refuse("are parts of a corpus, not genres", self._folders_of_parts())
         if all(_NUMBERED.fullmatch(name.casefold().strip()) for name in self.genres):
             self._refuse("are numbered parts, not genres", self._folders_of_parts())
+        if len(self.genres) == 1:
+            return
         if all(len(name) == 1 for name in self.genres) and self._are_initials():
             self._refuse("are initials, not genres", _LIST)
         self._check_inner()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_ori
 
 import numpy as np
 
-from genregrid.config import PROTOCOLS, DatasetConfig, SplitConfig, split_label
+from genregrid.config import PROTOCOLS, PUBLISHED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.models.argument import Allowed, is_number, is_whole
@@ -309,7 +309,7 @@ def evaluation_facts(
 
 def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule") -> dict[str, Any]:
     """Return the fields of `RunFacts` about a table and its split, other than marks."""
-    has_folds = split.protocol in PROTOCOLS and split.protocol != "filtered"
+    has_folds = split.protocol in PROTOCOLS and split.protocol not in PUBLISHED_PROTOCOLS
     return {
         "dataset": dataset.name,
         "dataset_label": dataset.label,
@@ -329,6 +329,8 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
 def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
     """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities."""
     settings = _settings(config, without={"logger", "resume"} | _NO_EFFECT | _LOCATIONS)
+    if settings.get("dataset.official") is None:  # runs that are older than this setting lack the key
+        settings.pop("dataset.official", None)
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -16,7 +16,7 @@ from genregrid.report.comparison import difference, paired
 from genregrid.report.rows import caveat, datasets, numbered
 
 #: From the protocol with most leakage to the most demanding one.
-_ORDER = ("row", "mixed", "misaligned", "track", "artist", "filtered")
+_ORDER = ("row", "mixed", "misaligned", "track", "artist", "filtered", "official")
 
 
 def audit_section(cells: Sequence[Cell], reference: Reference | None) -> Section:

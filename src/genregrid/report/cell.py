@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.config import PUBLISHED_PROTOCOLS
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.metrics.interval import ClusterBootstrap
@@ -132,7 +133,7 @@ class Cell:
     @property
     def unit(self) -> str:
         """What the protocol keeps together, in the singular."""
-        return "artist" if self.facts.protocol in ("artist", "filtered") else "track"
+        return "artist" if self.facts.protocol in ("artist", *PUBLISHED_PROTOCOLS) else "track"
 
     @cached_property
     def validation(self) -> pd.DataFrame:

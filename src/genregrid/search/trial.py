@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 
-from genregrid.config import SEARCH_SCORES, SearchConfig
+from genregrid.config import PUBLISHED_PROTOCOLS, SEARCH_SCORES, SearchConfig
 from genregrid.errors import UserError
 from genregrid.search.score import mean_scores
 from genregrid.training.build import Prepared, prepare
@@ -23,7 +23,7 @@ def num_inner_folds(cfg: DictConfig) -> int:
     Raises:
         UserError: the split has fewer validation folds.
     """
-    if cfg.split.protocol == "filtered":
+    if cfg.split.protocol in PUBLISHED_PROTOCOLS:
         return 1
     num_folds = int(cfg.search.num_folds)
     if num_folds > cfg.split.val_folds:
@@ -35,7 +35,7 @@ def num_inner_folds(cfg: DictConfig) -> int:
 def inner_fold(cfg: DictConfig, model_name: str, number: int, corpora: CorpusReader) -> Prepared:
     """Prepare the fit on the inner fold with this number, from 0."""
     cfg = deepcopy(cfg)
-    if cfg.split.protocol != "filtered":
+    if cfg.split.protocol not in PUBLISHED_PROTOCOLS:
         cfg.split.val_fold = number
     return prepare(cfg, model_name, corpora)
 

@@ -11,7 +11,7 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.config import EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
+from genregrid.config import PUBLISHED_PROTOCOLS, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
 from genregrid.data.corpus import Corpus
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
@@ -124,12 +124,13 @@ def _check_keys(cfg: DictConfig, settings: Any, part: str) -> None:
 
 def split_of(corpus: Corpus, split: SplitConfig) -> Split:
     """Split a corpus; read artists and published lists only if the protocol needs them."""
+    parts_of = {"filtered": corpus.lists, "official": corpus.official}
     return split_table(
         corpus.table,
         split,
         source=corpus.source,
-        artists=corpus.artists() if split.protocol in ("artist", "filtered") else None,
-        lists=corpus.lists() if split.protocol == "filtered" else None,
+        artists=corpus.artists() if split.protocol in ("artist", *PUBLISHED_PROTOCOLS) else None,
+        lists=parts_of[split.protocol]() if split.protocol in PUBLISHED_PROTOCOLS else None,
     )
 
 
