@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -259,6 +259,83 @@ def remove_parts(folder: Path) -> None:
     """Remove files that killed processes began to write in a folder, see `replacing`."""
     for part in folder.glob(f"*{_PART}"):
         part.unlink(missing_ok=True)
+
+
+class FileKind(NamedTuple):
+    """A kind of file that is no text, and what a user can do who has one in place of a CSV."""
+
+    name: str
+    hint: str
+
+
+_UNPACK = "unpack it, and give the CSV in it"
+_AS_CSV = "save the table as CSV (UTF-8)"
+_AUDIO = "extract its features: python -m genregrid.features"
+# The first bytes of files that people give in place of tables.
+_KINDS = {
+    b"\x1f\x8b": FileKind("a gzip file", _UNPACK),
+    b"PAR1": FileKind("a Parquet file", _AS_CSV),
+    b"BZh": FileKind("a bzip2 file", _UNPACK),
+    b"\xfd7zXZ\0": FileKind("an xz file", _UNPACK),
+    b"\x28\xb5\x2f\xfd": FileKind("a Zstandard file", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": FileKind("a 7z archive", _UNPACK),
+    b"Rar!\x1a\x07": FileKind("a rar archive", _UNPACK),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": FileKind("an Excel workbook (xls)", _AS_CSV),
+    b"ARROW1": FileKind("a Feather file", _AS_CSV),
+    b"FEA1": FileKind("a Feather file", _AS_CSV),
+    b"\x93NUMPY": FileKind("a NumPy array (npy)", _AS_CSV),
+    b"\x89HDF\r\n\x1a\n": FileKind("an HDF5 file", _AS_CSV),
+    b"MATLAB 5.0": FileKind("a MATLAB file", _AS_CSV),
+    b"SQLite format 3\0": FileKind("an SQLite database", _AS_CSV),
+    b"%PDF-": FileKind("a PDF", _AS_CSV),
+    b"\x89PNG": FileKind("a picture", _AS_CSV),
+    b"\xff\xd8\xff": FileKind("a picture", _AS_CSV),
+    b"ID3": FileKind("a recording", _AUDIO),
+    b"fLaC": FileKind("a recording", _AUDIO),
+    b"OggS": FileKind("a recording", _AUDIO),
+    b"RIFF": FileKind("a recording", _AUDIO),
+    b"\xff\xfe": FileKind("text in UTF-16", "save it as UTF-8"),
+    b"\xfe\xff": FileKind("text in UTF-16", "save it as UTF-8"),
+}
+_ZIPS = {
+    rb"mimetypeapplication/vnd\.oasis": FileKind("an OpenDocument file", _AS_CSV),
+    rb"\[Content_Types\]\.xml|_rels/|docProps/|xl/": FileKind("an Excel workbook (xlsx)", _AS_CSV),
+    rb"[^\0]*\.npy": FileKind("a NumPy archive (npz)", _AS_CSV),
+    rb"[^\0]*/data\.pkl": FileKind("a file of PyTorch", _AS_CSV),
+    rb"": FileKind("a zip archive", f"{_UNPACK}; {_AS_CSV} if it is a workbook"),
+}
+_TEXTS = {
+    rb"<!doctype html|<html|<head|<body": FileKind(
+        "a web page (HTML)", "download the file itself, not the page about it"
+    ),
+    rb"<\?xml|<[a-z]+[ >]": FileKind("XML", _AS_CSV),
+    rb'\{\s*("|\}|$)|\[\s*[\[{"]': FileKind("JSON", _AS_CSV),
+    rb"@relation|%.*\s@relation": FileKind("an ARFF file", _AS_CSV),
+    rb"version https://git-lfs": FileKind("a pointer of Git LFS", "run `git lfs pull`"),
+}
+
+
+def file_kind(start: bytes) -> FileKind | None:
+    r"""Recognise a file that is no text in UTF-8 by its first bytes, 512 or more; ``None`` if it may be text.
+
+    >>> file_kind(b"\x1f\x8b\x08").name, file_kind(b"filename,label")
+    ('a gzip file', None)
+    """
+    if start[:4] in (b"PK\3\4", b"PK\5\6"):
+        return next(kind for pattern, kind in _ZIPS.items() if re.match(pattern, start[30:200]))
+    if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return FileKind("a pickle of Python", "pickles run code when they are read: save the table as CSV")
+    if start[257:262] == b"ustar":
+        return FileKind("a tar archive", _UNPACK)
+    if start.isascii() and b"\0" not in start and not start.startswith(b"%PDF-"):
+        return None  # a column may be called ID3
+    return next((kind for first, kind in _KINDS.items() if start.startswith(first)), None)
+
+
+def text_kind(start: bytes) -> FileKind | None:
+    """Recognise text that is no table by its first bytes; ``None`` if it may be one."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return next((kind for pattern, kind in _TEXTS.items() if re.match(pattern, text, re.IGNORECASE)), None)
 
 
 def sha256_of(path: Path) -> str:

@@ -210,6 +210,46 @@ def test_table_slice_seconds_replace_a_useless_length(
     assert load_corpus(**options, table_slice_seconds=3).table.num_slices.tolist() == [5] * 12
 
 
+@pytest.mark.parametrize(
+    ("length", "unit"),
+    [
+        (3 * 44_100, "samples at 44100 Hz"),
+        (143_999, "samples at 48000 Hz"),
+        (48_000, "samples at 16000 Hz"),
+        (3_000, "ms"),
+    ],
+)
+def test_a_length_of_another_unit_is_named_and_read_as_advised(
+    make_frame: Any, write_csv: Writer, tmp_path: Path, user_error: Expect, length: int, unit: str
+) -> None:
+    write_csv(make_frame(genres=GENRES, tracks=2).assign(length=length), "a.csv")
+    options: dict[str, Any] = {"name": "mine", "slice_seconds": 3, "root": str(tmp_path), "tables": ["a.csv"]}
+    hint = f"counts {unit}, set dataset.table_slice_seconds=3" if unit != "ms" else "is in milliseconds, set "
+    with user_error("slice", 3, hint=hint):
+        load_corpus(**options)
+    assert load_corpus(**options, table_slice_seconds=3).table.slice_seconds == 3
+
+
+def test_a_length_in_milliseconds_of_whole_clips_is_named(
+    make_frame: Any, write_csv: Writer, user_error: Expect
+) -> None:
+    path = write_csv(make_frame(whole_clips=True, tracks=2).assign(length=3000))
+    with user_error(f"{path}, column 'length'", hint="in milliseconds, set dataset.table_slice_seconds=3"):
+        load_corpus(name="mine", slice_seconds=3, root=str(path.parent), tables=[path.name])
+
+
+def test_a_table_without_lengths_needs_them_as_descriptor_only(
+    make_frame: Any, write_csv: Writer, tmp_path: Path, user_error: Expect
+) -> None:
+    path = write_csv(make_frame(genres=GENRES, tracks=2).drop(columns="length"), "a.csv")
+    options: dict[str, Any] = {"name": "mine", "slice_seconds": 6, "root": str(tmp_path), "tables": ["a.csv"]}
+    for cache in (None, str(tmp_path / "cache")):
+        table = load_corpus(**options, table_slice_seconds=3, cache=cache).table
+        assert table.slice_seconds == 6
+        with user_error(place(path, 1), problem="the column 'length' is missing"):
+            load_corpus(**options, table_slice_seconds=3, include_length=True, cache=cache)
+
+
 def test_include_length_adds_the_58th_descriptor(load: Callable[..., Corpus]) -> None:
     table = load(["3"], 6, include_length=True).table
     assert table.feature_names == (*FEATURE_NAMES, "length")

@@ -192,7 +192,7 @@ def test_length_that_gives_no_slice_length_is_refused(
 ) -> None:
     path = write_csv(make_frame().assign(length=3))  # seconds in place of samples
     problem = "samples at 22050 Hz, but their median is 3"
-    with refused(f"{path}, column 'length'", problem=problem, hint="dataset.table_slice_seconds"):
+    with refused(f"{path}, column 'length'", problem=problem, hint="in seconds, set dataset.table_slice_seconds=3"):
         read(path)
 
 
@@ -241,11 +241,11 @@ def test_wrong_delimiter_is_named(cells: list[list[str]], tmp_path: Path, delimi
         read_table([path])
 
 
-@pytest.mark.parametrize(("row", "encoding"), [(1, "latin-1"), (6, "latin-1"), (1, "utf-16")])
+@pytest.mark.parametrize(("row", "encoding"), [(1, "latin-1"), (6, "cp1252"), (6, "mac-roman"), (6, "shift-jis")])
 def test_other_encoding_is_refused_with_its_row(
     cells: list[list[str]], tmp_path: Path, row: int, encoding: str
 ) -> None:
-    cells[row - 1][-1] = "\u00e9tude"
+    cells[row - 1][-1] = "\u97f3" if encoding == "shift-jis" else "\u00e9tude"
     path = tmp_path / "mine.csv"
     path.write_bytes("\n".join(",".join(line) for line in cells).encode(encoding))
     with refused(path, row, problem="not UTF-8", hint="UTF-8"):
@@ -322,23 +322,95 @@ def test_cut_off_file_is_refused(write_csv: Writer) -> None:
 
 def test_missing_columns_are_named(make_frame: Frames, write_csv: Writer) -> None:
     path = write_csv(make_frame().drop(columns=["tempo", "label", "mfcc1_mean", "mfcc2_mean", "mfcc3_mean"]))
-    problem = "the columns 'label', 'tempo', 'mfcc1_mean' and 2 more are missing"
+    problem = "the columns 'label', 'tempo', 'mfcc1_mean', 'mfcc2_mean', 'mfcc3_mean' are missing"
     with refused(path, 1, problem=problem, hint="data/README.md"):
         read_table([path])
+    path = write_csv(make_frame()[["tempo"]])
+    problem = "the columns 'filename', 'length', 'label' and 56 more are missing"
+    for read in (lambda path: read_table([path]), lambda path: peek_slice_seconds(path, FEATURE_NAMES)):
+        with refused(path, 1, problem=problem, hint="data/README.md"):
+            read(path)
 
 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
         ("rolloff_mean", "roloff_mean"),
-        ("filename", "file_name"),
         ("mfcc7_var", "mfcc7_variance"),
     ],
 )
 def test_misspelt_column_gets_a_suggestion(make_frame: Frames, write_csv: Writer, name: str, found: str) -> None:
     path = write_csv(make_frame().rename(columns={name: found}))
-    with refused(path, 1, problem=f"'{name}' are missing (is it '{found}'?)"):
+    with refused(path, 1, problem=f"the column '{name}' is missing (is it '{found}'?)"):
         read_table([path])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"label": "genre"},
+        {"label": "class", "filename": "file"},
+        {"label": "genre_top", "filename": "track_id"},
+        {"label": "Genre_Inferred"},
+        {"label": "Label", "filename": " filename", "length": "LENGTH"},
+        {"filename": "path", "label": "genre", "mfcc1_mean": "MFCC1 mean"},
+        {"tempo": "Tempo ", "rms_mean": "rms.mean"},
+    ],
+)
+def test_columns_of_other_names_are_named_and_read_once_renamed(
+    make_frame: Frames, write_csv: Writer, names: dict[str, str]
+) -> None:
+    frame = make_frame(genres=("blues", "rock"), tracks=2, slices=2)
+    path = write_csv(frame.rename(columns=names))
+    for read in (lambda path: read_table([path]), lambda path: peek_slice_seconds(path, FEATURE_NAMES)):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        hint = caught.value.hint or ""
+        assert hint == "rename " + ", ".join(
+            f"'{names[name]}' to '{name}'" for name in sorted(names, key=list(frame.columns.insert(2, "label")).index)
+        )
+
+
+def test_many_columns_of_other_names_are_counted(make_frame: Frames, write_csv: Writer) -> None:
+    path = write_csv(make_frame().rename(columns=str.upper))
+    hint = "rename 'FILENAME' to 'filename', 'LENGTH' to 'length', 'LABEL' to 'label' and 57 more"
+    with refused(path, 1, problem="'filename', 'length', 'label' and 57 more are missing", hint=hint):
+        read_table([path])
+
+
+def test_a_table_of_means_only_is_named(make_frame: Frames, write_csv: Writer) -> None:
+    frame = make_frame()
+    means = frame[[name for name in frame.columns if not name.endswith("_var")]].drop(columns="length")
+    path = write_csv(means.rename(columns=lambda name: name.removesuffix("_mean")))
+    problem = "'length', 'chroma_stft_mean', 'chroma_stft_var' and 54 more are missing: it has means only"
+    with refused(path, 1, problem=problem, hint="python -m genregrid.features"):
+        read_table([path])
+    path = write_csv(means.rename(columns=lambda name: name.removesuffix("_mean")).rename(columns={"label": "genre"}))
+    with refused(path, 1, problem="it has means only", hint="rename 'genre' to 'label'"):
+        read_table([path])
+
+
+def test_a_table_without_lengths_is_read_where_the_slice_length_is_known(make_frame: Frames, write_csv: Writer) -> None:
+    frame = make_frame(tracks=2)
+    path = write_csv(frame.drop(columns="length"))
+    table = read_table([path], slice_seconds=3.0)
+    np.testing.assert_array_equal(table.features, table_from_frame(frame, source="drawn").features)
+    assert set(table.length_samples.tolist()) == {66150.0}
+    assert table.notes[0] == "features.csv: it has no column 'length'; its slices are taken as 3 s"
+    for arguments in ({"slice_seconds": 3.0, "needs_length": True}, {}):
+        with refused(path, 1, problem="the column 'length' is missing"):
+            read_table([path], **arguments)
+
+
+@pytest.mark.parametrize("ending", [".0", ""])
+def test_file_names_without_ending_are_named(make_frame: Frames, write_csv: Writer, ending: str) -> None:
+    frame = make_frame(whole_clips=not ending, slice_seconds=30 if not ending else 3, slices=2)
+    path = write_csv(frame.assign(filename=frame["filename"].str.removesuffix(".wav")))
+    name = f"blues.00000{ending}"
+    with refused(path, 2, "filename", problem=f"'{name}' has no ending such as .wav", hint=f"{name}.wav"):
+        read_table([path])
+    frame["filename"] = frame["filename"].str.removesuffix(".wav") + ".wav"  # as advised
+    assert len(read_table([write_csv(frame)]).tracks) == 18
 
 
 def test_column_that_occurs_twice_is_named(cells: list[list[str]], tmp_path: Path) -> None:
@@ -467,7 +539,7 @@ def test_one_genre_only_is_refused(write_csv: Writer) -> None:
 
 def test_frame_in_memory_is_refused_alike(make_frame: Frames) -> None:
     frame = make_frame()
-    with refused("mine", 1, problem="the columns 'tempo' are missing"):
+    with refused("mine", 1, problem="the column 'tempo' is missing"):
         table_from_frame(frame.drop(columns="tempo"), source="mine")
     frame.loc[3, "tempo"] = np.inf
     with refused("mine", 5, "tempo", problem="expected a finite number"):

@@ -8,7 +8,7 @@ from typing import Any
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
@@ -18,6 +18,13 @@ from genregrid.data.store import files_key, stored
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
 from genregrid.twin.draw import draw_twin
+
+# Sample rates of music, and the milliseconds of a second, which lengths are counted in by mistake.
+_OTHER_RATES_HZ = (44_100, 48_000, 16_000, 32_000, 11_025, 8_000, 24_000, 96_000, 1_000)
+# How near to the wanted slice length a length in another unit is; slices are often a few samples shorter.
+_NEAR = 0.05
+# by which the length of slices is rounded
+_ROUNDED_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,13 @@ def load_corpus(
         return pooled.with_length(allocate) if dataset.include_length else pooled
 
     key = key | {"slice": slice_seconds, "length": dataset.include_length}
-    return replace(corpus, table=stored(dataset.cache, key, shaped))
+    try:
+        return replace(corpus, table=stored(dataset.cache, key, shaped))
+    except UserError as error:
+        hint = _other_unit(corpus.source.slice_seconds, slice_seconds)
+        if error.key != "slice" or hint is None or dataset.synthetic or dataset.table_slice_seconds is not None:
+            raise
+        raise UserError(error.problem, key="slice", value=slice_seconds, hint=hint) from None
 
 
 def _read(
@@ -77,7 +90,7 @@ def _read(
     """Read a corpus from its CSVs without pooling, and return the cache key of its table."""
     if dataset.path is not None and not Path(dataset.path).is_file():
         raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
-    chosen = _choose_tables(dataset, slice_seconds)
+    chosen = _choose_tables(dataset, slice_seconds, columns_of(dataset.recipe) or FEATURE_NAMES)
     notes = {path: read_note(path) for path in chosen}
     recipe = _agreed_recipe(dataset.recipe, notes)
     noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
@@ -86,6 +99,8 @@ def _read(
         "slice_seconds": dataset.table_slice_seconds or noted_seconds,
         "feature_names": columns_of(recipe) or FEATURE_NAMES,
     }
+    if dataset.include_length:
+        arguments["needs_length"] = True
     key = files_key(chosen) | {"arguments": arguments}
 
     def read(allocate: Allocate) -> FeatureTable:
@@ -134,14 +149,14 @@ def _file(dataset: DatasetConfig, name: str) -> Path:
     raise UserError("it does not exist", key=target, hint=hint)
 
 
-def _slice_seconds(dataset: DatasetConfig, name: str) -> float:
+def _slice_seconds(dataset: DatasetConfig, name: str, feature_names: Sequence[str]) -> float:
     """Return the slice length of a table in seconds: as declared for a download, else by its note, else by its rows."""
     declared = dataset.table_slice_seconds or (dataset.downloads or {}).get(name, {}).get("slice_seconds")
     if declared is not None:
         return float(declared)
     path = _file(dataset, name)
     note = read_note(path)
-    return note.slice_seconds if note else peek_slice_seconds(path)
+    return note.slice_seconds if note else peek_slice_seconds(path, feature_names)
 
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
@@ -169,19 +184,40 @@ def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -
             raise UserError(problem, key=path, hint=hint)
 
 
-def _choose_tables(dataset: DatasetConfig, slice_seconds: float) -> list[Path]:
+def _choose_tables(dataset: DatasetConfig, slice_seconds: float, feature_names: Sequence[str]) -> list[Path]:
     """Return the tables of the wanted slice length, otherwise those of the longest one that divides it."""
     tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
     if not tables:
         raise UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
-    seconds = {name: _slice_seconds(dataset, name) for name in tables}
+    # of several tables, notes beside others may name a recipe with other columns
+    names = feature_names if len(tables) == 1 else ()
+    seconds = {name: _slice_seconds(dataset, name, names) for name in tables}
     counts = {s: slice_seconds / s for s in seconds.values()}
     fitting = [s for s, count in counts.items() if abs(count - round(count)) < 1e-3 <= count]
     if not fitting:
         lengths = ", ".join(f"{s:g}" for s in sorted(counts))
         problem = f"the tables have slices of {lengths} seconds and can make {_makeable(dataset, seconds)} seconds"
-        raise UserError(problem, key="slice", value=slice_seconds)
+        hint = None
+        if dataset.table_slice_seconds is None:
+            whole = "set dataset.table_slice_seconds to the slice length of the table"
+            other = f"if the column 'length' does not count samples at {SAMPLE_RATE_HZ} Hz, {whole}"
+            hint = _other_unit(max(counts) if len(counts) == 1 else 0, slice_seconds) or other
+        raise UserError(problem, key="slice", value=slice_seconds, hint=hint)
     return [_file(dataset, name) for name, s in seconds.items() if s == max(fitting)]
+
+
+def _other_unit(seconds: float, wanted: float) -> str | None:
+    """Return what to do if the column `length`, which gave `seconds`, seems to be of another unit or sample rate.
+
+    >>> _other_unit(6.0, 3.0)
+    "if the column 'length' counts samples at 44100 Hz, set dataset.table_slice_seconds=3"
+    """
+    for rate in _OTHER_RATES_HZ:
+        rounding = _ROUNDED_SECONDS * SAMPLE_RATE_HZ / rate
+        if abs(seconds * SAMPLE_RATE_HZ / rate - wanted) <= max(_NEAR * wanted, rounding):
+            unit = f"counts samples at {rate} Hz" if rate > 1000 else "is in milliseconds"
+            return f"if the column 'length' {unit}, set dataset.table_slice_seconds={wanted:g}"
+    return None
 
 
 def _makeable(dataset: DatasetConfig, seconds: Mapping[str, float]) -> str:

@@ -2,26 +2,26 @@
 
 import difflib
 import math
-import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.data.csv_file import CsvFile, opened_csv
 from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
 from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.files import check_regular
-from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, name_fault
+from genregrid.files import text_kind
+from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
 
 _FRAME_DESCRIPTORS = (
     "chroma_stft",
@@ -55,24 +55,54 @@ _SHOWN = 60
 # Characters of the note about columns that were not read: 1000 names of 20 characters.
 _NOTED = 20_000
 SAMPLE_RATE_HZ = 22_050
+# So many missing columns are named one by one; and so many means without their endings are a table of means only.
+_MOST_MISSING = 5
+# What other tables call our columns, in lower case and without signs; the first that a table has is meant.
+_OTHER_NAMES = {
+    "label": ("genre", "genres", "class", "labels", "genreinferred", "genretop", "target", "category", "style", "y"),
+    "filename": (
+        "file",
+        "path",
+        "filepath",
+        "track",
+        "trackid",
+        "trackname",
+        "song",
+        "songname",
+        "name",
+        "audio",
+        "id",
+    ),
+    "length": ("numsamples", "nsamples", "samples"),
+}
+# Bytes in which text that is no table is recognised.
+_KIND_BYTES = 512
 
 
-def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocate = in_memory) -> SliceRows:
+def read_feature_csv(
+    path: Path,
+    feature_names: Sequence[str],
+    allocate: Allocate = in_memory,
+    slice_seconds: float | None = None,
+) -> SliceRows:
     """Read filename, length, label and the named features in blocks, so that memory holds little more than these.
 
-    A few of the last rows of the allocated array may stay unused.
+    A few of the last rows of the allocated array may stay unused. A file without the column `length` is read if
+    `slice_seconds` is known.
 
     Raises:
         UserError: the file cannot be read, a cell breaks the contract, or the file changes meanwhile.
     """
-    numbers = [*feature_names, "length"]
-    with _opened(path) as file:
-        try:
-            found = scan(file, path)
-        except OSError as error:  # of the disk or the network
-            raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
-        columns = _header(file, path)
-        check_columns(columns, str(path), feature_names)
+    with opened_csv(path) as opened:
+        file, num_skipped = opened.file, opened.num_skipped
+        with _no_other_text(opened, path):
+            try:
+                found = scan(file, path, num_skipped)
+            except OSError as error:  # of the disk or the network
+                raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
+            columns = _header(opened, path)
+            check_columns(columns, str(path), feature_names, slice_seconds, row=1 + num_skipped)
+        numbers = [*feature_names, *(["length"] if "length" in columns else [])]
         # a row has a character for each number, and a separator for each column
         most_rows = min(found.num_lines, found.num_bytes // (len(columns) + len(numbers)))
         try:
@@ -81,35 +111,40 @@ def read_feature_csv(path: Path, feature_names: Sequence[str], allocate: Allocat
             problem = f"{most_rows} rows of {len(feature_names)} numbers do not fit into memory"
             raise UserError(problem, key=path, hint="set dataset.cache to a folder on a disk with room") from None
         rows_at_once = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // max(1, found.longest_line)))
-        keys, length_samples, is_complete = _fill(features, file, path, columns, numbers, rows_at_once)
+        keys, length_samples, is_complete = _fill(features, opened, path, columns, numbers, rows_at_once)
         if not len(keys):
             raise UserError("it has a header but no rows; expected one row per slice", key=path)
         # pandas silently drops cells after the last column, and leaves the last ones empty where there are too few;
         # commas in quotes are no fault
-        if found.num_commas != (len(columns) - 1) * (len(keys) + 1) or not is_complete:
-            for of_row in records(file, path):
+        num_commas = found.num_commas - opened.num_commas
+        if num_commas != (len(columns) - 1) * (len(keys) + 1) or not is_complete:
+            for of_row in records(file, path, num_skipped):
                 if fault := _num_fields_fault(path, *of_row, len(columns)):
                     raise fault
-        row = np.arange(2, len(keys) + 2)
-        if found.num_lines != len(keys) + 1:  # blank lines, or line breaks within quotes
-            row = np.fromiter((last for _, last, _ in records(file, path)), np.int64)[1:]
+        row = np.arange(2, len(keys) + 2) + num_skipped
+        if found.num_lines != len(keys) + 1 + num_skipped:  # blank lines, or line breaks within quotes
+            row = np.fromiter((last for _, last, _ in records(file, path, num_skipped)), np.int64)[1:]
+    if not (has_length := "length" in columns):
+        length_samples = np.full(len(keys), round((slice_seconds or 0) * SAMPLE_RATE_HZ), np.float32)
     extra = tuple(n for n in columns if n.strip() and n not in {*FEATURE_NAMES, *numbers, *KEY_COLUMNS})
-    return SliceRows(str(path), keys.assign(row=row), features[: len(keys)], length_samples, found.sha256, extra)
+    sha256 = opened.sha256 or found.sha256
+    keys = keys.assign(row=row)
+    return SliceRows(str(path), keys, features[: len(keys)], length_samples, sha256, extra, has_length)
 
 
-def peek_lengths(path: Path, most_rows: int) -> tuple[list[str], list[float]]:
-    """Read file names and lengths in samples of the first rows, `most_rows` at most; nothing else is read.
+def peek_lengths(path: Path, most_rows: int, feature_names: Sequence[str] = ()) -> tuple[list[str], list[float]]:
+    """Read file names and lengths in samples of the first rows, `most_rows` at most; of features, only the names.
 
     Raises:
         UserError: as `read_feature_csv`, for these rows.
     """
-    with _opened(path) as file:
+    with opened_csv(path, first_rows_only=True) as opened, _no_other_text(opened, path):
         try:
-            columns = _header(file, path)
-            check_columns(columns, str(path), ())
-            rows = list(islice(records(file, path), most_rows + 1))[1:]
+            columns = _header(opened, path)
+            check_columns(columns, str(path), feature_names, row=1 + opened.num_skipped)
+            rows = list(islice(records(opened.file, path, opened.num_skipped), most_rows + 1))[1:]
         except UnicodeDecodeError:
-            scan(file, path)  # names the row
+            scan(opened.file, path)  # names the row
             raise UserError("it is not UTF-8 text", key=path) from None
     if not rows:
         raise UserError("it has a header but no rows; expected one row per slice", key=path)
@@ -121,31 +156,23 @@ def peek_lengths(path: Path, most_rows: int) -> tuple[list[str], list[float]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a CSV, and raise if it is not the same file with the same content at the end."""
-    check_regular(path, key=path, hint="give the path of a feature CSV (data/README.md describes its columns)")
+def _no_other_text(opened: CsvFile, path: Path) -> Iterator[None]:
+    """Refuse a file with the reason if it is another kind of text than a CSV, and a header that is a comment."""
     try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
-    with file:
-        before = _state(file)
-        try:
-            yield file
-        finally:
-            if _state(file) != before:
-                hint = "wait until it is written, and start again"
-                raise UserError("it was changed while it was read", key=path, hint=hint)
-
-
-def _state(file: BinaryIO) -> tuple[int, int]:
-    state = os.fstat(file.fileno())
-    return state.st_size, state.st_mtime_ns
+        yield
+    except UserError:
+        opened.file.seek(0)
+        if kind := text_kind(opened.file.read(_KIND_BYTES)):
+            raise UserError(f"it is {kind.name}, and a CSV is needed", key=path, hint=kind.hint) from None
+        if {"filename", "label"} <= {folded(name) for name in opened.comment.lstrip('"# ').split(",")}:
+            hint = "take the sign away"
+            raise UserError("its header begins with #", key=place(path, opened.num_skipped), hint=hint) from None
+        raise
 
 
 def _fill(
     features: NDArray[np.float32],
-    file: BinaryIO,
+    opened: CsvFile,
     path: Path,
     columns: list[str],
     numbers: list[str],
@@ -160,12 +187,12 @@ def _fill(
     if last not in used:  # a row with too few cells lacks its last one; pandas renames other columns of that name
         is_complete = bool(last) and columns.count(last) == 1
         used += [last] if is_complete else []
-    file.seek(0)
+    opened.file.seek(opened.skipped_bytes)
     try:
         with (
             warnings.catch_warnings(),
             pd.read_csv(
-                file,
+                opened.file,
                 usecols=used,
                 dtype=dict.fromkeys(numbers, np.float32) | dict.fromkeys({*used} - {*numbers}, str),
                 chunksize=rows_at_once,
@@ -180,7 +207,7 @@ def _fill(
                 if len(genres := genres.union(labels)) > MOST_GENRES:
                     hint = "is the column 'label' the genre, and not the name of each track?"
                     raise UserError(f"it has more than {MOST_GENRES} genres", key=path, hint=hint)
-                features[start : start + len(block)] = values[:, :-1]
+                features[start : start + len(block)] = values[:, : features.shape[1]]
                 lengths.append(values[:, -1].copy())
                 keys.append(name_keys(names, labels))
                 start += len(block)
@@ -189,7 +216,7 @@ def _fill(
         raise
     except ValueError as error:  # so is pandas' ParserError
         unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
-        raise _first_fault(file, path, columns, numbers, start) or unreadable from None
+        raise _first_fault(opened, path, columns, numbers, start) or unreadable from None
     if not keys:
         return pd.DataFrame(), np.empty(0, np.float32), is_complete
     return concatenated(keys), np.concatenate(lengths), is_complete
@@ -212,40 +239,85 @@ def _names(cells: "pd.Series[str]", most: int) -> list[str]:
     return names
 
 
-def _header(file: BinaryIO, path: Path) -> list[str]:
+def _header(opened: CsvFile, path: Path) -> list[str]:
     """Return the column names; raise if this is no comma-separated text."""
-    first, _, columns = next(records(file, path), (0, 0, [""]))
+    row = 1 + opened.num_skipped
+    first, _, columns = next(records(opened.file, path, opened.num_skipped), (0, 0, [""]))
     if first == 0:
         raise UserError("it is empty; expected a header and one row per slice", key=path)
-    if first > 1:
-        raise UserError("it is empty; expected the names of the columns", key=place(path, 1), hint="delete empty lines")
+    if first > row:
+        raise UserError(
+            "it is empty; expected the names of the columns", key=place(path, row), hint="delete empty lines"
+        )
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(columns) == 1 and delimiter in columns[0]:
             problem = f"the columns are separated by {name}"
-            raise UserError(problem, key=place(path, 1), hint="save the file with commas")
+            raise UserError(problem, key=place(path, row), hint="save the file with commas")
     return columns
 
 
-def check_columns(columns: Sequence[str], source: str, feature_names: Sequence[str]) -> None:
-    """Raise if a column is missing or occurs twice; suggest the column that was probably meant."""
+def check_columns(
+    columns: Sequence[str],
+    source: str,
+    feature_names: Sequence[str],
+    slice_seconds: float | None = None,
+    row: int = 1,
+) -> None:
+    """Raise if columns are missing, all at once, or one occurs twice; suggest what was probably meant.
+
+    `length` is not needed where `slice_seconds` is known.
+    """
     if len(columns) > MOST_COLUMNS:
         problem = f"it has {len(columns)} columns, and {MOST_COLUMNS} can be read"
-        raise UserError(problem, key=place(source, 1), hint="leave out columns that are not needed")
-    wanted = (*KEY_COLUMNS, *feature_names)
+        raise UserError(problem, key=place(source, row), hint="leave out columns that are not needed")
     counts = Counter(columns)
+    wanted = [name for name in (*KEY_COLUMNS, *feature_names) if name != "length" or not slice_seconds or counts[name]]
     missing = [name for name in wanted if name not in counts]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        named = ", ".join(f"'{name}'" for name in missing[:3]) + more
-        known = {*KEY_COLUMNS, *FEATURE_NAMES}
-        unknown = [name for name in counts if len(name) <= _SHOWN and name not in known]
-        near = difflib.get_close_matches(missing[0], unknown, n=1) if len(missing) <= 3 else []
-        meant = f" (is it '{near[0]}'?)" if near else ""
-        hint = "data/README.md lists the columns"
-        raise UserError(f"the columns {named} are missing{meant}", key=place(source, 1), hint=hint)
+        raise _missing_columns(missing, counts, place(source, row))
     twice = sorted(name for name in wanted if counts[name] > 1)
     if twice:
-        raise UserError("the column occurs more than once", key=place(source, 1, twice[0]), hint="keep one of them")
+        raise UserError("the column occurs more than once", key=place(source, row, twice[0]), hint="keep one of them")
+
+
+def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> UserError:
+    """Return the mistake of a table that lacks columns; its hint is what can be done with those that it has."""
+    keys = [name for name in missing if name in KEY_COLUMNS]
+    rest = missing[len(keys) :]
+    shown = rest if len(missing) <= _MOST_MISSING else rest[: max(0, 3 - len(keys))]
+    named = ", ".join(f"'{name}'" for name in [*keys, *shown])
+    more = f" and {len(rest) - len(shown)} more" if len(rest) > len(shown) else ""
+    form = "column {} is" if len(missing) == 1 else "columns {} are"
+    problem = f"the {form.format(named + more)} missing"
+    hint = "data/README.md lists the columns"
+    known = {*KEY_COLUMNS, *FEATURE_NAMES}
+    unknown = [name for name in counts if len(name) <= _SHOWN and name not in known]
+    means = [name for name in rest if name.endswith("_mean") and name.removesuffix("_mean") in counts]
+    if renames := _renames(missing, unknown):
+        pairs = [f"'{printable(old, _SHOWN)}' to '{new}'" for new, old in renames.items()]
+        others = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+        hint = f"rename {', '.join(pairs[:3])}{others}" + ("" if len(renames) == len(missing) else f"; {hint}")
+    elif len(missing) <= 3 and (near := difflib.get_close_matches(missing[0], unknown, n=1)):
+        problem += f" (is it '{near[0]}'?)"
+    if len(means) >= _MOST_MISSING:
+        problem += f": it has means only, such as '{means[0].removesuffix('_mean')}', and no variances"
+        hint = "extract the features again: python -m genregrid.features"
+        if renames:
+            hint += f"; rename {', '.join(pairs[:3])}"
+    return UserError(problem, key=key, hint=hint)
+
+
+def _renames(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
+    """Return the column that each missing one is called in other tables, or but for case, blanks and signs."""
+    plain = {name: re.sub(r"[\W_]+", "", folded(name)) for name in unknown}
+    found: dict[str, str] = {}
+    for name in missing:
+        own = re.sub(r"[\W_]+", "", folded(name))
+        same = [other for other, letters in plain.items() if letters == own]
+        others = [other for usual in _OTHER_NAMES.get(name, ()) for other, letters in plain.items() if letters == usual]
+        if same or others:
+            found[name] = (same or others)[0]
+    return found
 
 
 def extra_note(name: str, extra: Sequence[str]) -> str:
@@ -254,10 +326,10 @@ def extra_note(name: str, extra: Sequence[str]) -> str:
 
 
 def _first_fault(
-    file: BinaryIO, path: Path, columns: list[str], numbers: Sequence[str], num_good: int
+    opened: CsvFile, path: Path, columns: list[str], numbers: Sequence[str], num_good: int
 ) -> UserError | None:
     """Find the first cell after `num_good` rows that breaks the contract. It is slow, and pandas names no place."""
-    rest = islice(records(file, path), 1 + num_good, None)
+    rest = islice(records(opened.file, path, opened.num_skipped), 1 + num_good, None)
     return next(filter(None, (_row_fault(path, *row, columns, numbers) for row in rest)), None)
 
 

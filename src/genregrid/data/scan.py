@@ -44,8 +44,8 @@ class Scan(NamedTuple):
     longest_line: int  # bytes
 
 
-def scan(file: BinaryIO, path: Path) -> Scan:
-    """Hash a CSV and count its commas and lines in one pass.
+def scan(file: BinaryIO, path: Path, num_skipped: int = 0) -> Scan:
+    """Hash a CSV and count its commas and lines in one pass; quotation marks count after `num_skipped` lines.
 
     Raises:
         UserError: it is not text in UTF-8, a line or a row is too long, or a quotation mark is not closed.
@@ -65,7 +65,7 @@ def scan(file: BinaryIO, path: Path) -> Scan:
         if num_quotes or b'"' in piece:
             quotes = np.flatnonzero(np.frombuffer(piece, np.uint8) == ord('"'))
             if not is_checked and ((num_quotes + np.searchsorted(quotes, ends)) % 2).any():
-                _check_records(file, path)  # a line ends within quotes
+                _check_records(file, path, num_skipped)  # a line ends within quotes
                 is_checked = True
             num_quotes += len(quotes)
         lengths = np.diff(ends, prepend=-1 - unfinished)
@@ -84,11 +84,11 @@ def scan(file: BinaryIO, path: Path) -> Scan:
     return Scan(digest.hexdigest(), num_bytes, num_commas, num_lines + (unfinished > 0), longest)
 
 
-def _check_records(file: BinaryIO, path: Path) -> None:
+def _check_records(file: BinaryIO, path: Path, num_skipped: int) -> None:
     """Raise if a quotation mark is not closed, and return to the same position."""
     position = file.tell()
     try:
-        for _ in records(file, path):
+        for _ in records(file, path, num_skipped):
             pass
     except UnicodeDecodeError:
         pass  # the scan names the row
@@ -119,8 +119,10 @@ def _check_text(piece: bytes, decoder: codecs.IncrementalDecoder, num_lines: int
         raise UserError(problem, key=place(path, row), hint="save the file as UTF-8") from None
 
 
-def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
+def records(file: BinaryIO, path: Path, num_skipped: int = 0) -> Iterator[tuple[int, int, list[str]]]:
     """Yield first line, last line and cells of each row that is not blank; slower than pandas, and exact about faults.
+
+    The first `num_skipped` lines are passed over, and counted.
 
     Raises:
         UserError: a row or a cell is too long, as after a quotation mark that is not closed.
@@ -132,6 +134,8 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
     def lines() -> Iterator[str]:
         nonlocal num_characters
         with open(file.fileno(), encoding="utf-8-sig", newline="", closefd=False) as text:
+            for _ in range(num_skipped):
+                text.readline(MOST_LINE_BYTES + 1)
             while line := text.readline(MOST_LINE_BYTES + 1):
                 num_characters += len(line)
                 if num_characters > MOST_LINE_BYTES:
@@ -139,7 +143,7 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
                 yield line
 
     reader = csv.reader(lines())
-    first = 1
+    first = 1 + num_skipped
     try:
         for cells in reader:
             num_characters = 0
@@ -147,8 +151,8 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, list[str]]]:
             if num_blank > _MOST_BLANK_LINES:
                 raise UserError(f"it has more than {_MOST_BLANK_LINES} blank lines", key=path)
             if len(cells) > 1 or "".join(cells).strip():
-                yield first, reader.line_num, cells
-            first = reader.line_num + 1
+                yield first, num_skipped + reader.line_num, cells
+            first = num_skipped + reader.line_num + 1
     except csv.Error:
         problem = f"a cell has at most {csv.field_size_limit()} characters, and a row {MOST_LINE_BYTES}"
         raise UserError(problem, key=place(path, first), hint="is a quotation mark missing in this row?") from None

@@ -16,8 +16,9 @@ from genregrid.name import folded, one_form
 
 #: `blues.00012` or `rock.Some Song`: a genre, then five digits or more, or a word. Fewer digits are a slice number.
 TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|\d*[^.\d][^.]*)"
-#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is the whole clip of that track.
-FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[A-Za-z0-9]+$"
+#: `blues.00012.3.wav` is slice 3 of track blues.00012; `blues.00012.wav` is the whole clip of that track. An ending has
+#: a letter: `blues.00012.3` has none.
+FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[0-9]*[A-Za-z][A-Za-z0-9]*$"
 _FILENAME = re.compile(FILENAME_PATTERN)
 _TRACK = re.compile(TRACK_PATTERN)
 # Endings that lists of tracks have. Any other one may be part of a name.
@@ -46,6 +47,7 @@ class SliceRows:
         length_samples: (row,) float32.
         sha256: of the source; empty if it was not read to its end.
         extra: names of the columns that were not read.
+        has_length: whether the source has lengths; otherwise `length_samples` come from the settings.
     """
 
     source: str
@@ -54,6 +56,7 @@ class SliceRows:
     length_samples: NDArray[np.float32]
     sha256: str
     extra: tuple[str, ...] = ()
+    has_length: bool = True
 
 
 def in_memory(shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -151,6 +154,17 @@ def _readings(name: str) -> list[str]:
         if part != bare:
             found.append(part)
     return found
+
+
+def has_no_ending(name: str) -> bool:
+    """Return whether a file name would be one of `FILENAME_PATTERN` if it had an ending such as ``.wav``.
+
+    >>> has_no_ending("blues.00012.3"), has_no_ending("blues.00012.3.wav"), has_no_ending("bogus")
+    (True, False, False)
+    """
+    last = name.rpartition(".")[2]
+    is_ending = last.lower() in _ENDINGS or last.endswith(("/", "\\"))
+    return not is_ending and not _FILENAME.match(name) and bool(_FILENAME.match(f"{name}.wav"))
 
 
 def concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from genregrid.data.slice_rows import (
     SliceRows,
     concatenated,
     file_numbers,
+    has_no_ending,
     in_memory,
     in_order,
     name_keys,
@@ -41,6 +42,8 @@ from genregrid.name import look_alikes, shown_apart
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3
+# of slices whose lengths are given in seconds, or in milliseconds; no slice has 1000 seconds
+_LEAST_SECONDS, _LEAST_MILLISECONDS = 0.1, 1000
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def read_table(
     genres: Sequence[str] | None = None,
     slice_seconds: float | None = None,
     feature_names: Sequence[str] = FEATURE_NAMES,
+    needs_length: bool = False,
     allocate: Allocate = in_memory,
 ) -> FeatureTable:
     """Read one corpus from one or more CSVs of the same slice length.
@@ -101,15 +105,23 @@ def read_table(
     Args:
         paths: the CSV files.
         genres: the genres in the order of the logits; ``None`` takes those of the files, sorted.
-        slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column.
+        slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column. Files may lack that
+            column if it is given.
         feature_names: the feature columns to read.
+        needs_length: refuse files without the column `length` all the same.
         allocate: makes the arrays for features: one per file, and one more if rows must be sorted.
 
     Raises:
         UserError: a file breaks the contract, or two files contradict each other.
     """
-    sources = [read_feature_csv(path, feature_names, allocate=allocate) for path in paths]
+    known_seconds = None if needs_length else slice_seconds
+    sources = [read_feature_csv(path, feature_names, allocate, known_seconds) for path in paths]
     notes = [extra_note(path.name, rows.extra) for path, rows in zip(paths, sources, strict=True) if rows.extra]
+    notes += [
+        f"{printable(path.name)}: it has no column 'length'; its slices are taken as {slice_seconds:g} s"
+        for path, rows in zip(paths, sources, strict=True)
+        if not rows.has_length
+    ]
     names = [path.name if [p.name for p in paths].count(path.name) == 1 else str(path) for path in paths]
     hashes = {name: rows.sha256 for name, rows in zip(names, sources, strict=True)}
     return _assemble(sources, genres, slice_seconds, tuple(feature_names), hashes, notes, allocate)
@@ -150,9 +162,9 @@ def table_from_frame(
     return _assemble([rows], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
-def peek_slice_seconds(path: Path) -> float:
-    """Read the slice length of a CSV in seconds from its first hundred rows."""
-    names, lengths = peek_lengths(path, most_rows=100)
+def peek_slice_seconds(path: Path, feature_names: Sequence[str] = ()) -> float:
+    """Read the slice length of a CSV in seconds from its first hundred rows; of features, only names are checked."""
+    names, lengths = peek_lengths(path, 100, feature_names)
     endings = name_keys(names, names)["ending"].cat.categories
     whole_clips = all(slice_number(ending) is None for ending in endings)
     return _slice_seconds(np.array(lengths), whole_clips, str(path))
@@ -173,6 +185,9 @@ def _slice_seconds(length_samples: NDArray[np.float64], whole_clips: bool, sourc
     if seconds <= 0:
         problem = f"lengths are in samples at {SAMPLE_RATE_HZ} Hz, but their median is {median:g}"
         hint = "set dataset.table_slice_seconds to the slice length of this file"
+        if median >= _LEAST_SECONDS:
+            unit, given = ("milliseconds", median / 1000) if median >= _LEAST_MILLISECONDS else ("seconds", median)
+            hint = f"if they are in {unit}, set dataset.table_slice_seconds={given:g}"
         raise UserError(problem, key=f"{source}, column 'length'", hint=hint)
     return seconds
 
@@ -227,10 +242,15 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
             names = {"track": row["track"], "filename": row["track"] + row["ending"]}
             names["label"], names["prefix"] = shown_apart(row["label"], prefix)
             problem = problem.format(**{name: _shown(text) for name, text in names.items()})
+            hint = hint and hint.format(filename=_shown(names["filename"]))
             raise UserError(problem, key=place(source, row["row"], column), hint=hint)
 
     form = "'{filename}' is not of the form genre.NNNNN.wav or genre.NNNNN.SLICE.wav"
-    refuse((endings == "")[ending], "filename", form)
+    unlike = (endings == "")[ending]
+    if unlike.any() and has_no_ending(tracks[track[int(unlike.argmax())]]):
+        form = "'{filename}' has no ending such as .wav"
+        refuse(unlike, "filename", form, "add one to each: {filename}.wav")
+    refuse(unlike, "filename", form)
     again = pd.Series(file_numbers(keys)).duplicated()
     if again.any():
         bad = keys.iloc[int(again.argmax())]
