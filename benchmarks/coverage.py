@@ -333,7 +333,9 @@ def _cell(
         data_hashes={},
     )
     table = pd.DataFrame(runs).assign(folder=Path(), num_train=1, num_test=1, started="", commit="")
-    cell = Cell("simulated", "artist", name, 3.0, "", "", facts, {}, table, pd.concat(frames, ignore_index=True), ())
+    cell = Cell(
+        "simulated", "artist", "", name, 3.0, "", "", facts, {}, table, pd.concat(frames, ignore_index=True), ()
+    )
     if validation:
         vars(cell)["validation"] = pd.concat(validation, ignore_index=True)
     return cell

@@ -290,6 +290,7 @@ class TrainConfig:
     logger: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     slice: int | float = 3
+    features: str | None = None
     window: int | str = "track"
     hop_slices: int | None = None
     batch_size: int = 16
@@ -304,6 +305,8 @@ class TrainConfig:
         _require(self.split, "split.seed", self.split.seed is not None, "training needs a seed of 0 or more")
         problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
         _require(self, "slice", _LEAST_SLICE_SECONDS <= self.slice <= MOST_SLICE_SECONDS, problem)
+        fault = self.features is not None and name_fault(self.features, MOST_RECIPE_CHARACTERS)
+        _require(self, "features", not fault, f"it cannot be the name of a recipe: {fault}")
         is_window = self.window == "track" or (not isinstance(self.window, str) and 1 <= self.window <= _MAX_COUNT)
         _require(self, "window", is_window, "a number of slices, 1 or more, or 'track' for the whole track")
         hop = self.hop_slices

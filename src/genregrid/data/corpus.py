@@ -84,6 +84,47 @@ def load_corpus(
         raise UserError(error.problem, key="slice", value=slice_seconds, hint=hint) from None
 
 
+def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
+    """Return a dataset with tables of another recipe, by the notes beside the CSVs of its folder `root`.
+
+    `features` names the recipe, such as ``rich-constant``, or only what comes before its last dash: ``rich``.
+
+    Raises:
+        UserError: there is no table of such a recipe, or there are tables of several.
+    """
+    if _is_of(dataset.recipe, features):
+        return dataset
+    folder = Path(dataset.root)
+    if dataset.synthetic:
+        problem = f"{dataset.label} has the recipe {dataset.recipe} only"
+        raise UserError(problem, key="features", value=features, hint="take a dataset of recordings")
+    paths = [Path(dataset.path)] if dataset.path is not None else sorted(folder.glob("*.csv"))
+    recipes = {path: note.recipe for path in paths if (note := read_note(path))}
+    found = {recipe for recipe in recipes.values() if _is_of(recipe, features)}
+    if features in found:
+        found = {features}
+    if len(found) != 1:
+        where = dataset.path if dataset.path is not None else folder
+        known = ", ".join(sorted({dataset.recipe, *recipes.values()} - {UNKNOWN_RECIPE}))
+        problem = f"{where} has no table of this recipe" + (f"; it has {known}" if known else "")
+        hint = f"make it: python -m genregrid.features MUSIC --recipe {features} --slice 3 --out {folder}"
+        if found:
+            problem, hint = f"{where} has tables of several such recipes", f"choose one: {', '.join(sorted(found))}"
+        raise UserError(problem, key="features", value=features, hint=hint)
+    (recipe,) = found
+    tables = [path.name for path in paths if recipes.get(path) == recipe]
+    return replace(dataset, recipe=recipe, tables=dataset.tables if dataset.path is not None else tables)
+
+
+def _is_of(recipe: str, features: str) -> bool:
+    """Return whether a recipe has the descriptors of a name.
+
+    >>> _is_of("rich-constant", "rich"), _is_of("musicnn-msd", "musicnn-msd"), _is_of("rich-constant", "ri")
+    (True, True, False)
+    """
+    return features in (recipe, recipe.rpartition("-")[0])
+
+
 def _read(
     dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
 ) -> tuple[Corpus, dict[str, Any]]:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and are facts themselves; the other keys distinguish settings of one model.
-_NOT_SETTINGS = {"dataset", "split", "slice", "seed", "logger", "resume", "search"}
+_NOT_SETTINGS = {"dataset", "split", "slice", "features", "seed", "logger", "resume", "search"}
 # Keys that change where and how fast a run is computed, not its result.
 _NO_EFFECT = {
     f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")
 }
 # Keys that locate data; the identity of a run has the hashes of the data instead.
-_LOCATIONS = {f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint")}
+_LOCATIONS = {"features", *(f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint"))}
 # Facts that only some runs have; run.json leaves them out where they are missing.
 _OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "members")
 

@@ -28,7 +28,7 @@ _OPTIONAL = ("config.yaml", "predictions_val.csv", "timeline.csv", "curves.csv")
 _MOST_TEXT = 200_000
 _LONGEST_LABEL = 2000
 #: Columns that distinguish cells.
-KEY = ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+KEY = ("dataset", "split", "features", "model", "slice_seconds", "trained_on", "settings")
 _RUN_FACTS = ["folder", "fold", "seed", "split_seed", "val_fold"]
 _RUN_FACTS += ["num_train", "num_test", "accuracy", "started", "commit"]
 
@@ -39,6 +39,7 @@ class Cell:
 
     dataset: str  # label of the corpus
     split: str  # label of the protocol
+    features: str  # recipe of the descriptors; empty for old run folders
     model: str
     slice_seconds: float
     trained_on: str  # corpus and protocol of the training if a checkpoint was scored on another corpus, else empty
@@ -48,12 +49,15 @@ class Cell:
     runs: pd.DataFrame  # one row per run: run, from 0, and `_RUN_FACTS`
     predictions: pd.DataFrame  # of every run and test track: predictions.csv, and run, fold, seed and group
     tables: tuple[RunTables, ...]  # of each run
+    names_features: bool = False  # whether the label names the features, as the corpus has cells of other ones
 
     @property
     def label(self) -> str:
-        """Name of the cell within a corpus and protocol: model, slice length and settings."""
+        """Name of the cell within a corpus and protocol: model, slice length, features and settings."""
         trained_on = f"trained on {self.trained_on}" if self.trained_on else ""
-        return " ".join(filter(None, [f"{self.model} {self.slice_seconds:g} s", self.settings, trained_on]))
+        features = self.features if self.names_features else ""
+        own = f"{self.model} {self.slice_seconds:g} s"
+        return " ".join(filter(None, [own, features, self.settings, trained_on]))
 
     @property
     def title(self) -> str:
@@ -209,6 +213,7 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
         raise UserError(problem, key="runs", value=", ".join(map(str, folders)), hint=_GIVE_FOLDER)
     frame = pd.DataFrame(runs).sort_values("started", kind="stable")
     frame["settings"] = _settings(frame)
+    frame["names_features"] = frame.groupby("dataset")["features"].transform("nunique") > 1
     repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
     notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][repeated]]
     frame = frame[~repeated]
@@ -236,6 +241,7 @@ def _read_run(path: Path) -> dict[str, Any]:
     return vars(facts) | {
         "dataset": facts.dataset_label,
         "split": facts.split_label,
+        "features": facts.recipe or "",
         "slice_seconds": float(facts.slice_seconds),
         "folder": path,
         "repeats": facts.trained_on == facts.origin,
@@ -302,6 +308,7 @@ def _cell(key: dict[str, Any], runs: pd.DataFrame) -> Cell:
         runs=runs[["run", *_RUN_FACTS]].reset_index(drop=True),
         predictions=pd.concat(predictions, ignore_index=True),
         tables=tuple(runs["tables"]),
+        names_features=bool(runs["names_features"].iloc[0]),
     )
 
 

@@ -71,7 +71,7 @@ def _row(cell: Cell) -> dict[str, object]:
     return {
         **{
             name: getattr(cell, name)
-            for name in ("dataset", "split", "model", "slice_seconds", "trained_on", "settings")
+            for name in ("dataset", "split", "features", "model", "slice_seconds", "trained_on", "settings")
         },
         "runs": len(cell.runs),
         "tracks": frame["track"].nunique(),

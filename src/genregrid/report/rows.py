@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.exhibit.table import Column, Table
+from genregrid.exhibit.table import Column, Table, columns
 from genregrid.published.reference import Reference
 from genregrid.report.cell import Cell
 
@@ -17,25 +17,25 @@ INTERVALS = (
     "interval, or where most tracks are of one artist."
 )
 #: The shown columns of `cell_row`.
-CELL_COLUMNS = (Column("dataset", "dataset"), Column("split", "protocol"), Column("model", "model"))
+CELL_COLUMNS = tuple(columns(dataset="dataset", split="protocol", features="features", model="model"))
 
 
 def cell_row(cell: Cell) -> dict[str, object]:
-    """Return the first columns of a row about a cell: dataset, split, model."""
-    return {"dataset": cell.dataset, "split": cell.split, "model": cell.label}
+    """Return the first columns of a row about a cell: dataset, split, features, model."""
+    return {"dataset": cell.dataset, "split": cell.split, "features": cell.features, "model": cell.label}
 
 
 def cell_table(
     name: str,
     title: str,
     rows: Iterable[tuple[Cell, Mapping[str, object]]],
-    columns: Sequence[Column],
+    more: Sequence[Column],
     note: str = "",
     *,
     first: Sequence[Column] = (),
 ) -> Table:
-    """Make a table of cells and more columns of each; `first` are shown before `CELL_COLUMNS`, `columns` after."""
-    rows, shown = list(rows), (*first, *CELL_COLUMNS, *columns)
+    """Make a table of cells and more columns of each; `first` are shown before `CELL_COLUMNS`, `more` after."""
+    rows, shown = list(rows), (*first, *CELL_COLUMNS, *more)
     records = [{column.name: row[column.name] for column in first} | cell_row(cell) | dict(row) for cell, row in rows]
     frame = pd.DataFrame(records, columns=None if rows else [column.name for column in shown])
     return Table(name, title, frame, shown, note, [cell.marks for cell, _ in rows])

@@ -106,6 +106,7 @@ def _cell_config(cell: Cell) -> dict[str, Any]:
         "slice_seconds": cell.slice_seconds,
         "dataset": cell.dataset,
         "protocol": cell.split,
+        "features": cell.features,
         "settings": cell.settings,
         "trained_on": cell.trained_on,
         "leaks": cell.leaks,

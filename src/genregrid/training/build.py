@@ -49,7 +49,7 @@ def prepare(cfg: DictConfig, model_name: str, corpora: CorpusReader) -> Prepared
     check_devices(settings.trainer)
     torch.set_num_threads(1)  # the last bits of initial weights depend on the number of threads
     pl.seed_everything(settings.seed, verbose=False)
-    corpus = corpora.read(settings.dataset, settings.slice)
+    corpus = corpora.read(settings.dataset, settings.slice, settings.features)
     _check_genres(corpus.table)
     config = plain_config(cfg, corpus)
     datamodule = datamodule_of(corpus.table, split_of(corpus, settings.split), settings)

@@ -24,11 +24,16 @@ class CorpusReader:
         self._key = ""
         self._corpus: Corpus | None = None
 
-    def read(self, dataset: DatasetConfig, slice_seconds: float) -> "Corpus":
-        """Return what `load_corpus` returns; read files only if they, or the settings, differ from the last time."""
-        from genregrid.data.corpus import load_corpus  # scripts need the class before they need pandas
+    def read(self, dataset: DatasetConfig, slice_seconds: float, features: str | None = None) -> "Corpus":
+        """Return what `load_corpus` returns; read files only if they, or the settings, differ from the last time.
+
+        `features` is as in `genregrid.data.corpus.with_features`; ``None`` for the tables that the dataset names.
+        """
+        from genregrid.data.corpus import load_corpus, with_features  # scripts need the class before they need pandas
         from genregrid.features.known_recipe import columns_of
 
+        if features is not None:
+            dataset = with_features(dataset, features)
         key = json.dumps([asdict(dataset), float(slice_seconds), os.getcwd(), _file_states(dataset)])
         if self._corpus is None or key != self._key:
             if self._folder is not None and dataset.cache is None and not dataset.synthetic:

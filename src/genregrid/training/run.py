@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
-from genregrid.data.corpus import Corpus
+from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
 from genregrid.data.note import UNKNOWN_RECIPE
@@ -102,7 +102,7 @@ def finished_before(cfg: DictConfig, folder: Path, model_name: str, corpora: Cor
     Folders of the same grid that differ only in the job's number are searched too.
     """
     settings = typed(cfg, TrainConfig)
-    corpus = (corpora or CorpusReader()).read(settings.dataset, settings.slice)
+    corpus = (corpora or CorpusReader()).read(settings.dataset, settings.slice, settings.features)
     return finished_run(folder, identity(model_name, plain_config(cfg, corpus), corpus.table.hashes))
 
 
@@ -186,7 +186,8 @@ def evaluate(
     checkpoint = checkpoint or Path(str(settings.checkpoint))
     model = load_checkpoint(checkpoint)
     trained = Provenance.of(model, checkpoint)
-    chosen = settings.dataset or _own_dataset(trained, dataset_named(trained.facts.dataset))
+    given = settings.dataset and _of_recipe(settings.dataset, trained)
+    chosen = given or _own_dataset(trained, dataset_named(trained.facts.dataset))
     dataset = _dataset_for(model, trained, chosen)
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
     if list(corpus.table.feature_names) != model.feature_names:
@@ -221,6 +222,7 @@ def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetCon
     hint = f"repeat the dataset of the training, such as dataset=csv dataset.path=FILE (it read {files}{had})"
     if named is None:
         raise UserError(f"its dataset '{trained.facts.dataset}' is not in conf/dataset", key="checkpoint", hint=hint)
+    named = _of_recipe(named, trained)
     known = {Path(name).name for name in (*named.tables, *([named.path] if named.path else []))}
     if named.synthetic != trained.facts.synthetic or not (
         named.synthetic or {Path(name).name for name in trained.facts.data_hashes} <= known
@@ -232,6 +234,14 @@ def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetCon
         problem = f"its twin has {trained.twin_tracks} tracks, and its parts name {num_named} of them"
         raise UserError(problem, key="checkpoint", hint="train the model again")
     return replace(named, corpus=trained.corpus, num_tracks=trained.twin_tracks)
+
+
+def _of_recipe(dataset: DatasetConfig, trained: Provenance) -> DatasetConfig:
+    """Return a dataset with the tables of the training's recipe, if it has any; others are refused later."""
+    if dataset.tables and trained.facts.recipe:
+        with suppress(UserError):
+            return with_features(dataset, trained.facts.recipe)
+    return dataset
 
 
 def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetConfig) -> DatasetConfig:
