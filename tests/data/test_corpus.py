@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from omegaconf import OmegaConf
 
 from genregrid.config import DatasetConfig
 from genregrid.data import corpus as corpus_module
-from genregrid.data.corpus import Corpus
+from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.data.scan import place
 from genregrid.data.table import FEATURE_NAMES
+from genregrid.errors import UserError
 from genregrid.features.known_recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES
 
@@ -416,6 +418,58 @@ def test_a_note_of_another_recipe_is_refused(write_csv: Writer, user_error: Expe
     write_note(path)
     with user_error(path, problem="by the recipe 'kaggle-constant', not by 'kaggle-reflect'"):
         load_corpus(name="mine", slice_seconds=3, path=str(path), recipe="kaggle-reflect")
+
+
+@pytest.fixture
+def several(write_csv: Writer, tmp_path: Path) -> DatasetConfig:
+    """A dataset whose folder has tables of four recipes, one of them without a note."""
+    write_csv(name="own.csv", genres=GENRES)
+    for seed, recipe in enumerate(("rich-reflect", "net", "net-tags"), start=1):
+        write_note(write_csv(name=f"{recipe}.csv", genres=GENRES, seed=seed), recipe)
+    return DatasetConfig(
+        name="mine", corpus="mine", label="mine", recipe="kaggle-reflect", root=str(tmp_path), tables=["own.csv"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "recipe", "table"),
+    [
+        ("kaggle", "kaggle-reflect", "own.csv"),
+        ("kaggle-reflect", "kaggle-reflect", "own.csv"),
+        ("rich", "rich-reflect", "rich-reflect.csv"),
+        ("net", "net", "net.csv"),  # a whole name is before the beginning of another
+        ("net-tags", "net-tags", "net-tags.csv"),
+    ],
+)
+def test_features_choose_the_tables_of_a_recipe_by_their_notes(
+    several: DatasetConfig, features: str, recipe: str, table: str
+) -> None:
+    chosen = with_features(several, features)
+    assert (chosen.recipe, chosen.tables) == (recipe, [table])
+
+
+def test_features_of_no_table_and_of_several_recipes_are_refused(
+    several: DatasetConfig, write_csv: Writer, user_error: Expect
+) -> None:
+    with user_error("features", "musicnn-mtt", hint="--recipe musicnn-mtt --slice 3 --out"):
+        with_features(several, "musicnn-mtt")
+    write_note(write_csv(name="other.csv", genres=GENRES, seed=9), "rich-constant")
+    with user_error("features", "rich", hint="choose one: rich-constant, rich-reflect"):
+        with_features(several, "rich")
+
+
+def test_features_are_checked_against_the_note_of_a_single_table(several: DatasetConfig, tmp_path: Path) -> None:
+    single = replace(several, tables=[], recipe="unknown", path=str(tmp_path / "net.csv"))
+    assert with_features(single, "net").recipe == "net"
+    with pytest.raises(UserError, match="no table of this recipe; it has net"):
+        with_features(single, "rich")
+
+
+def test_the_twin_has_no_other_features(user_error: Expect) -> None:
+    twin = DatasetConfig(**arguments_of(config_named("twin")))
+    assert with_features(twin, "kaggle") == twin
+    with user_error("features", "rich", problem="kaggle-reflect only"):
+        with_features(twin, "rich")
 
 
 def test_tables_of_two_recipes_are_not_joined(write_csv: Writer, tmp_path: Path, user_error: Expect) -> None:

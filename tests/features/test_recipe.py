@@ -17,7 +17,7 @@ from genregrid.features import handmade
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.handmade import HandmadeRecipe
-from genregrid.features.known_recipe import recipe_named
+from genregrid.features.known_recipe import OPTIONS, may_overlap, recipe_named
 from genregrid.features.recipe import MIN_SLICE_SECONDS, SliceDescriber
 from genregrid.features.spectrum import Padding
 
@@ -193,3 +193,9 @@ def test_a_broken_note_is_named_with_a_hint(
     note_path(path).write_bytes(content)
     with user_error(note_path(path), problem="no note of a recipe", hint="extract mine.csv again"):
         read_note(path)
+
+
+def test_recipes_of_commercial_music_with_genre_tags_may_overlap() -> None:
+    assert {name for name in OPTIONS if may_overlap(name)} == {"musicnn-msd", "musicnn-msd-tags"}
+    assert not may_overlap("kaggle-reflect")
+    assert not may_overlap("unknown")

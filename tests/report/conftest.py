@@ -33,6 +33,8 @@ def draw_run(
     genres: list[str] = GENRES,
     settings: dict[str, Any] | None = None,
     root: str = "nowhere",
+    recipe: str | None = None,
+    may_overlap: bool = False,
 ) -> Path:
     """Write the files of one finished run: one fold of the tracks of every genre is tested, one in four validated.
 
@@ -52,6 +54,8 @@ def draw_run(
         genres: names.
         settings: other settings that distinguish the cell.
         root: folder of the corpus.
+        recipe: of the descriptors.
+        may_overlap: marks the recipe.
     """
     folder.mkdir(parents=True)
     random = np.random.default_rng([seed, fold, *model.encode(), round(10 * slice_seconds), *split.encode()])
@@ -103,6 +107,7 @@ def draw_run(
         "num_tracks": table["part"].value_counts().to_dict(),
         "data_hashes": {"drawn.csv": "0"},
     }
+    facts |= ({"recipe": recipe} if recipe else {}) | ({"may_overlap": True} if may_overlap else {})
     (folder / "run.json").write_text(json.dumps(facts))
     return folder
 

@@ -40,6 +40,20 @@ def test_settings_keep_cells_of_one_model_apart(make_run: Callable[..., Path], t
     assert {cell.label for cell in cells} == {"lstm 3 s model.hidden_size=8", "lstm 3 s model.hidden_size=16"}
 
 
+def test_features_keep_cells_apart_and_name_them_where_they_differ(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_run("grid/a", recipe="kaggle-reflect")
+    (only,), _ = read_grid(tmp_path / "grid")
+    assert (only.features, only.label) == ("kaggle-reflect", "lstm 3 s")
+    make_run("grid/b", recipe="musicnn-msd", may_overlap=True)
+    cells, _ = read_grid(tmp_path / "grid")
+    assert {cell.label: cell.marks for cell in cells} == {
+        "lstm 3 s kaggle-reflect": (),
+        "lstm 3 s musicnn-msd": (Mark.MAY_OVERLAP,),
+    }
+
+
 def test_log_probabilities_are_those_of_the_file_and_finite_where_one_is_zero(
     make_run: Callable[..., Path], change_run: Callable[..., None]
 ) -> None:

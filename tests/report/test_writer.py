@@ -155,3 +155,19 @@ def test_every_output_of_a_synthetic_corpus_is_marked_whatever_its_label(
     page = (report.folder / "report.html").read_text()
     assert '<li><mark class="synthetic">SYNTHETIC</mark></li>' in page
     assert page.count('<mark class="synthetic">SYNTHETIC</mark></h3>') == len(shown) - 1
+
+
+def test_a_recipe_that_may_know_the_test_music_is_marked_wherever_its_figures_are(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    for fold in (0, 1):
+        make_run(f"grid/a{fold}", fold=fold, recipe="kaggle-reflect")
+        make_run(f"grid/b{fold}", fold=fold, recipe="musicnn-msd", may_overlap=True)
+    write_report(tmp_path / "grid", tmp_path / "report")
+    board = pd.read_csv(tmp_path / "report/leaderboard.csv", keep_default_na=False).set_index("features")
+    assert board["marks"].to_dict() == {"kaggle-reflect": "", "musicnn-msd": "MAY-OVERLAP"}
+    pairs = pd.read_csv(tmp_path / "report/comparison.csv", keep_default_na=False)
+    assert pairs["marks"].tolist() == ["MAY-OVERLAP"]
+    assert sorted([*pairs["first"], *pairs["second"]]) == ["lstm 3 s kaggle-reflect", "lstm 3 s musicnn-msd"]
+    page = (tmp_path / "report/report.html").read_text()
+    assert "It may know recordings or artists of the test" in page

@@ -1,5 +1,6 @@
 """Training and evaluation in process: what a run folder holds and what is refused."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from genregrid.config import DatasetConfig
+from genregrid.data.note import RecipeNote, note_path
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import read_csv
 from genregrid.models.estimator import EstimatorClassifier
@@ -424,6 +426,22 @@ def test_evaluate_refuses_a_table_that_does_not_fit(
     other = write_csv(name="other.csv", tracks=5, slices=4, **change)
     with user_error(key.format(path=other), problem=problem):
         rescore("x", "dataset=csv", "dataset.corpus=other", f"dataset.path={other}")
+
+
+def test_features_choose_the_tables_of_a_training_and_of_its_evaluation(
+    write_csv: Callable[..., Path], composed: MakeConfig, tmp_path: Path
+) -> None:
+    for seed, (name, recipe) in enumerate({"own": "kaggle-reflect", "other": "musicnn-ours"}.items()):
+        path = write_csv(name=f"{name}.csv", seed=seed, slices=2)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        note_path(path).write_text(RecipeNote(recipe, 3.0, digest).to_json())
+    data = ("dataset=csv", f"dataset.root={tmp_path}", "dataset.tables=[own.csv]", "dataset.recipe=kaggle-reflect")
+    result = train(composed(*QUICK, *data, "model=lda", "features=musicnn-ours"), tmp_path / "run", "lda")
+    assert result.facts.recipe == "musicnn-ours"
+    assert set(result.facts.data_hashes) == {"other.csv"}
+    assert "by musicnn-ours" in result.title
+    cfg = composed(f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", *data, config="evaluate")
+    assert evaluate(cfg, tmp_path / "again").scores == pytest.approx(result.scores)
 
 
 def test_evaluate_refuses_another_recipe(run: MakeResult, rescore: MakeResult, user_error: UserErrors) -> None:

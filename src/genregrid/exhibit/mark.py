@@ -5,10 +5,11 @@ from enum import StrEnum
 
 
 class Mark(StrEnum):
-    """A warning, computed from the data and the split, never from a label."""
+    """A warning, computed from the data, the split and the recipe, never from a label."""
 
     LEAKS = "LEAKS"  # tracks of the test part were trained on
     SYNTHETIC = "SYNTHETIC"  # the corpus is a statistical twin and holds no music
+    MAY_OVERLAP = "MAY-OVERLAP"  # the network that computed the descriptors may know the test music
 
 
 def union(marks: Iterable[Iterable[Mark]]) -> tuple[Mark, ...]:

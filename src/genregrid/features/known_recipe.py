@@ -33,6 +33,12 @@ def recipe_named(name: str) -> Recipe | None:
     return next((recipe for recipe in known if recipe.name == name), None)
 
 
+def may_overlap(name: str) -> bool:
+    """Return whether a recipe's network may have been trained on the music of a test; false for unknown recipes."""
+    recipe = recipe_named(name)
+    return recipe is not None and recipe.may_overlap
+
+
 def columns_of(name: str) -> tuple[str, ...] | None:
     """Return the columns of a recipe in their order; ``None`` for features that were computed elsewhere."""
     if name in DESCRIPTORS:

@@ -71,6 +71,11 @@ class MusicnnRecipe(Recipe):
         return f"musicnn-{self.trained_on}{'-tags' * self.tags}"
 
     @property
+    def may_overlap(self) -> bool:
+        """True for the Million Song Dataset: commercial music, whose tags name genres."""
+        return self.trained_on == "msd"
+
+    @property
     def option(self) -> str:
         """Value of ``--recipe``: the name."""
         return self.name

@@ -242,9 +242,10 @@ def _table(model: GenreClassifier, settings: _Settings, description: Description
 def _title(trained: Provenance) -> str:
     """Describe the model in one line, with its marks."""
     facts = trained.facts
-    synthetic = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
+    more = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
+    more += "; its descriptors are those of a network that may know these recordings" if facts.may_overlap else ""
     title = (
         f"{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
-        f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{synthetic}"
+        f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{more}"
     )
     return f"\n{printable(title)}"

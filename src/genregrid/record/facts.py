@@ -17,7 +17,7 @@ import numpy as np
 
 from genregrid.config import PROTOCOLS, PUBLISHED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.errors import UserError
-from genregrid.exhibit.mark import Mark
+from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
 from genregrid.name import UNFIT
@@ -36,7 +36,7 @@ _NO_EFFECT = {
 # Keys that locate data; the identity of a run has the hashes of the data instead.
 _LOCATIONS = {"features", *(f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint"))}
 # Facts that only some runs have; run.json leaves them out where they are missing.
-_OPTIONAL = ("recipe", "identity", "checkpoint", "trained_on", "search", "members")
+_OPTIONAL = ("recipe", "may_overlap", "identity", "checkpoint", "trained_on", "search", "members")
 
 
 #: A count, the number of a fold, or a seed.
@@ -67,6 +67,7 @@ class RunFacts:
     dataset_label: str  # label of the corpus in outputs
     synthetic: bool  # whether the corpus of training or test is a statistical twin
     recipe: str | None = None  # of the descriptors; None in old run folders
+    may_overlap: bool = False  # whether the network of the recipe may have been trained on the test music
     slice_seconds: _Seconds
     protocol: str  # how tracks are divided into parts
     leaks: bool  # whether test tracks were trained on
@@ -86,7 +87,7 @@ class RunFacts:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Warnings that every output of the run must show."""
-        holds = {Mark.LEAKS: self.leaks, Mark.SYNTHETIC: self.synthetic}
+        holds = {Mark.LEAKS: self.leaks, Mark.SYNTHETIC: self.synthetic, Mark.MAY_OVERLAP: self.may_overlap}
         return tuple(mark for mark in Mark if holds[mark])
 
     @property
@@ -96,7 +97,7 @@ class RunFacts:
 
     @property
     def dataset_title(self) -> str:
-        """Label of the corpus for readers, with SYNTHETIC where it is."""
+        """Label of the corpus for readers, with its marks other than LEAKS."""
         return marked_name(self.dataset_label, self.marks)
 
     @property
@@ -106,7 +107,7 @@ class RunFacts:
 
     @property
     def cell_title(self) -> str:
-        """Name of the run's cell for readers, with SYNTHETIC where the corpus is."""
+        """Name of the run's cell for readers, with its marks other than LEAKS."""
         return marked_name(self.cell_name, self.marks)
 
     @property
@@ -309,11 +310,14 @@ def evaluation_facts(
 
 def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDataModule") -> dict[str, Any]:
     """Return the fields of `RunFacts` about a table and its split, other than marks."""
+    from genregrid.features.known_recipe import may_overlap  # a report reads facts only, and does without it
+
     has_folds = split.protocol in PROTOCOLS and split.protocol not in PUBLISHED_PROTOCOLS
     return {
         "dataset": dataset.name,
         "dataset_label": dataset.label,
         "recipe": dataset.recipe,
+        "may_overlap": may_overlap(dataset.recipe),
         "slice_seconds": datamodule.table.slice_seconds,
         "protocol": split.protocol,
         "folds": split.folds if has_folds else 1,
@@ -350,12 +354,13 @@ def start_facts() -> dict[str, Any]:
 
 
 def marked_name(name: str, marks: Iterable[Mark]) -> str:
-    """Add SYNTHETIC to a name if it is among the marks; LEAKS is part of every `split_label`.
+    """Add marks to a name, other than LEAKS, which is part of every `split_label`.
 
     >>> marked_name("mine", (Mark.SYNTHETIC,)), marked_name("gtzan", ())
     ('mine (SYNTHETIC)', 'gtzan')
     """
-    return f"{name} ({Mark.SYNTHETIC})" if Mark.SYNTHETIC in marks else name
+    shown = ", ".join(mark for mark in union([marks]) if mark != Mark.LEAKS)
+    return f"{name} ({shown})" if shown else name
 
 
 def cell_name(model: str, slice_seconds: float, split: str = "") -> str:

@@ -64,8 +64,9 @@ class Result:
         """Description of the run in one line, with its marks."""
         facts = self.facts
         trained_on = f", trained on {facts.trained_on}" if facts.trained_on else ""
+        by = f" by {facts.recipe}" if facts.recipe and not facts.recipe.startswith("kaggle-") else ""
         return (
-            f"{facts.model}, {facts.slice_seconds:g} s slices, {facts.dataset_title}, "
+            f"{facts.model}, {facts.slice_seconds:g} s slices{by}, {facts.dataset_title}, "
             f"split {facts.split_label}, fold {facts.fold} of {facts.folds}, seed {facts.seed}{trained_on}"
         )
 

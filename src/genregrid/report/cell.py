@@ -66,7 +66,7 @@ class Cell:
 
     @property
     def dataset_title(self) -> str:
-        """Label of the corpus, with SYNTHETIC where it is."""
+        """Label of the corpus, with its marks other than LEAKS."""
         return marked_name(self.dataset, self.marks)
 
     @property

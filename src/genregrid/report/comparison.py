@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.exhibit.mark import union
 from genregrid.exhibit.table import Section, Table, columns, written
 from genregrid.metrics.comparison import corrected_t_test, holm, mcnemar
 from genregrid.metrics.interval import ClusterBootstrap, Estimate
@@ -31,13 +32,13 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
     """Compare every two cells of a corpus and protocol on common test tracks; ``None`` if there is no pair."""
     frames, marks = [], []
     for members in groups(cells):
-        pairs = [_compared(first, second) for first, second in combinations(members, 2)]
-        if pairs := [pair for pair in pairs if pair]:
-            frame = pd.DataFrame(pairs)
+        compared = [(pair, _compared(*pair)) for pair in combinations(members, 2)]
+        if rows := [row for _, row in compared if row]:
+            frame = pd.DataFrame(rows)
             frame.insert(0, "dataset", members[0].dataset)
             frame.insert(1, "split", members[0].split)
             frames.append(frame.assign(p_holm=holm(frame["p"])))
-            marks += [members[0].marks] * len(pairs)
+            marks += [union(cell.marks for cell in pair) for pair, row in compared if row]
     if not frames:
         return None
     shown = [
@@ -158,5 +159,5 @@ def comparison_matrices(cells: Sequence[Cell], pairs: Table) -> list[Table]:
         title = f"Row minus column, in points: {members[0].dataset_title}, {split}"
         frame = frame.rename_axis("model").reset_index()
         name = numbered("comparison_matrix", len(matrices))
-        matrices.append(Table(name, title, frame, shown, note, [members[0].marks] * len(names)))
+        matrices.append(Table(name, title, frame, shown, note, [union(cell.marks for cell in members)] * len(names)))
     return matrices

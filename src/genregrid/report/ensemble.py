@@ -198,6 +198,7 @@ def _facts(
         val_fold=0,
         settings={"members": " + ".join(sorted(cell.label for cell in cells))},
         synthetic=any(cell.facts.synthetic for cell in cells),
+        may_overlap=any(cell.facts.may_overlap for cell in cells),
         data_hashes={f"{c.dataset}/{name}": digest for c in cells for name, digest in c.facts.data_hashes.items()},
         members=[
             {"model": cell.label, "weight": round(float(weight), 6), "temperature": round(temperature, 6), "runs": num}

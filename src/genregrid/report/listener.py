@@ -51,7 +51,8 @@ def listening_genres(cells: Sequence[Cell], items: Sequence[Mapping[str, Any]]) 
 
 
 def _compared_cell(cells: Sequence[Cell], audio: Recordings) -> Cell | None:
-    known = [cell for cell in cells if not cell.marks and cell.tracks & audio.get(cell.dataset, {}).keys()]
+    honest = [cell for cell in cells if not (cell.leaks or cell.facts.synthetic)]
+    known = [cell for cell in honest if cell.tracks & audio.get(cell.dataset, {}).keys()]
     known = [cell for cell in known if len(cell.timeline)]
     return min(known, key=lambda c: (not c.takes_single_slices, abs(c.slice_seconds - _EXCERPT_SECONDS)), default=None)
 

@@ -127,7 +127,7 @@ def table1(cells: Sequence[Cell], reference: Reference | None, name: str, where:
         "all predictions of the genre, recall the share of the genre's tracks that are recognised, F1 their harmonic "
         f"mean. {INTERVALS} {caveat(cells, reference)}"
     ).strip()
-    marks = [cells[0].marks] * len(rows)
+    marks = [union(cell.marks for cell in cells)] * len(rows)
     return Table(name, f"The paper's Table 1 for {where}", frame, tuple(shown), note, marks)
 
 

@@ -101,6 +101,11 @@ def _overview(cells: Sequence[Cell], board: Table) -> Section:
         text += " Scores marked LEAKS come from tracks that the model was trained on: they measure memory."
     if Mark.SYNTHETIC in marks:
         text += " Scores marked SYNTHETIC come from a statistical twin of a corpus: they show the software, not music."
+    if Mark.MAY_OVERLAP in marks:
+        text += (
+            " Scores marked MAY-OVERLAP rest on a network that was trained on commercial music with tags such as rock "
+            "and jazz. It may know recordings or artists of the test, so they are not about unknown music."
+        )
     for cell in chosen(cells):
         accuracy = cell.bootstrap.mean(cell.correct)
         shown = " to ".join(written(bound, "percent") for bound in (accuracy.low, accuracy.high) if bound == bound)

@@ -85,6 +85,7 @@ def log_report(report: Report, *, project: str, mode: str, group: str | None) ->
             "cells": cells,
             "leaks": Mark.LEAKS in marks,
             "synthetic": Mark.SYNTHETIC in marks,
+            "may_overlap": Mark.MAY_OVERLAP in marks,
             "marks": list(marks),
         },
     ) as run:
@@ -111,11 +112,13 @@ def _cell_config(cell: Cell) -> dict[str, Any]:
         "trained_on": cell.trained_on,
         "leaks": cell.leaks,
         "synthetic": cell.facts.synthetic,
+        "may_overlap": cell.facts.may_overlap,
     }
 
 
 def _name(cell: Cell) -> str:
-    more = [cell.settings] if cell.settings else []
+    more = [cell.features] if cell.names_features else []
+    more += [cell.settings] if cell.settings else []
     more += [f"trained on {cell.trained_on}"] if cell.trained_on else []
     return "/".join([cell.dataset, cell.split, " ".join([cell_name(cell.model, cell.slice_seconds), *more])])
 

@@ -21,7 +21,8 @@ _GENRES = "blues,classical,country,disco,hiphop,jazz,metal,pop,reggae,rock"
 _NAME = "Models by slice, dataset and protocol"
 _WARNING = (
     "Compare runs of one dataset and protocol only. Runs tagged LEAKS measure memory, and runs tagged SYNTHETIC are "
-    "not about music. Bars by one axis average over all others: filter to one dataset and protocol first."
+    "not about music. Descriptors of runs tagged MAY-OVERLAP may know the test music. Bars by one axis average over "
+    "all others: filter to one dataset and protocol first."
 )
 
 
