@@ -5,7 +5,8 @@
 FOLDER holds recordings, in any subfolders. Without it, ten recordings of 30 s are synthesised. librosa's side uses its
 public functions as a user would, one call per descriptor and slice. Both describe each recording, one after the other,
 so that the noise of the machine is the same for both. Prints seconds per recording, the gain by more cores, and last
-`times_faster_than_librosa: X`.
+`times_faster_than_librosa: X`. Where the weights of musicnn are (`python -m genregrid.features --get musicnn`), the
+learned recipe and the 57 take turns too.
 """
 
 import argparse
@@ -22,10 +23,12 @@ import soundfile
 from threadpoolctl import threadpool_limits
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.errors import UserError
 from genregrid.features.folder import TrackFile, audio_files
 from genregrid.features.handmade import HandmadeRecipe
-from genregrid.features.recipe import TableKey
-from genregrid.features.workers import describe_files
+from genregrid.features.musicnn import MusicnnRecipe
+from genregrid.features.recipe import Recipe, TableKey
+from genregrid.features.workers import describe_file, describe_files, keep_freed_memory
 
 RECIPE = HandmadeRecipe("kaggle", "constant")  # the padding of today's librosa
 
@@ -105,6 +108,22 @@ def compare_cores(paths: list[Path], slice_seconds: float, num_tracks: int = 100
     print(f"{num_cores} processes are {spent[0] / spent[1]:.2f} times as fast as one, their start included")
 
 
+def compare_recipes(paths: list[Path], slice_seconds: float) -> None:
+    """Print the CPU seconds of the 57 and of a learned recipe on one thread, in turns on each recording."""
+    recipes: list[Recipe] = [HandmadeRecipe(), MusicnnRecipe("msd")]
+    spent = dict.fromkeys((recipe.name for recipe in recipes), 0.0)
+    keep_freed_memory()
+    with threadpool_limits(1):
+        for number, path in enumerate([paths[0], *paths]):  # the first is not counted: it loads the network
+            for recipe in recipes:
+                start = time.process_time()
+                describe_file(TrackFile(path, "any.00000", "any"), [TableKey(recipe, slice_seconds)])
+                spent[recipe.name] += (time.process_time() - start) * (number > 0)
+    for name, seconds in spent.items():
+        print(f"{name}: {seconds / len(paths):.3f} CPU s a recording")
+    print(f"musicnn takes {spent['musicnn-msd'] / spent['kaggle-reflect']:.2f} times the CPU time of the 57")
+
+
 def main() -> None:
     """Compare on the given folder or on synthesised recordings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -119,6 +138,12 @@ def main() -> None:
         paths = found[:: max(1, len(found) // options.tracks)][: options.tracks]  # from every genre
         faster = compare(paths, options.slice)
         compare_cores(paths, options.slice)
+        try:
+            MusicnnRecipe().check()
+        except UserError as error:
+            print(f"musicnn is left out: {error}")
+        else:
+            compare_recipes(paths, options.slice)
     print(f"times_faster_than_librosa: {faster:.1f}")
 
 

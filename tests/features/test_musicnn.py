@@ -26,6 +26,7 @@ from genregrid.data.feature_csv import FEATURE_NAMES
 from genregrid.data.note import read_note
 from genregrid.data.reslice import reslice
 from genregrid.data.table import read_table
+from genregrid.errors import UserError
 from genregrid.features import musicnn, weights
 from genregrid.features.__main__ import main as extract
 from genregrid.features.audio import read_audio
@@ -300,6 +301,27 @@ def test_training_reads_the_csv_and_scores_a_recording_as_its_rows(
         assert mine["genre"] == row.predicted
         assert mine["p_high"] == pytest.approx(row.p_high, abs=1e-4)
     assert (scored["notes"].fillna("").str.contains("trained on this recording")).sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["slice=4"], "the tables have slices of 3 seconds and can make 3, 6, 9 seconds"),
+        (["slice=3", "dataset.recipe=musicnn-msd"], "extracted by the recipe 'musicnn-mtt', not by 'musicnn-msd'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(
+    wheel: Path,
+    music: Path,
+    overrides: list[str],
+    problem: str,
+    composed: Callable[..., DictConfig],
+    tmp_path: Path,
+) -> None:
+    assert run(music, "--recipe", "musicnn-mtt", "--out", tmp_path / "f.csv") == 0
+    config = composed("model=lda", "logger=none", "dataset=csv", f"dataset.path={tmp_path / 'f.csv'}", *overrides)
+    with pytest.raises(UserError, match=problem):
+        train(config, tmp_path / "run", "lda")
 
 
 # the weights --------------------------------------------------------------------------------------------------------

@@ -267,7 +267,7 @@ def _makeable(dataset: DatasetConfig, seconds: Mapping[str, float]) -> str:
     for name, length in seconds.items():
         path = Path(dataset.root) / name
         if path.is_file():
-            num_slices = int(read_table([path], slice_seconds=length).num_slices.max())
+            num_slices = int(read_table([path], slice_seconds=length, feature_names=()).num_slices.max())
         else:
             num_slices = round(max(seconds.values()) / length)
         lengths.update(possible_slice_seconds(length, num_slices))
