@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from genregrid.features import spectrum
+from genregrid.features.musicnn import log_mel
 from genregrid.features.spectrum import Padding
 
 # 1025: the shortest that can be mirrored; 2048 and 2560: frames end with the slice; 66149: Kaggle's
@@ -90,3 +91,10 @@ def test_octaves_are_librosas(tuning: float) -> None:
 def test_cosines_are_scipys_orthonormal_dct() -> None:
     expected = scipy.fft.dct(np.eye(128), type=2, norm="ortho", axis=1)[:, :20]
     np.testing.assert_allclose(spectrum.dct_filters(), expected, rtol=0, atol=1e-8)
+
+
+def test_the_input_of_musicnn_is_librosas() -> None:
+    samples = (0.1 * np.random.default_rng(0).standard_normal(48_000)).astype(np.float32)
+    expected = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=512, hop_length=256, n_mels=96)
+    assert log_mel(samples).shape == (187, 96)
+    np.testing.assert_allclose(log_mel(samples), np.log10(10_000 * expected.T[:187] + 1), rtol=1e-4, atol=1e-5)

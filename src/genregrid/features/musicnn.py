@@ -3,7 +3,8 @@
 docs/recipes.md describes the definition, and what the networks were trained on.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ FRAME_SAMPLES = 512
 HOP_SAMPLES = 256
 NUM_BANDS = 96
 NUM_UNITS = 200  # of the penultimate layer
+_REMEMBERED = 200  # windows, those of the longest slice: 200 kB
 
 #: The networks by what they were trained on, with their tags in the order of their outputs.
 NETWORKS: Mapping[str, tuple[str, ...]] = {
@@ -101,35 +103,60 @@ class MusicnnRecipe(Recipe):
     def describe_slices(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
         """Compute the means over the windows of slices of equal length, (slice, sample) -> (slice, feature)."""
         starts = window_starts(samples.shape[1])
-        with np.errstate(over="ignore", invalid="ignore"):
-            windows = [log_mel(one[start : start + WINDOW_SAMPLES]) for one in samples for start in starts]
-            values = self._network(np.stack(windows))[1 if self.tags else 0].astype(np.float64)
+        windows = [one[start : start + WINDOW_SAMPLES] for one in samples for start in starts]
+        values = self._network.describe(windows)[1 if self.tags else 0].astype(np.float64)
         return np.asarray(values.reshape(len(samples), len(starts), -1).mean(axis=1))
 
     @property
-    def _network(self) -> "MusicnnNetwork":
+    def _network(self) -> "_WindowDescriber":
         return _network(self.trained_on, self.weights)
 
 
+class _WindowDescriber:
+    """A network that remembers its last windows: tables of layers, tags and several slice lengths share them.
+
+    Attributes:
+        windows_at_once: how many windows are computed together.
+    """
+
+    def __init__(self, network: "MusicnnNetwork") -> None:
+        self.windows_at_once = network.windows_at_once
+        self._network = network
+        self._known: dict[bytes, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    def describe(self, windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute the values (window, 200) and the tags (window, 50) of windows of equal length."""
+        keys = [hashlib.blake2b(window.tobytes(), digest_size=16).digest() for window in windows]
+        new = {key: window for key, window in zip(keys, windows, strict=True) if key not in self._known}
+        if new:
+            with np.errstate(over="ignore", invalid="ignore"):
+                computed = self._network(np.stack([log_mel(window) for window in new.values()]))
+            self._known |= dict(zip(new, zip(*computed, strict=True), strict=True))
+        values, tags = (np.stack(part) for part in zip(*map(self._known.__getitem__, keys), strict=True))
+        for key in list(self._known)[:-_REMEMBERED]:
+            del self._known[key]
+        return values, tags
+
+
 @lru_cache(maxsize=2)
-def _network(trained_on: str, weights: Path | None) -> "MusicnnNetwork":
+def _network(trained_on: str, weights: Path | None) -> _WindowDescriber:
     """Load a network, once per process."""
     from genregrid.features.musicnn_network import MusicnnNetwork  # imports torch
 
-    return MusicnnNetwork(read_musicnn(weights, f"{trained_on.upper()}_musicnn"))
+    return _WindowDescriber(MusicnnNetwork(read_musicnn(weights, f"{trained_on.upper()}_musicnn")))
 
 
 def window_starts(num_samples: int) -> list[int]:
-    """Return where the windows of a slice start: as many as seconds allow, rounded, and evenly spread over the slice.
+    """Return where the windows of a slice start: one after the other, the last earlier if less than half is missing.
 
-    >>> window_starts(48_000), window_starts(96_000), window_starts(160_000)
-    ([0], [0, 48000], [0, 56000, 112000])
+    >>> window_starts(48_000), window_starts(100_000), window_starts(140_000)
+    ([0], [0, 48000], [0, 48000, 92000])
     >>> window_starts(47_000)  # a clip of nearly 3 s
     [0]
     """
     last = max(0, num_samples - WINDOW_SAMPLES)
     num_windows = max(1, round(num_samples / WINDOW_SAMPLES))
-    return [round(number * last / max(1, num_windows - 1)) for number in range(num_windows)]
+    return [min(number * WINDOW_SAMPLES, last) for number in range(num_windows)]
 
 
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:

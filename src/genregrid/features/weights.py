@@ -23,7 +23,7 @@ WHEEL_BYTES = 29_292_476
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
 #: Names a folder that holds the wheel; without it, it is in the user's cache.
 FOLDER_VARIABLE = "GENREGRID_WEIGHTS"
-_GET = "get it by `python -m genregrid.features --get musicnn`, or give the file with --weights"
+_GET = f"get it by `python -m genregrid.features --get musicnn`, or set {FOLDER_VARIABLE} to the folder that has it"
 _MOST_SECONDS = 1800.0
 
 
