@@ -33,13 +33,13 @@ from genregrid.data.note import read_note
 from genregrid.data.table import read_table
 from genregrid.features import description, extraction, workers
 from genregrid.features.__main__ import main
-from genregrid.features.audio import Recording, read_audio
 from genregrid.features.extraction import extract
 from genregrid.features.folder import TrackFile, find_tracks
 from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.journal import Described, Journal, seconds_key
 from genregrid.features.recipe import TableKey
 from genregrid.features.rich import RICH_FEATURE_NAMES
+from genregrid.recording.audio import Recording, read_audio
 
 TRACKS = {  # seconds of each
     "pop/one.wav": 1.6,

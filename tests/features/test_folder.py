@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from genregrid.data.slice_rows import FILENAME_PATTERN, TRACK_PATTERN
 from genregrid.data.table import table_from_frame
-from genregrid.features.content import READABLE_SUFFIXES
 from genregrid.features.folder import Found, audio_files, find_tracks, track_name
+from genregrid.recording.content import READABLE_SUFFIXES
 
 Mistake = Callable[..., AbstractContextManager[None]]
 

@@ -28,12 +28,12 @@ from genregrid.data.table import read_table
 from genregrid.errors import UserError
 from genregrid.features import musicnn, weights
 from genregrid.features.__main__ import main as extract
-from genregrid.features.audio import read_audio
 from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.known_recipe import OPTIONS, columns_of, recipe_named
 from genregrid.features.musicnn import NETWORKS, RATE_HZ, MusicnnRecipe, log_mel, window_starts
 from genregrid.features.recipe import Recipe, SliceDescriber
 from genregrid.listening.score import score_recordings
+from genregrid.recording.audio import read_audio
 from genregrid.training.run import train
 
 LEARNED = ["musicnn-mtt", "musicnn-mtt-tags", "musicnn-msd", "musicnn-msd-tags"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genregrid.features.audio import AudioError, Recording, read_audio
 from genregrid.features.recipe import SliceDescriber, TableKey
+from genregrid.recording.audio import AudioError, Recording, read_audio
 
 #: The rows of a recording are kept until it is read to its end: 128 MiB. That is 19 days of slices of 3 s in the recipe
 #: `kaggle`, 36 hours in `rich`.

@@ -13,9 +13,9 @@ from genregrid.data.feature_csv import MISSING_WORDS
 from genregrid.data.fma import fma_genre, read_fma
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.features.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 from genregrid.files import check_regular, read_bytes
 from genregrid.name import MOST_GENRE_CHARACTERS, look_alikes, name_fault, shown_apart
+from genregrid.recording.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 # characters that separate the parts of a name, a path or a CSV row, and control characters

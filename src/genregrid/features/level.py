@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from genregrid.errors import UserError, counted, printable
-from genregrid.features.content import READABLE_SUFFIXES
-from genregrid.features.ffmpeg import HOW_TO_GET
 from genregrid.features.folder import Found
+from genregrid.recording.content import READABLE_SUFFIXES
+from genregrid.recording.ffmpeg import HOW_TO_GET
 
 _MOST_SHOWN = 10  # genres that are printed by name
 _LONGEST_SHOWN = 40  # characters of a name

@@ -12,13 +12,13 @@ from functools import partial
 from threadpoolctl import threadpool_limits
 
 from genregrid.errors import UserError
-from genregrid.features.audio import AudioError
 from genregrid.features.description import describe_recording
 from genregrid.features.folder import TrackFile
 from genregrid.features.journal import Described, row_keys, started
 from genregrid.features.recipe import TableKey
 from genregrid.parallel.pool import Pool
 from genregrid.parallel.ray_cluster import LostTask, connected, each_done
+from genregrid.recording.audio import AudioError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 #: A block is read and described in well under a second. A worker that needs longer than this for one has a decoder that

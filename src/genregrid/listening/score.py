@@ -28,12 +28,12 @@ from genregrid.record.facts import Provenance
 try:
     from threadpoolctl import threadpool_limits
 
-    from genregrid.features.audio import AudioError
     from genregrid.features.description import Description, describe_recording
     from genregrid.features.folder import audio_files, track_name
     from genregrid.features.known_recipe import recipe_named
     from genregrid.features.recipe import MAX_SLICE_SECONDS, Recipe, TableKey
     from genregrid.listening.timeline import ScoredRecording
+    from genregrid.recording.audio import AudioError
 except ModuleNotFoundError as error:
     raise UserError("it is not installed", key=error.name, hint='audio needs `pip install -e ".[audio]"`') from None
 

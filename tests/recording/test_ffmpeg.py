@@ -1,4 +1,4 @@
-"""Claims about `genregrid.features.ffmpeg`: what it is asked for, what comes of its output, and that it never hangs.
+"""Claims about `genregrid.recording.ffmpeg`: what it is asked for, what comes of its output, and that it never hangs.
 
 Most tests run a small program in its place. Those of the real one are skipped where it is not installed.
 """
@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genregrid.features import audio, ffmpeg
-from genregrid.features.audio import AudioError, Recording
-from genregrid.features.ffmpeg import FfmpegSound
+from genregrid.recording import audio, ffmpeg
+from genregrid.recording.audio import AudioError, Recording
+from genregrid.recording.ffmpeg import FfmpegSound
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed")

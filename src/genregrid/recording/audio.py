@@ -17,8 +17,8 @@ import soxr
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
-from genregrid.features.content import Content, content_of
-from genregrid.features.ffmpeg import PADDED_SECONDS, FfmpegError, FfmpegSound
+from genregrid.recording.content import Content, content_of
+from genregrid.recording.ffmpeg import PADDED_SECONDS, FfmpegError, FfmpegSound
 
 _BLOCK_FRAMES = 1 << 15  # per channel, 0.7 s at 44 100 Hz; a file that is cut off loses its last block
 _BLOCK_VALUES = 1 << 21  # of all channels; only blocks of more than 64 channels have fewer frames

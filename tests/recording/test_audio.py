@@ -1,4 +1,4 @@
-"""Claims about `genregrid.features.audio`: what is read, how it becomes mono at 22 050 Hz, and why files are refused.
+"""Claims about `genregrid.recording.audio`: what is read, how it becomes mono at 22 050 Hz, and why files are refused.
 
 Every recording is written into `tmp_path`; none is committed.
 """
@@ -22,13 +22,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from genregrid.data.feature_csv import SAMPLE_RATE_HZ
-from genregrid.features import audio
-from genregrid.features.audio import AudioError
-from genregrid.features.content import content_of
 from genregrid.features.folder import TrackFile
 from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.recipe import TableKey
 from genregrid.features.workers import describe_file
+from genregrid.recording import audio
+from genregrid.recording.audio import AudioError
+from genregrid.recording.content import content_of
 
 Bend = Callable[[bytearray], bytes]
 WAV_HEADER_BYTES = 44  # as soundfile writes 16 bits: RIFF, fmt of 16 bytes, data
@@ -647,7 +647,7 @@ MUTATE = """
 import sys
 from pathlib import Path
 import numpy as np
-from genregrid.features.audio import AudioError, read_audio
+from genregrid.recording.audio import AudioError, read_audio
 
 folder, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 seeds = sorted(path for path in folder.iterdir() if path.stem == "seed")

@@ -1,0 +1,1 @@
+"""Recordings: what a file holds, and its samples block by block."""
