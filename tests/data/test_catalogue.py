@@ -333,6 +333,48 @@ def test_no_artist_is_in_two_parts_however_half_the_index_is_spelt(
     assert split.notes[0] == "8 artists; 0 of 24 tracks have none and stand for themselves"
 
 
+def test_a_file_in_the_folder_of_its_genre_is_the_track_of_an_extraction(write: Writer) -> None:
+    files = {"rock/Album/01. Song.mp3": "rock.Album_01_ Song", "C:\\m\\Rock\\1999.flac": "rock.01999", "a/b": "a.b"}
+    index = write("a.csv", "path,artist\n" + "".join(f"{name},{track}\n" for name, track in files.items()))
+    assert read_artists(index, files.values()) == {track: track for track in files.values()}
+    assert read_lists({"val": write("list.txt", "\n".join(files))}, files.values()) == dict.fromkeys(
+        files.values(), "val"
+    )
+
+
+@pytest.mark.parametrize("top", ["# made by hand\n", "sep=,\r\n", '"sep=,"\n#\n# more, and more\n'])
+def test_lines_above_the_header_of_an_index_are_passed_over(write: Writer, user_error: Expect, top: str) -> None:
+    path = write("a.csv", f"{top}track,artist\nblues.00000,A\n")
+    assert read_artists(path) == {"blues.00000": "A"}
+    path = write("a.csv", f"{top}track,artist\nblues.00000,A,B\n")
+    with user_error(place(path, top.count("\n") + 2), problem="3 fields"):
+        read_artists(path)
+    assert read_artists(write("b.csv", "#,Track,Artist\n1,blues.00000,A\n")) == {"blues.00000": "A"}
+
+
+def test_comments_and_a_header_of_a_list_are_passed_over(write: Writer) -> None:
+    path = write("list.txt", "filename\n# the rest\nblues.00000.wav\n#1 Hits.00001\n")
+    assert read_lists({"test": path}, ["blues.00000"]) == {"blues.00000": "test", "#1 Hits.00001": "test"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "hint"),
+    [
+        (b"track;artist\nblues.00000;A\n", "separated by semicolons", "commas"),
+        (b"track\tartist\nblues.00000\tA\n", "separated by tabs", "commas"),
+        (b"track,performer\nblues.00000,A\n", "is no artist index", "its columns are track, performer"),
+        (b"PK\3\4" + bytes(26) + b"[Content_Types].xml", "it is an Excel workbook", "as UTF-8 text"),
+        ("track,artist\n".encode("utf-16"), "it is text in UTF-16", "as UTF-8 text"),
+    ],
+)
+def test_an_index_of_another_form_is_named(
+    tmp_path: Path, user_error: Expect, content: bytes, problem: str, hint: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with user_error(tmp_path / "a.csv", problem=problem, hint=hint):
+        read_artists(tmp_path / "a.csv")
+
+
 def test_the_name_of_a_track_in_the_table_is_that_track(write: Writer) -> None:
     tracks = ["rock.Live.mp3", "rock.Live", "Pop.00001", "pop.00001", "x/y.00001", "y.00001", "jazz.00001"]
     path = write("a.csv", "track,artist\n" + "".join(f"{track},{track}\n" for track in [*tracks, "POP.00001"]))

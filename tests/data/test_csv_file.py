@@ -244,7 +244,7 @@ def test_a_file_of_another_kind_is_named_by_its_first_bytes(
         read(path)
 
 
-@pytest.mark.parametrize("name", ["ID3", "RIFF", "PAR1", "BZh", "[id]", "{a}"])
+@pytest.mark.parametrize("name", ["ID3", "RIFF", "PAR1", "BZh", "[id]", "{a}", "#"])
 def test_a_column_may_have_the_name_of_a_kind(tmp_path: Path, make_frame: Frames, name: str) -> None:
     frame = make_frame(genres=("blues", "rock"), tracks=2, slices=2)
     frame.insert(0, name, 1)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -9,13 +10,17 @@ from genregrid.data.scan import place
 from genregrid.data.slice_rows import TrackNames, plain_track, unquoted
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.files import read_bytes
+from genregrid.files import file_kind, read_bytes
 from genregrid.name import MOST_TRACK_CHARACTERS, folded, one_form
 
 # A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
 _MOST_BYTES = 250_000_000
 # Characters of a line or a name within a sentence.
 _SHOWN = 60
+# Lines above the header of a CSV: comments, and the separator that spreadsheets write.
+_ABOVE = re.compile(r'#|"?sep=.?"?\r?$', re.IGNORECASE | re.MULTILINE)
+# Bytes of a file by which its kind is recognised.
+_KIND_BYTES = 512
 # Columns of a CSV that name a track; the first of them that it has is read.
 _TRACK_COLUMNS = ("track", "filename", "file", "path")
 
@@ -88,6 +93,8 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
             if not (written := unguarded(line.strip())):
                 continue
             track = names.find(written) or plain_track(written)
+            if track is None and (written.startswith("#") or (row == 1 and folded(written) in _TRACK_COLUMNS)):
+                continue  # a comment, or a header
             if track is None or len(track) > MOST_TRACK_CHARACTERS:
                 raise _no_track(written, path, row)
             if part_of.setdefault(track, part) != part:
@@ -98,6 +105,8 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
 
 def _text(path: Path, what: str) -> str:
     content = read_bytes(path, most_bytes=_MOST_BYTES, hint=f"it should be {what}")
+    if kind := file_kind(content[:_KIND_BYTES]):
+        raise UserError(f"it is {kind.name}, and text in UTF-8 is needed", key=path, hint=f"save {what} as UTF-8 text")
     try:
         if b"\0" not in content:
             return content.decode("utf-8-sig")
@@ -137,13 +146,23 @@ def _index_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield row, name and artist, which may be empty, of each row of a CSV that has a name."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # a quotation mark that is not closed is an error
+    num_skipped = start = 0
+    while _ABOVE.match(text, start) and (end := text.find("\n", start) + 1):
+        if "artist" in {folded(unquoted(name)) for name in text[start:end].split(",")}:
+            break  # the sign is the name of a column
+        num_skipped, start = num_skipped + 1, end
+    reader = csv.reader(
+        io.StringIO(text[start:], newline=""), strict=True
+    )  # a quotation mark that is not closed is an error
     try:
         columns = next(reader, [])
-        if text.strip() and not columns:
-            raise UserError("it is empty; expected track,artist", key=place(path, 1), hint="delete empty lines")
+        if text[start:].strip() and not columns:
+            key = place(path, 1 + num_skipped)
+            raise UserError("it is empty; expected track,artist", key=key, hint="delete empty lines")
         columns = [folded(unquoted(name)) for name in columns]
-        named = next((name for name in _TRACK_COLUMNS if name in columns), "track")
+        named = next((name for name in _TRACK_COLUMNS if name in columns), None)
+        if named is None or "artist" not in columns:
+            raise _no_index(path, columns)
         track_at, artist_at = columns.index(named), columns.index("artist")
         if columns.count(named) + columns.count("artist") > 2:
             raise UserError(f"it has the column '{named}' or 'artist' twice", key=path)
@@ -152,15 +171,24 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
                 if not any(map(str.strip, cells)):
                     continue
                 problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
-                raise UserError(problem, key=place(path, reader.line_num))
+                raise UserError(problem, key=place(path, num_skipped + reader.line_num))
             if any(map(str.strip, cells[len(columns) :])):
                 problem = f"{counted(len(cells), 'field')}, but the header has {len(columns)}"
                 hint = "put quotation marks around a name with a comma"
-                raise UserError(problem, key=place(path, reader.line_num), hint=hint)
+                raise UserError(problem, key=place(path, num_skipped + reader.line_num), hint=hint)
             if written := unguarded(cells[track_at].strip()):
-                yield reader.line_num, written, _name(cells[artist_at])
+                yield num_skipped + reader.line_num, written, _name(cells[artist_at])
     except UserError:
         raise
-    except (ValueError, csv.Error):
-        problem = "it is no artist index; expected a CSV with the columns track and artist, or lines "
-        raise UserError(f"{problem}`FILE ::: ARTIST ::: TITLE`", key=path) from None
+    except csv.Error:
+        raise _no_index(path, []) from None
+
+
+def _no_index(path: Path, columns: list[str]) -> UserError:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and separator in columns[0]:
+            return UserError(f"its columns are separated by {name}", key=path, hint="save it with commas")
+    problem = "it is no artist index; expected a CSV with the columns track and artist, or lines "
+    problem += "`FILE ::: ARTIST ::: TITLE`"
+    has = f"its columns are {printable(', '.join(columns), _SHOWN)}" if len(columns) > 1 else None
+    return UserError(problem, key=path, hint=has)

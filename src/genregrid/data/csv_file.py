@@ -111,6 +111,8 @@ def _without_top(file: BinaryIO, sha256: str | None) -> CsvFile:
     while match := re.compile(rb"[^\r\n]*(\r\n|\r|\n)").match(top, start):
         line = match[0].strip()
         is_separator = re.fullmatch(rb'"?sep=.?"?', line, re.IGNORECASE) is not None and num_lines == 0
+        if {b"filename", b"label"} <= {name.strip(b'" ') for name in line.split(b",")}:
+            break  # a header, whose first column may be a sign
         if not (line.lstrip(b'"').startswith(b"#") or is_separator or (num_lines and not line)):
             break
         num_lines += 1

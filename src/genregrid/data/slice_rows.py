@@ -28,6 +28,10 @@ _ENDINGS = frozenset(
     | {"npy", "npz", "csv", "json", "txt", "mid", "midi", "png", "jpg", "jpeg"}
 )
 _MOST_SLICE_DIGITS = 9
+# A number of fewer digits in a name is a slice.
+_TRACK_DIGITS = 5
+# What the extraction of features replaces in the name of a file to make a track's.
+_UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 #: Rows to read or copy at once: 1 MB of features.
 BLOCK_ROWS = 4096
@@ -117,6 +121,7 @@ class TrackNames:
             for track in self.tracks:
                 key = folded(track)
                 self._folded[key] = None if key in self._folded else track
+        readings += _in_folders(readings[0])
         return next(filter(None, (self._folded.get(folded(reading)) for reading in readings)), None)
 
 
@@ -153,6 +158,22 @@ def _readings(name: str) -> list[str]:
             found.append(stem)
         if part != bare:
             found.append(part)
+    return found
+
+
+def _in_folders(path: str) -> list[str]:
+    """Return the tracks that a file within folders may be: of each folder, if that is its genre.
+
+    >>> _in_folders("music/rock/Album/01. Song.mp3")[1]
+    'rock.Album_01_ Song'
+    """
+    *folders, file = re.split(r"[/\\]", path)
+    stem, _, ending = file.rpartition(".")
+    stem = stem if ending.lower() in _ENDINGS else file
+    found = []
+    for number, genre in enumerate(folders):
+        name = _UNFIT.sub("_", "/".join([*folders[number + 1 :], stem]))
+        found.append(f"{genre}.{name.zfill(_TRACK_DIGITS) if name.isdecimal() else name}")
     return found
 
 
