@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from tests.checkpoint.bundle import bundle_of
 from tests.features.network import Tensors, random_tensors
@@ -66,6 +67,20 @@ def test_a_window_has_the_same_values_beside_others(tensors: Tensors) -> None:
     network = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), "cpu")
     for together, alone in zip(network(spectra), network(spectra[3:4]), strict=True):
         np.testing.assert_array_equal(together[3:4], alone)
+
+
+def test_the_number_of_threads_changes_no_value_and_stays(tensors: Tensors) -> None:
+    spectra = np.random.default_rng(1).standard_normal((1, 187, 8)).astype(np.float32)
+    network, before = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), "cpu"), torch.get_num_threads()
+    found = []
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            found.append(network(spectra)[0])
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
 
 
 def test_a_network_that_lacks_a_tensor_is_refused(tensors: Tensors) -> None:

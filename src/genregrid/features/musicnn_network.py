@@ -6,7 +6,8 @@ Source: Pons and Serra, "musicnn: Pre-trained convolutional neural networks for 
 late-breaking session, and their package musicnn 0.1.0 (ISC licence), for the layers and their order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class MusicnnNetwork:
     """The trained network, without gradients, in float32; batch normalisation is reduced to a scale and a shift.
 
     The values of a window do not depend on other windows, to the last bit on a CPU. It works on the first GPU if there
-    is one, else on one thread: sums differ in their last bits with the number of threads.
+    is one, and on one thread: sums differ in their last bits with the number of threads.
 
     Args:
         bundle: the weights.
@@ -40,7 +41,6 @@ class MusicnnNetwork:
     """
 
     def __init__(self, bundle: TensorBundle, device: str | None = None) -> None:
-        torch.set_num_threads(1)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.windows_at_once = _CUDA_WINDOWS if self._device.type == "cuda" else 1
 
@@ -62,7 +62,7 @@ class MusicnnNetwork:
         `log_mel` is (window, frame, band) float32, of any number of frames; training had 187 frames of 96 bands.
         """
         # without TF32, whose ten bits change values by more than 1e-4
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with _one_thread(), torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             windows = torch.split(torch.from_numpy(log_mel), self.windows_at_once)
             parts = [self._predict(part.to(self._device)) for part in windows]
             penultimate, tags = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
@@ -86,6 +86,16 @@ class MusicnnNetwork:
         penultimate = torch.relu(pooled @ kernel + bias) * scale + shift
         kernel, bias = self._tags
         return penultimate, torch.sigmoid(penultimate @ kernel + bias)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Front:
