@@ -37,6 +37,7 @@ def expanded(word: str) -> list[str]:
         ("gtzan/{alpha,beta}", "gtzan"),  # genres of any name in a collection
         ("my_stuff/{Rock,Hip_Hop,unknown}", "my stuff"),
         ("training/{rock,jazz}", "training"),
+        ("ballroom/{ChaChaCha,Jive,Quickstep,Rumba}", "ballroom"),
         ("wav/{Salsa,Bachata}/{A,B}", "wav"),
         ("songs/all/{Salsa,Bachata}", "songs/all"),
     ],
@@ -58,6 +59,7 @@ def test_a_folder_one_level_too_high_is_refused_with_the_folder_to_give(
         "train1 train2 test",
         "train test rock",
         "train",
+        "TRAIN_SET TEST_SET",
         "TRAIN_DATA/x VAL_DATA/x",
     ],
 )
@@ -70,6 +72,10 @@ def test_parts_of_a_corpus_are_no_genres(tmp_path: Path, user_error: Mistake, la
     ("layout", "problem", "hint"),
     [
         ("{000,001,155}", "are numbers, not genres", "--labels fma_metadata/tracks.csv"),
+        ("fma_small/{000,001}", "hold FMA's numbered folders", "--labels fma_metadata/tracks.csv"),
+        ("{fma_small,fma_medium}/{000,155}", "hold FMA's numbered folders", "--labels fma_metadata/tracks.csv"),
+        ("{rock,jazz}-{train,test}", "are genres of several parts", "CSV of path and label"),
+        ("train_{rock,jazz} test_{rock,jazz}", "are genres of several parts", "CSV of path and label"),
         ("000", "are numbers, not genres", "--labels fma_metadata/tracks.csv"),
         ("CD1", "are numbered parts", "CSV of path and label"),
         ("{0,1,2}", "are numbers, not genres", "list the recordings in a CSV of path and label"),
@@ -132,6 +138,10 @@ def test_folders_that_hold_the_genres_are_refused(
         "foo/Queen/{One,Two}",
         "{80s,90s}",
         "train rock jazz",  # a band
+        "rock/{000,001}/x jazz/000",  # clips of FMA, sorted by genre
+        "{rock,jazz}/{000,001}",
+        "indie_rock progressive_rock",
+        "rock_test jazz",
         "test country",
         "{000,rock}",
         "{A,B}",

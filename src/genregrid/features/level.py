@@ -17,6 +17,7 @@ from genregrid.recording.ffmpeg import HOW_TO_GET
 
 _MOST_SHOWN = 10  # genres that are printed by name
 _LONGEST_SHOWN = 40  # characters of a name
+_FMA = "for FMA add --labels fma_metadata/tracks.csv, which has the genres"
 _LIST = "list the recordings in a CSV of path and label, and give that"
 
 
@@ -38,16 +39,17 @@ _NUMBERED = re.compile(
 )
 # Genres and styles by which folders of genres are recognised, as `_letters` writes them.
 _GENRES = _words(
-    "acoustic afrobeat ambient bachata ballad bhajan blues bluegrass bollywood bossanova breakbeat cabaret carnatic "
-    "celtic chanson chillout classic classical classicrock country cumbia dance dancehall deathmetal deephouse disco "
-    "dnb drumandbass drumnbass dub dubstep easylistening edm electro electronic electronica emo enka experimental fado "
-    "flamenco folk folkrock forro forró funk garage gospel goth grime grunge hardcore hardrock heavymetal hiphop "
-    "hindustani house idm indie indierock industrial instrumental international jazz jpop jungle kids kpop latin lofi "
-    "lounge mambo mariachi merengue metal mpb newage newwave noise oldies oldtime oldtimehistoric opera orchestral pop "
-    "poprock postrock progressive progrock psychedelic punk punkrock ragtime ranchera rap reggae reggaeton "
-    "rhythmandblues rnb rock rockabilly rockandroll rocknroll roots salsa samba schlager sertanejo shoegaze "
-    "singersongwriter ska soul soulrnb soundtrack spoken spokenword swing synthpop synthwave tango techhouse techno "
-    "trance trap triphop vocal western world worldmusic"
+    "acoustic afrobeat alternative ambient bachata ballad bhajan bluegrass blues bollywood bossanova breakbeat "
+    "cabaret carnatic celtic chacha chachacha chanson chillout classic classical classicrock country cumbia dance "
+    "dancehall deathmetal deephouse disco dnb drumandbass drumnbass dub dubstep easylistening edm electro "
+    "electronic electronica emo enka experimental fado flamenco folk folkcountry folkrock forro forró foxtrot funk "
+    "funksoulrnb garage gospel goth grime grunge hardcore hardrock heavymetal hindustani hiphop house idm indie "
+    "indierock industrial instrumental international jazz jive jpop jungle kids kpop latin lofi lounge mambo "
+    "mariachi merengue metal mpb newage newwave noise oldies oldtime oldtimehistoric opera orchestral pasodoble pop "
+    "poprock postrock progressive progrock psychedelic punk punkrock quickstep ragtime ranchera rap reggae "
+    "reggaeton rhythmandblues rnb rock rockabilly rockandroll rocknroll roots rumba salsa samba schlager sertanejo "
+    "shoegaze singersongwriter ska soul soulrnb soundtrack spoken spokenword swing synthpop synthwave tango "
+    "techhouse techno trance trap triphop viennesewaltz vocal waltz western world worldmusic"
 )
 
 
@@ -105,12 +107,16 @@ class _Tree:
         if all(name.isdecimal() for name in self.genres):
             hint = _LIST
             if all(re.fullmatch(r"\d{3}", name) for name in self.genres):
-                hint = f"for FMA add --labels fma_metadata/tracks.csv, which has the genres; for others {_LIST}"
+                hint = f"{_FMA}; for others {_LIST}"
             self._refuse("are numbers, not genres", hint)
+        if not any(map(_is_genre, self.genres)) and self._is_fma():
+            self._refuse("hold FMA's numbered folders, and are not genres", f"{_FMA}; for others {_LIST}")
         if len(self.genres) == 1:
             self._check_one()
         if len({_part(name) for name in self.genres} - {""}) > 1 or all(map(_part, self.genres)):
             self._refuse("are parts of a corpus, not genres", self._folders_of_parts())
+        if len(words := {self._word(name) for name in self.genres}) > 1 and "" not in words:
+            self._refuse("are genres of several parts of a corpus, and not genres", _LIST)
         if all(_NUMBERED.fullmatch(name.casefold().strip()) for name in self.genres):
             self._refuse("are numbered parts, not genres", self._folders_of_parts())
         if len(self.genres) == 1:
@@ -159,6 +165,16 @@ class _Tree:
                 f"all hold the same folders ({_listed(inner)}), which seem to be the genres", self._one_by_one()
             )
 
+    def _is_fma(self) -> bool:
+        """Return whether all recordings are in subfolders of three digits."""
+        return all(len(parts) == 3 and re.fullmatch(r"\d{3}", parts[1]) for parts in self.paths)
+
+    @staticmethod
+    def _word(name: str) -> str:
+        """Return the part of a corpus that the first or the last word of several names: ``train`` of rock_train."""
+        words = [word for word in re.split(r"[\W_]+", name) if word]
+        return (_part(words[-1]) or _part(words[0])) if len(words) > 1 else ""
+
     def _are_initials(self) -> bool:
         """Return whether all recordings are in subfolders that begin with the letter of their folder."""
         return all(len(parts) > 2 and parts[1].casefold().startswith(parts[0].casefold()) for parts in self.paths)
@@ -167,7 +183,8 @@ class _Tree:
         return self._one_by_one() if any(len(own) > 1 for own in self.inner.values()) else _LIST
 
     def _one_by_one(self) -> str:
-        one = max(self.genres, key=lambda name: sum(parts[0] == name for parts in self.paths))
+        count = Counter(parts[0] for parts in self.paths)
+        one = max(self.genres, key=lambda name: (_part(name).startswith("tr"), count[name]))
         return f"give one of them, such as {self.source / one}, or {_LIST}"
 
     def _refuse(self, problem: str, hint: str) -> None:
@@ -199,9 +216,9 @@ def _is_genre(name: str) -> bool:
 
 
 def _are_genres(names: Iterable[str]) -> bool:
-    """Return whether at least two of several names, and half of them, are genres."""
+    """Return whether at least two of several names, and a third of them, are genres."""
     are = list(map(_is_genre, names))
-    return sum(are) > 1 and 2 * sum(are) >= len(are)
+    return sum(are) > 1 and 3 * sum(are) >= len(are)
 
 
 def _is_neutral(name: str) -> bool:
