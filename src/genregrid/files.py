@@ -261,6 +261,9 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+_UTF16_BYTES = 16  # of letters, each with a zero byte, by which text in UTF-16 is recognised
+
+
 class FileKind(NamedTuple):
     """A kind of file that is no text, and what a user can do who has one in place of a CSV."""
 
@@ -294,6 +297,7 @@ _KINDS = {
     b"fLaC": FileKind("a recording", _AUDIO),
     b"OggS": FileKind("a recording", _AUDIO),
     b"RIFF": FileKind("a recording", _AUDIO),
+    b"\xff\xfe\0\0": FileKind("text in UTF-32", "save it as UTF-8"),
     b"\xff\xfe": FileKind("text in UTF-16", "save it as UTF-8"),
     b"\xfe\xff": FileKind("text in UTF-16", "save it as UTF-8"),
 }
@@ -325,6 +329,13 @@ def file_kind(start: bytes) -> FileKind | None:
         return next(kind for pattern, kind in _ZIPS.items() if re.match(pattern, start[30:200]))
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return FileKind("a pickle of Python", "pickles run code when they are read: save the table as CSV")
+    even, odd = start[:_UTF16_BYTES:2], start[1:_UTF16_BYTES:2]
+    if (
+        len(start) >= _UTF16_BYTES
+        and (any(even), any(odd)) in ((True, False), (False, True))
+        and (0 not in even or 0 not in odd)
+    ):
+        return FileKind("text in UTF-16", "save it as UTF-8")  # without the mark of its byte order
     if start[257:262] == b"ustar":
         return FileKind("a tar archive", _UNPACK)
     if start.isascii() and b"\0" not in start and not start.startswith(b"%PDF-"):

@@ -229,6 +229,8 @@ OTHERS = {
     "json lines": (b'{"filename": "a", "label": "b"}\n', "JSON", "as CSV"),
     "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid x\n", "Git LFS", "git lfs pull"),
     "utf-16": (TEXT.decode().encode("utf-16"), "text in UTF-16", "save it as UTF-8"),
+    "utf-16 without a mark": (TEXT.decode().encode("utf-16-le"), "text in UTF-16", "save it as UTF-8"),
+    "utf-32": (TEXT.decode().encode("utf-32"), "text in UTF-32", "save it as UTF-8"),
     "utf-16 big": (codecs.BOM_UTF16_BE + TEXT.decode().encode("utf-16-be"), "text in UTF-16", "save it as UTF-8"),
 }
 

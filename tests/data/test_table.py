@@ -371,6 +371,12 @@ def test_columns_of_other_names_are_named_and_read_once_renamed(
         )
 
 
+def test_a_table_without_a_header_is_named(cells: list[list[str]], tmp_path: Path) -> None:
+    path = write_cells(tmp_path / "mine.csv", cells[1:])
+    with refused(path, 1, problem="numbers in place of the names of columns", hint="write a header above it"):
+        read_table([path])
+
+
 def test_many_columns_of_other_names_are_counted(make_frame: Frames, write_csv: Writer) -> None:
     path = write_csv(make_frame().rename(columns=str.upper))
     hint = "rename 'FILENAME' to 'filename', 'LENGTH' to 'length', 'LABEL' to 'label' and 57 more"

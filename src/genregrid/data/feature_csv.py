@@ -282,6 +282,9 @@ def check_columns(
 
 def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> UserError:
     """Return the mistake of a table that lacks columns; its hint is what can be done with those that it has."""
+    if 2 * sum(count for name, count in counts.items() if _is_number(name)) > counts.total():
+        problem = "it has numbers in place of the names of columns"
+        return UserError(problem, key=key, hint="write a header above it; data/README.md lists the columns")
     keys = [name for name in missing if name in KEY_COLUMNS]
     rest = missing[len(keys) :]
     shown = rest if len(missing) <= _MOST_MISSING else rest[: max(0, 3 - len(keys))]
@@ -305,6 +308,13 @@ def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> User
         if renames:
             hint += f"; rename {', '.join(pairs[:3])}"
     return UserError(problem, key=key, hint=hint)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _renames(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:

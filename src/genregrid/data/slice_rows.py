@@ -167,6 +167,8 @@ def _in_folders(path: str) -> list[str]:
     >>> _in_folders("music/rock/Album/01. Song.mp3")[1]
     'rock.Album_01_ Song'
     """
+    if "/" not in path and "\\" not in path:
+        return []
     *folders, file = re.split(r"[/\\]", path)
     stem, _, ending = file.rpartition(".")
     stem = stem if ending.lower() in _ENDINGS else file
