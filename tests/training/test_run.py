@@ -259,6 +259,48 @@ def test_tracks_of_one_genre_are_scored_and_not_trained_on(
         run("trained", f"dataset.path={one}", f"dataset.genres=[{','.join(GENRES)}]", model="gaussian")
 
 
+def test_tracks_without_labels_are_predicted_and_have_no_scores(
+    run: MakeResult,
+    rescore: MakeResult,
+    write_csv: Callable[..., Path],
+    make_frame: Callable[..., pd.DataFrame],
+    corpus: Path,
+    tmp_path: Path,
+    user_error: UserErrors,
+) -> None:
+    run("run", model="gaussian")
+    frame = make_frame(genres=GENRES, tracks=3, slices=4, seed=1)
+    other = ("dataset=csv", "dataset.corpus=other", f"dataset.path={tmp_path / 'other.csv'}")
+    write_csv(frame, "other.csv")
+    rescore("other", *other)
+    labelled = pd.read_csv(tmp_path / "other/predictions.csv")
+    frame["filename"] = frame["filename"].str.replace(r"^(\w+)\.0*(\d)\.", r"\1 \2.", regex=True)  # song 0.3.wav
+    write_csv(frame.drop(columns="label"), "other.csv")
+    cached = (*other, f"dataset.cache={tmp_path / 'cache'}")
+    for folder, overrides in (("other", other), ("stored", cached), ("again", cached)):
+        predictions = rescore(folder, *overrides)
+        assert "9 tracks without a label, and so without scores" in predictions.summary()
+        assert {path.name for path in (tmp_path / folder).iterdir()} == {"predictions.csv", "timeline.csv"}
+        table = pd.read_csv(tmp_path / folder / "predictions.csv")
+        assert {"genre", "part"} & {*table} == set()
+        same = [name for name in table if name.startswith("p_") or name in ("predicted", "certainty", "second")]
+        pd.testing.assert_frame_equal(table[same], labelled[same])
+        assert len(pd.read_csv(tmp_path / folder / "timeline.csv")) == len(frame)
+    with user_error("split"):
+        rescore("x", *other, "split=track")
+    own = pd.read_csv(corpus).assign(label="")
+    write_csv(own, "own.csv")
+    rescore("own", "dataset=csv", f"dataset.path={tmp_path / 'own.csv'}")
+    notes = pd.read_csv(tmp_path / "own/predictions.csv")["notes"]
+    assert notes.notna().sum() == 18  # training and validation
+    own.loc[5, "label"] = own["filename"][5].partition(".")[0]
+    write_csv(own, "own.csv")
+    with user_error(f"{tmp_path / 'own.csv'}, row 2, column 'label'", problem="other tracks have a label"):
+        rescore("x", "dataset=csv", f"dataset.path={tmp_path / 'own.csv'}")
+    with user_error(f"{tmp_path / 'own.csv'}, row 2, column 'label'", problem="the cell is empty"):
+        run("x", f"dataset.path={tmp_path / 'own.csv'}", model="gaussian")
+
+
 @pytest.mark.slow
 def test_evaluate_recognises_a_track_by_its_features_under_any_name(
     run: MakeResult, rescore: MakeResult, write_csv: Callable[..., Path], corpus: Path, user_error: UserErrors

@@ -49,12 +49,15 @@ class Corpus:
 
 
 def load_corpus(
-    dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
+    dataset: DatasetConfig,
+    slice_seconds: float,
+    columns_of: Callable[[str], Sequence[str] | None],
+    needs_labels: bool = True,
 ) -> Corpus:
     """Read or draw a corpus, and pool its slices to one slice length.
 
     `columns_of` gives the names of a recipe's descriptors in the order of its CSVs; ``None`` for an unknown recipe. Its
-    tables have the columns of Kaggle's GTZAN.
+    tables have the columns of Kaggle's GTZAN. Unless it `needs_labels`, tables may have none.
 
     Raises:
         UserError: a file is missing or breaks the contract, no table makes the wanted slices, or the note beside a
@@ -66,7 +69,7 @@ def load_corpus(
         corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered, lambda: None)
         key: dict[str, Any] = {}  # it is never cached
     else:
-        corpus, key = _read(dataset, slice_seconds, columns_of)
+        corpus, key = _read(dataset, slice_seconds, columns_of, needs_labels)
     if dataset.cache is not None and corpus.table.slice_seconds == slice_seconds and not dataset.include_length:
         return corpus  # its table is in the cache already
 
@@ -126,12 +129,16 @@ def _is_of(recipe: str, features: str) -> bool:
 
 
 def _read(
-    dataset: DatasetConfig, slice_seconds: float, columns_of: Callable[[str], Sequence[str] | None]
+    dataset: DatasetConfig,
+    slice_seconds: float,
+    columns_of: Callable[[str], Sequence[str] | None],
+    needs_labels: bool,
 ) -> tuple[Corpus, dict[str, Any]]:
     """Read a corpus from its CSVs without pooling, and return the cache key of its table."""
     if dataset.path is not None and not Path(dataset.path).is_file():
         raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
-    chosen = _choose_tables(dataset, slice_seconds, columns_of(dataset.recipe) or FEATURE_NAMES)
+    names = columns_of(dataset.recipe) or FEATURE_NAMES
+    chosen = _choose_tables(dataset, slice_seconds, names, needs_labels)
     notes = {path: read_note(path) for path in chosen}
     recipe = _agreed_recipe(dataset.recipe, notes)
     noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
@@ -142,6 +149,8 @@ def _read(
     }
     if dataset.include_length:
         arguments["needs_length"] = True
+    if not needs_labels:
+        arguments["needs_labels"] = False
     key = files_key(chosen) | {"arguments": arguments}
 
     def read(allocate: Allocate) -> FeatureTable:
@@ -190,14 +199,14 @@ def _file(dataset: DatasetConfig, name: str) -> Path:
     raise UserError("it does not exist", key=target, hint=hint)
 
 
-def _slice_seconds(dataset: DatasetConfig, name: str, feature_names: Sequence[str]) -> float:
+def _slice_seconds(dataset: DatasetConfig, name: str, feature_names: Sequence[str], needs_labels: bool) -> float:
     """Return the slice length of a table in seconds: as declared for a download, else by its note, else by its rows."""
     declared = dataset.table_slice_seconds or (dataset.downloads or {}).get(name, {}).get("slice_seconds")
     if declared is not None:
         return float(declared)
     path = _file(dataset, name)
     note = read_note(path)
-    return note.slice_seconds if note else peek_slice_seconds(path, feature_names)
+    return note.slice_seconds if note else peek_slice_seconds(path, feature_names, needs_labels)
 
 
 def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
@@ -225,19 +234,22 @@ def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -
             raise UserError(problem, key=path, hint=hint)
 
 
-def _choose_tables(dataset: DatasetConfig, slice_seconds: float, feature_names: Sequence[str]) -> list[Path]:
+def _choose_tables(
+    dataset: DatasetConfig, slice_seconds: float, feature_names: Sequence[str], needs_labels: bool
+) -> list[Path]:
     """Return the tables of the wanted slice length, otherwise those of the longest one that divides it."""
     tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
     if not tables:
         raise UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
     # of several tables, notes beside others may name a recipe with other columns
     names = feature_names if len(tables) == 1 else ()
-    seconds = {name: _slice_seconds(dataset, name, names) for name in tables}
+    seconds = {name: _slice_seconds(dataset, name, names, needs_labels) for name in tables}
     counts = {s: slice_seconds / s for s in seconds.values()}
     fitting = [s for s, count in counts.items() if abs(count - round(count)) < 1e-3 <= count]
     if not fitting:
         lengths = ", ".join(f"{s:g}" for s in sorted(counts))
-        problem = f"the tables have slices of {lengths} seconds and can make {_makeable(dataset, seconds)} seconds"
+        makeable = _makeable(dataset, seconds, needs_labels)
+        problem = f"the tables have slices of {lengths} seconds and can make {makeable} seconds"
         hint = None
         if dataset.table_slice_seconds is None:
             whole = "set dataset.table_slice_seconds to the slice length of the table"
@@ -261,13 +273,15 @@ def _other_unit(seconds: float, wanted: float) -> str | None:
     return None
 
 
-def _makeable(dataset: DatasetConfig, seconds: Mapping[str, float]) -> str:
+def _makeable(dataset: DatasetConfig, seconds: Mapping[str, float], needs_labels: bool) -> str:
     """List the slice lengths in seconds that the tables can make, without downloading a missing table."""
     lengths: set[float] = set()
     for name, length in seconds.items():
         path = Path(dataset.root) / name
         if path.is_file():
-            num_slices = int(read_table([path], slice_seconds=length, feature_names=()).num_slices.max())
+            genres = None if needs_labels else dataset.genres
+            table = read_table([path], slice_seconds=length, genres=genres, feature_names=(), needs_labels=needs_labels)
+            num_slices = int(table.num_slices.max())
         else:
             num_slices = round(max(seconds.values()) / length)
         lengths.update(possible_slice_seconds(length, num_slices))

@@ -84,11 +84,12 @@ def read_feature_csv(
     feature_names: Sequence[str],
     allocate: Allocate = in_memory,
     slice_seconds: float | None = None,
+    needs_labels: bool = True,
 ) -> SliceRows:
     """Read filename, length, label and the named features in blocks, so that memory holds little more than these.
 
     A few of the last rows of the allocated array may stay unused. A file without the column `length` is read if
-    `slice_seconds` is known.
+    `slice_seconds` is known. Unless it `needs_labels`, labels may be missing, and are then empty.
 
     Raises:
         UserError: the file cannot be read, a cell breaks the contract, or the file changes meanwhile.
@@ -101,7 +102,7 @@ def read_feature_csv(
             except OSError as error:  # of the disk or the network
                 raise UserError(f"it cannot be read: {error.strerror}", key=path) from None
             columns = _header(opened, path)
-            check_columns(columns, str(path), feature_names, slice_seconds, row=1 + num_skipped)
+            check_columns(columns, str(path), feature_names, slice_seconds, needs_labels, row=1 + num_skipped)
         numbers = [*feature_names, *(["length"] if "length" in columns else [])]
         # a row has a character for each number, and a separator for each column
         most_rows = min(found.num_lines, found.num_bytes // (len(columns) + len(numbers)))
@@ -111,7 +112,7 @@ def read_feature_csv(
             problem = f"{most_rows} rows of {len(feature_names)} numbers do not fit into memory"
             raise UserError(problem, key=path, hint="set dataset.cache to a folder on a disk with room") from None
         rows_at_once = max(1, min(BLOCK_ROWS, _BLOCK_BYTES // max(1, found.longest_line)))
-        keys, length_samples, is_complete = _fill(features, opened, path, columns, numbers, rows_at_once)
+        keys, length_samples, is_complete = _fill(features, opened, path, columns, numbers, rows_at_once, needs_labels)
         if not len(keys):
             raise UserError("it has a header but no rows; expected one row per slice", key=path)
         # pandas silently drops cells after the last column, and leaves the last ones empty where there are too few;
@@ -132,7 +133,9 @@ def read_feature_csv(
     return SliceRows(str(path), keys, features[: len(keys)], length_samples, sha256, extra, has_length)
 
 
-def peek_lengths(path: Path, most_rows: int, feature_names: Sequence[str] = ()) -> tuple[list[str], list[float]]:
+def peek_lengths(
+    path: Path, most_rows: int, feature_names: Sequence[str] = (), needs_labels: bool = True
+) -> tuple[list[str], list[float]]:
     """Read file names and lengths in samples of the first rows, `most_rows` at most; of features, only the names.
 
     Raises:
@@ -141,7 +144,7 @@ def peek_lengths(path: Path, most_rows: int, feature_names: Sequence[str] = ()) 
     with opened_csv(path, first_rows_only=True) as opened, _no_other_text(opened, path):
         try:
             columns = _header(opened, path)
-            check_columns(columns, str(path), feature_names, row=1 + opened.num_skipped)
+            check_columns(columns, str(path), feature_names, needs_labels=needs_labels, row=1 + opened.num_skipped)
             rows = list(islice(records(opened.file, path, opened.num_skipped), most_rows + 1))[1:]
         except UnicodeDecodeError:
             scan(opened.file, path)  # names the row
@@ -149,7 +152,7 @@ def peek_lengths(path: Path, most_rows: int, feature_names: Sequence[str] = ()) 
     if not rows:
         raise UserError("it has a header but no rows; expected one row per slice", key=path)
     for row in rows:
-        if fault := _row_fault(path, *row, columns, ["length"]):
+        if fault := _row_fault(path, *row, columns, ["length"], needs_labels):
             raise fault
     name, length = columns.index("filename"), columns.index("length")
     return [unguarded(cells[name]) for *_, cells in rows], [float(cells[length]) for *_, cells in rows]
@@ -177,13 +180,14 @@ def _fill(
     columns: list[str],
     numbers: list[str],
     rows_at_once: int,
+    needs_labels: bool,
 ) -> tuple[pd.DataFrame, NDArray[np.float32], bool]:
     """Read a file's features into an array; return keys and lengths of the rows, and whether each has a last cell."""
     keys, lengths, is_complete = [], [], True
     genres: set[str] = set()
     start = 0
     least, largest = value_ranges(numbers)
-    last, used = columns[-1], ["filename", "label", *numbers]
+    last, used = columns[-1], [name for name in ("filename", "label", *numbers) if name in columns]
     if last not in used:  # a row with too few cells lacks its last one; pandas renames other columns of that name
         is_complete = bool(last) and columns.count(last) == 1
         used += [last] if is_complete else []
@@ -203,7 +207,8 @@ def _fill(
                 values = block[numbers].to_numpy(np.float32)
                 if not ((values >= least) & (values <= largest)).all():  # so is NaN
                     raise ValueError("a number is missing or out of range")
-                names, labels = (_names(block[name], most) for name, most in _NAME_LIMITS.items())
+                names = _names(block["filename"], MOST_TRACK_CHARACTERS)
+                labels = _labels(block, needs_labels)
                 if len(genres := genres.union(labels)) > MOST_GENRES:
                     hint = "is the column 'label' the genre, and not the name of each track?"
                     raise UserError(f"it has more than {MOST_GENRES} genres", key=path, hint=hint)
@@ -216,7 +221,7 @@ def _fill(
         raise
     except ValueError as error:  # so is pandas' ParserError
         unreadable = UserError(f"it is not a readable CSV: {error}", key=path)
-        raise _first_fault(opened, path, columns, numbers, start) or unreadable from None
+        raise _first_fault(opened, path, columns, numbers, start, needs_labels) or unreadable from None
     if not keys:
         return pd.DataFrame(), np.empty(0, np.float32), is_complete
     return concatenated(keys), np.concatenate(lengths), is_complete
@@ -237,6 +242,17 @@ def _names(cells: "pd.Series[str]", most: int) -> list[str]:
     ):
         raise ValueError("a name is unfit")
     return names
+
+
+def _labels(block: pd.DataFrame, needs_labels: bool) -> list[str]:
+    """Return the labels of rows; unless they are needed, missing ones are empty."""
+    if "label" not in block:
+        return [""] * len(block)
+    is_known = block["label"].notna()
+    if needs_labels or is_known.all():
+        return _names(block["label"], MOST_GENRE_CHARACTERS)
+    known = iter(_names(block["label"][is_known], MOST_GENRE_CHARACTERS))
+    return [next(known) if is_one else "" for is_one in is_known]
 
 
 def _header(opened: CsvFile, path: Path) -> list[str]:
@@ -261,17 +277,20 @@ def check_columns(
     source: str,
     feature_names: Sequence[str],
     slice_seconds: float | None = None,
+    needs_labels: bool = True,
     row: int = 1,
 ) -> None:
     """Raise if columns are missing, all at once, or one occurs twice; suggest what was probably meant.
 
-    `length` is not needed where `slice_seconds` is known.
+    `length` is not needed where `slice_seconds` is known, nor `label` unless it `needs_labels`.
     """
     if len(columns) > MOST_COLUMNS:
         problem = f"it has {len(columns)} columns, and {MOST_COLUMNS} can be read"
         raise UserError(problem, key=place(source, row), hint="leave out columns that are not needed")
     counts = Counter(columns)
-    wanted = [name for name in (*KEY_COLUMNS, *feature_names) if name != "length" or not slice_seconds or counts[name]]
+    needless = {"length"} if slice_seconds else set()
+    needless |= set() if needs_labels else {"label"}
+    wanted = [name for name in (*KEY_COLUMNS, *feature_names) if name not in needless or counts[name]]
     missing = [name for name in wanted if name not in counts]
     if missing:
         raise _missing_columns(missing, counts, place(source, row))
@@ -336,11 +355,11 @@ def extra_note(name: str, extra: Sequence[str]) -> str:
 
 
 def _first_fault(
-    opened: CsvFile, path: Path, columns: list[str], numbers: Sequence[str], num_good: int
+    opened: CsvFile, path: Path, columns: list[str], numbers: Sequence[str], num_good: int, needs_labels: bool
 ) -> UserError | None:
     """Find the first cell after `num_good` rows that breaks the contract. It is slow, and pandas names no place."""
     rest = islice(records(opened.file, path, opened.num_skipped), 1 + num_good, None)
-    return next(filter(None, (_row_fault(path, *row, columns, numbers) for row in rest)), None)
+    return next(filter(None, (_row_fault(path, *row, columns, numbers, needs_labels) for row in rest)), None)
 
 
 def _num_fields_fault(path: Path, first: int, last: int, cells: list[str], num_columns: int) -> UserError | None:
@@ -353,13 +372,21 @@ def _num_fields_fault(path: Path, first: int, last: int, cells: list[str], num_c
 
 
 def _row_fault(
-    path: Path, first: int, last: int, cells: list[str], columns: list[str], numbers: Sequence[str]
+    path: Path,
+    first: int,
+    last: int,
+    cells: list[str],
+    columns: list[str],
+    numbers: Sequence[str],
+    needs_labels: bool,
 ) -> UserError | None:
     """Return the first fault among the cells of a row of `records`; ``None`` if the row is good."""
     if fault := _num_fields_fault(path, first, last, cells, len(columns)):
         return fault
     for name in (*_NAME_LIMITS, *numbers):
-        cell = cells[columns.index(name)]
+        cell = cells[columns.index(name)] if name in columns else ""
+        if name == "label" and not needs_labels and (not cell or cell.lower() in MISSING_WORDS):
+            continue
         found = _number_fault(name, cell) if name in numbers else _name_cell_fault(cell, _NAME_LIMITS[name])
         if found:
             return UserError(found[0], key=place(path, last, name), hint=found[1])

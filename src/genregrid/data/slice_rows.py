@@ -21,6 +21,7 @@ TRACK_PATTERN = r"(?P<prefix>.+?)\.(?:\d{5,}|\d*[^.\d][^.]*)"
 FILENAME_PATTERN = rf"^(?P<track>{TRACK_PATTERN})(?:\.(?P<slice>\d{{1,9}}))?\.[0-9]*[A-Za-z][A-Za-z0-9]*$"
 _FILENAME = re.compile(FILENAME_PATTERN)
 _TRACK = re.compile(TRACK_PATTERN)
+_UNLABELLED = re.compile(r"^(?P<track>.+?)(?:\.\d{1,4})?\.[A-Za-z0-9]+$")
 # Endings that lists of tracks have. Any other one may be part of a name.
 _ENDINGS = frozenset(
     {"wav", "wave", "mp2", "mp3", "mp4", "flac", "ogg", "oga", "opus", "aif", "aiff", "aifc", "au", "snd", "m4a", "m4b"}
@@ -69,11 +70,17 @@ def in_memory(shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def name_keys(filenames: Iterable[str], labels: Iterable[str]) -> pd.DataFrame:
-    """Convert file names and labels to the categories `track`, `ending` and `label` of `SliceRows`."""
+    """Convert file names and labels to the categories `track`, `ending` and `label` of `SliceRows`.
+
+    The name of a track with an empty label needs no genre: `song.3.wav` is slice 3 of the track song.
+    """
     names = [str(name) for name in filenames]
-    tracks = [match["track"] if (match := _FILENAME.match(name)) else name for name in names]
+    tracks = []
+    for name, label in zip(names, labels := [str(label) for label in labels], strict=True):
+        match = _FILENAME.match(name) or (None if label else _UNLABELLED.match(name))
+        tracks.append(match["track"] if match else name)
     endings = [name[len(track) :] for name, track in zip(names, tracks, strict=True)]
-    categories = {"track": tracks, "ending": endings, "label": [str(label) for label in labels]}
+    categories = {"track": tracks, "ending": endings, "label": labels}
     return pd.DataFrame({column: pd.Categorical(values) for column, values in categories.items()})
 
 

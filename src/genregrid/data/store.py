@@ -162,7 +162,7 @@ def _check_shapes(table: FeatureTable) -> None:
     fits &= table.features.flags.c_contiguous and num_rows > 0
     if not (fits and table.track.min() >= 0 and table.track.max() < num_tracks):
         raise ValueError("the arrays do not fit each other")
-    if not (table.genre.min() >= 0 and table.genre.max() < len(table.genres)):
+    if not table.is_unlabelled and not (table.genre.min() >= 0 and table.genre.max() < len(table.genres)):
         raise ValueError("a genre has no name")
 
 

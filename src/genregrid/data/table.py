@@ -57,7 +57,7 @@ class FeatureTable:
         tracks: track names, sorted; the track axis.
         track: (row,) int64, index into `tracks`, in ascending order.
         slice_index: (row,) int64, position of the slice in its track: 0, 1, ... without a gap.
-        genre: (track,) int64, index into `genres`.
+        genre: (track,) int64, index into `genres`; -1 for all tracks if they have no labels.
         genres: genre names in the order of the logits.
         slice_seconds: length of a slice in seconds.
         hashes: SHA-256 of every file read, by file name.
@@ -75,6 +75,11 @@ class FeatureTable:
     slice_seconds: float
     hashes: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether no track has a label."""
+        return bool((self.genre < 0).all())
 
     @property
     def num_slices(self) -> NDArray[np.int64]:
@@ -96,6 +101,7 @@ def read_table(
     slice_seconds: float | None = None,
     feature_names: Sequence[str] = FEATURE_NAMES,
     needs_length: bool = False,
+    needs_labels: bool = True,
     allocate: Allocate = in_memory,
 ) -> FeatureTable:
     """Read one corpus from one or more CSVs of the same slice length.
@@ -108,6 +114,7 @@ def read_table(
         slice_seconds: length of a slice in seconds; ``None`` reads it from the `length` column. Files may lack that
             column if it is given.
         feature_names: the feature columns to read.
+        needs_labels: refuse files without labels; otherwise `genres` is given, and all tracks or none have labels.
         needs_length: refuse files without the column `length` all the same.
         allocate: makes the arrays for features: one per file, and one more if rows must be sorted.
 
@@ -115,7 +122,7 @@ def read_table(
         UserError: a file breaks the contract, or two files contradict each other.
     """
     known_seconds = None if needs_length else slice_seconds
-    sources = [read_feature_csv(path, feature_names, allocate, known_seconds) for path in paths]
+    sources = [read_feature_csv(path, feature_names, allocate, known_seconds, needs_labels) for path in paths]
     notes = [extra_note(path.name, rows.extra) for path, rows in zip(paths, sources, strict=True) if rows.extra]
     notes += [
         f"{printable(path.name)}: it has no column 'length'; its slices are taken as {slice_seconds:g} s"
@@ -162,10 +169,10 @@ def table_from_frame(
     return _assemble([rows], genres, slice_seconds, tuple(feature_names), {source: digest}, [])
 
 
-def peek_slice_seconds(path: Path, feature_names: Sequence[str] = ()) -> float:
+def peek_slice_seconds(path: Path, feature_names: Sequence[str] = (), needs_labels: bool = True) -> float:
     """Read the slice length of a CSV in seconds from its first hundred rows; of features, only names are checked."""
-    names, lengths = peek_lengths(path, 100, feature_names)
-    endings = name_keys(names, names)["ending"].cat.categories
+    names, lengths = peek_lengths(path, 100, feature_names, needs_labels)
+    endings = name_keys(names, names if needs_labels else [""] * len(names))["ending"].cat.categories
     whole_clips = all(slice_number(ending) is None for ending in endings)
     return _slice_seconds(np.array(lengths), whole_clips, str(path))
 
@@ -263,12 +270,17 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
         refuse(whole_clip, "filename", "'{filename}' is a whole clip in a file of slices", "keep one kind")
     elif whole_clip.any():
         refuse(~whole_clip, "filename", "'{filename}' is a slice in a file of whole clips", "keep one kind")
+    has_label = (labels != "")[label]
+    if has_label.any():
+        hint = "fill it in, or leave the column out to predict genres without scores"
+        refuse(~has_label, "label", "the cell is empty, and other tracks have a label", hint)
     first_label = label[np.unique(track, return_index=True)[1]]
     refuse(label != first_label[track], "label", "'{label}' is a second genre for the track {track}")
     prefix = labels.get_indexer([name.rpartition(".")[0] for name in tracks])
     contradiction = "'{label}' contradicts the genre '{prefix}' in the file name '{filename}'"
     has_folders = any(re.search(r"[/\\].*\.", name) for name in tracks)
-    refuse(label != prefix[track], "label", contradiction, "leave folders out of file names" if has_folders else None)
+    contradicts = has_label & (label != prefix[track])
+    refuse(contradicts, "label", contradiction, "leave folders out of file names" if has_folders else None)
     slices = np.array([number or 0 for number in numbers])[ending]
     return keys.assign(source=pd.Categorical([source]).repeat(len(keys)), slice=slices, whole_clip=whole_clip)
 
@@ -343,6 +355,12 @@ def _check_slices(rows: pd.DataFrame, track: NDArray[np.int64]) -> None:
 
 def _checked_genres(rows: pd.DataFrame, genres: Sequence[str] | None) -> list[str]:
     found = sorted(rows["label"].cat.categories)
+    if genres is not None and found == [""]:
+        return list(genres)
+    if "" in found:
+        source = rows["source"][rows["label"] == ""].iloc[0]
+        hint = "read tables with and without labels one by one"
+        raise UserError("it has no labels, and another table has", key=source, hint=hint)
     _check_look_alikes(rows, found)
     if genres is not None:
         unknown = ~rows["label"].isin(genres).to_numpy()

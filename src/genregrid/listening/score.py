@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def score_recordings(checkpoint: Path, audio: Path | Sequence[Path], folder: Pat
         value = [str(path) for path in given] if len(given) > 1 else given[0]
         raise UserError(f"none of {len(files)} recordings could be scored", key="audio", value=value)
     count = [f"{len(skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"] if skipped else []
-    return "\n\n".join([_title(trained), *(one.summary() for one in scored), *count])
+    return "\n\n".join([f"\n{trained.title}", *(one.summary() for one in scored), *count])
 
 
 def _write(scored: list[ScoredRecording], skipped: dict[str, str], folder: Path) -> None:
@@ -163,6 +163,8 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
     hop = None if settings.hop_slices is None else min(settings.hop_slices, num_slices)
     voting = window_bounds(np.array([num_slices]), longest, hop)[2] - 1
     total = track_vote(log_probs[voting], torch.zeros(len(voting), dtype=torch.int64))[0][0]
+    fingerprint = int(track_fingerprints(table)[0])
+    names = {path.stem, track_name(path.parent.name, Path(path.name))}
     return ScoredRecording(
         file=str(path),
         genres=model.genres,
@@ -171,7 +173,7 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
         total=total.numpy(),
         seconds=description.recording.seconds,
         marks=settings.trained.facts.marks,
-        notes=[*description.recording.notes, *_notes_on_training(settings.trained, table, path)],
+        notes=[*description.recording.notes, *settings.trained.notes_on(fingerprint, names)],
     )
 
 
@@ -192,15 +194,6 @@ def _growing_logits(model: GenreClassifier, features: NDArray[np.float32], longe
             length = torch.from_numpy(stop[here] - start[here])
             logits.append(model.logits({"features": padded[rows], "length": length}))
     return torch.cat(logits)
-
-
-def _notes_on_training(trained: Provenance, table: FeatureTable, path: Path) -> Iterator[str]:
-    """Warn if training or validation had the recording, by its features to the last bit or by its name."""
-    names = {path.stem, track_name(path.parent.name, Path(path.name))} & trained.known_tracks
-    if int(track_fingerprints(table)[0]) in set(trained.seen):
-        yield "the model was trained on this recording: its answer is no test"
-    elif names:
-        yield f"the model was trained on a {min(names)}: if it is this recording, its answer is no test"
 
 
 def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
@@ -237,15 +230,3 @@ def _table(model: GenreClassifier, settings: _Settings, description: Description
     )
     table = reslice(table, model.slice_seconds)
     return table.with_length() if "length" in model.feature_names else table
-
-
-def _title(trained: Provenance) -> str:
-    """Describe the model in one line, with its marks."""
-    facts = trained.facts
-    more = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
-    more += "; its descriptors are those of a network that may know these recordings" if facts.may_overlap else ""
-    title = (
-        f"{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
-        f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{more}"
-    )
-    return f"\n{printable(title)}"

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_ori
 import numpy as np
 
 from genregrid.config import PROTOCOLS, PUBLISHED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
@@ -156,10 +156,33 @@ class Provenance:
     window_slices: _Size  # longest window of training
     path: str | None = None  # of the CSV, in the checkpoints of older versions; only shown
 
-    @property
+    @cached_property
     def known_tracks(self) -> set[str]:
         """Names of the tracks of training and validation."""
         return {*self.tracks["train"], *self.tracks["val"]}
+
+    @property
+    def title(self) -> str:
+        """Description of the model in one line, with its marks."""
+        facts = self.facts
+        more = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
+        more += "; its descriptors are those of a network that may know these recordings" if facts.may_overlap else ""
+        return printable(
+            f"{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
+            f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{more}"
+        )
+
+    def notes_on(self, fingerprint: int, names: set[str]) -> list[str]:
+        """Warn if training or validation had a recording, by its features to the last bit or by one of its names."""
+        if fingerprint in self._fingerprints:
+            return ["the model was trained on this recording: its answer is no test"]
+        if known := names & self.known_tracks:
+            return [f"the model was trained on a {min(known)}: if it is this recording, its answer is no test"]
+        return []
+
+    @cached_property
+    def _fingerprints(self) -> set[int]:
+        return set(self.seen)
 
     def to_json(self) -> dict[str, Any]:
         """Return one dict of plain values: the facts, then the rest.

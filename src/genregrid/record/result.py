@@ -30,6 +30,12 @@ from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import with_hashes
 
+#: Files that `Result.write` writes.
+RESULT_FILES = (
+    *("run.json", "metrics.json", "per_genre.csv", "predictions.csv", "predictions_val.csv", "timeline.csv"),
+    *("split.csv", "curves.csv", "confusion.csv", "confusion_slice.csv"),
+)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -164,7 +170,7 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFac
         scores=scored.scores,
         predictions=prediction_table(table, "test", scored.track, scored.log_probs),
         validation=_validation_table(model, datamodule),
-        timeline=_timeline_table(model, datamodule),
+        timeline=timeline_table(model, datamodule),
         confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
         window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
         split=pd.DataFrame(
@@ -191,7 +197,8 @@ def _validation_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd
     return prediction_table(datamodule.table, "val", track, log_probs)
 
 
-def _timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+def timeline_table(model: GenreClassifier, datamodule: GenreDataModule) -> pd.DataFrame:
+    """Return the timeline of every test track, see `Result.timeline`."""
     table, row = datamodule.table, datamodule.timeline_rows
     log_probs = model.predict_logits(datamodule.timeline_dataloader(), datamodule.table.tracks)[0].log_softmax(dim=1)
     frame = prediction_table(table, "test", torch.from_numpy(table.track[row]), log_probs).drop(columns="part")

@@ -24,7 +24,9 @@ class CorpusReader:
         self._key = ""
         self._corpus: Corpus | None = None
 
-    def read(self, dataset: DatasetConfig, slice_seconds: float, features: str | None = None) -> "Corpus":
+    def read(
+        self, dataset: DatasetConfig, slice_seconds: float, features: str | None = None, *, needs_labels: bool = True
+    ) -> "Corpus":
         """Return what `load_corpus` returns; read files only if they, or the settings, differ from the last time.
 
         `features` is as in `genregrid.data.corpus.with_features`; ``None`` for the tables that the dataset names.
@@ -34,12 +36,12 @@ class CorpusReader:
 
         if features is not None:
             dataset = with_features(dataset, features)
-        key = json.dumps([asdict(dataset), float(slice_seconds), os.getcwd(), _file_states(dataset)])
+        key = json.dumps([asdict(dataset), float(slice_seconds), needs_labels, os.getcwd(), _file_states(dataset)])
         if self._corpus is None or key != self._key:
             if self._folder is not None and dataset.cache is None and not dataset.synthetic:
                 dataset = replace(dataset, cache=str(self._folder))
             self._corpus = None  # two corpora would take twice the memory
-            self._corpus, self._key = load_corpus(dataset, slice_seconds, columns_of), key
+            self._corpus, self._key = load_corpus(dataset, slice_seconds, columns_of, needs_labels), key
         return self._corpus
 
 

@@ -27,6 +27,7 @@ from genregrid.name import look_alikes, shown_apart
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
+from genregrid.record.unlabelled import Unlabelled, predict_unlabelled
 from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed, write_config
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import check_divisible, is_first_process
@@ -167,8 +168,10 @@ def evaluate(
     corpora: CorpusReader | None = None,
     checkpoint: Path | None = None,
     dataset_named: Callable[[str], DatasetConfig | None] = lambda _: None,
-) -> Result:
+) -> Result | Unlabelled:
     """Score a checkpoint, by default on the test part of its training, and write a run folder.
+
+    Tracks without labels are only predicted.
 
     Args:
         cfg: a composed `EvaluateConfig`.
@@ -189,12 +192,14 @@ def evaluate(
     given = settings.dataset and _of_recipe(settings.dataset, trained)
     chosen = given or _own_dataset(trained, dataset_named(trained.facts.dataset))
     dataset = _dataset_for(model, trained, chosen)
-    corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds)
+    corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds, needs_labels=False)
     if list(corpus.table.feature_names) != model.feature_names:
         raise _other_features(model, corpus)
     dataset = replace(dataset, recipe=corpus.recipe)
     _check_recipe(dataset, trained.facts.recipe)
     same_names = dataset.corpus == trained.corpus  # track names mean the same recordings
+    if corpus.table.is_unlabelled:
+        return _predict(model, trained, corpus, settings, same_names, folder)
     split_config, split = _split_for(settings, trained, corpus, same_names)
     datamodule = datamodule_of(corpus.table, split, trained)
     leaks = split.leaks or trained.facts.leaks
@@ -210,6 +215,25 @@ def evaluate(
         result = result_of(model, datamodule, facts, notes)
         _write(result, folder, logger)
     return result
+
+
+def _predict(
+    model: GenreClassifier,
+    trained: Provenance,
+    corpus: Corpus,
+    settings: EvaluateConfig,
+    same_names: bool,
+    folder: Path,
+) -> Unlabelled:
+    """Predict all tracks of a corpus without labels, and write the predictions."""
+    if settings.split is not None or settings.seed is not None:
+        problem = "the tracks have no labels, and a split divides them by genre"
+        raise UserError(problem, key="split" if settings.split else "seed", hint="leave it out to predict all tracks")
+    datamodule = datamodule_of(corpus.table, split_of(corpus, SplitConfig(protocol=EVERY_TRACK)), trained)
+    predictions = predict_unlabelled(model, datamodule, trained, same_names)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.write(folder)
+    return predictions
 
 
 def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetConfig:
