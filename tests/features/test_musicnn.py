@@ -264,6 +264,10 @@ def test_values_that_are_not_finite_skip_the_recording(
         (["--recipe", "kaggle,musicnn-msd", "--slice", "3"], "f.csv: one file for 2 recipes; give a folder"),
         (["--recipe", "kaggle,vggish"], "invalid choice: 'vggish' (choose from kaggle, rich, musicnn-mtt"),
         (["--recipe", ""], "invalid choice: ''"),
+        (
+            ["--weights", "w.whl"],
+            "--weights=w.whl: the recipe kaggle has no weights; leave it out, or choose another --",
+        ),
         (["--get", "vggish"], "argument --get: invalid choice: 'vggish'"),
     ],
     ids=" ".join,
@@ -391,6 +395,19 @@ def test_weights_that_are_not_the_wheel_are_refused(
 def test_weights_are_taken_from_a_given_file(wheel: Path, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(weights.FOLDER_VARIABLE, "nowhere")
     assert run(music, "--recipe", "musicnn-mtt", "--out", "f.csv", "--weights", wheel) == 0
+
+
+def test_weights_that_vanish_during_a_run_end_it_and_it_resumes(
+    wheel: Path, music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on another machine of a cluster; otherwise every recording would be skipped."""
+    wheel.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(MusicnnRecipe, "check", lambda _: None)
+        assert run(music, "--recipe", "musicnn-mtt", "--out", "f.csv") == 2
+    assert capsys.readouterr().err.startswith(f"{wheel}: it does not exist; get it by ")
+    wheel.write_bytes(SMALL)
+    assert run(music, "--recipe", "musicnn-mtt", "--out", "f.csv") == 0
 
 
 def test_a_wheel_without_the_tensors_is_refused(

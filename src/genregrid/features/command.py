@@ -34,6 +34,11 @@ def run(arguments: list[str] | None) -> int:
     if missing := [name for name, value in (("source", options.source), ("--out", options.out)) if value is None]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     recipes = [OPTIONS[name](options.padding, options.weights) for name in options.recipe]
+    if options.weights is not None and not any(recipe.has_weights for recipe in recipes):
+        problem = f"the recipe {','.join(options.recipe)} has no weights"
+        raise UserError(
+            problem, key="--weights", value=options.weights, hint="leave it out, or choose another --recipe"
+        )
     outputs = _outputs(recipes, options.slice, options.out)
     with _first_ctrl_c_only():
         found = find_tracks(options.source, options.labels)

@@ -66,6 +66,7 @@ class MusicnnRecipe(Recipe):
 
     rate_hz = RATE_HZ
     min_slice_seconds = WINDOW_SECONDS
+    has_weights = True
 
     @property
     def name(self) -> str:

@@ -30,12 +30,14 @@ class Recipe(ABC):
     Attributes:
         rate_hz: sample rate of the sound that is described.
         min_slice_seconds: length of the shortest slice in seconds.
+        has_weights: whether it reads a file of weights.
         may_overlap: whether a network computes the descriptors that may have been trained on the music of a test, or
             on its artists: on commercial music with names of genres among its labels.
     """
 
     rate_hz: int = SAMPLE_RATE_HZ
     min_slice_seconds: float = MIN_SLICE_SECONDS
+    has_weights: bool = False
 
     @property
     def may_overlap(self) -> bool:
