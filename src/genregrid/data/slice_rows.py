@@ -31,6 +31,8 @@ _ENDINGS = frozenset(
 _MOST_SLICE_DIGITS = 9
 # A number of fewer digits in a name is a slice.
 _TRACK_DIGITS = 5
+# Folders of a path that are tried as the genre's, from the last.
+_MOST_FOLDERS = 8
 # What the extraction of features replaces in the name of a file to make a track's.
 _UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
@@ -180,9 +182,9 @@ def _in_folders(path: str) -> list[str]:
     stem, _, ending = file.rpartition(".")
     stem = stem if ending.lower() in _ENDINGS else file
     found = []
-    for number, genre in enumerate(folders):
+    for number in range(max(0, len(folders) - _MOST_FOLDERS), len(folders)):
         name = _UNFIT.sub("_", "/".join([*folders[number + 1 :], stem]))
-        found.append(f"{genre}.{name.zfill(_TRACK_DIGITS) if name.isdecimal() else name}")
+        found.append(f"{folders[number]}.{name.zfill(_TRACK_DIGITS) if name.isdecimal() else name}")
     return found
 
 
