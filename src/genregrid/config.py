@@ -37,6 +37,8 @@ STRATEGIES = ("auto", "ddp")
 MOST_SLICE_SECONDS = 86_400.0
 # Shortest slice in seconds: a tenth of a frame of the Fourier transform.
 _LEAST_SLICE_SECONDS = 0.01
+#: Descriptors of a table.
+MOST_FEATURES = 20_000
 # Characters of the name of a corpus, which is part of folder names.
 _MOST_LABEL_CHARACTERS = 100
 _MAX_SEED = 2**32 - 1  # the largest that NumPy and Lightning accept
@@ -100,6 +102,10 @@ class DatasetConfig:
         path: one feature CSV instead of `tables`, relative to the working directory.
         tables: feature CSVs. Those of the wanted slice length are read, otherwise those that can be pooled to it.
         table_slice_seconds: slice length of all `tables` in seconds; ``None`` reads it from each file.
+        features: which columns are descriptors: ``all`` that hold numbers, a name, a pattern such as ``e*``, or a list
+            of those; ``None`` for the columns of the recipe, or Kaggle's 57 if it is unknown.
+        pooling: how a column is pooled into longer slices whose name ends in neither ``_mean`` nor ``_var``: ``mean``;
+            ``None`` refuses it.
         genres: genre names in the order of the logits; ``None`` takes those of the table, sorted.
         artists: path of the artist index, if there is one.
         official: path of a table with the official part of each track: FMA's tracks.csv.
@@ -121,6 +127,8 @@ class DatasetConfig:
     path: str | None = None
     tables: list[str] = field(default_factory=list)
     table_slice_seconds: float | None = None
+    features: Any = None  # str | list[str] | None, which OmegaConf 2.3 cannot declare
+    pooling: str | None = None
     genres: list[str] | None = None
     artists: str | None = None
     official: str | None = None
@@ -145,6 +153,15 @@ class DatasetConfig:
         is_length = seconds is None or _LEAST_SLICE_SECONDS <= seconds <= MOST_SLICE_SECONDS  # not NaN
         problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
         _require(self, "dataset.table_slice_seconds", is_length, problem)
+        names = [self.features] if isinstance(self.features, str) else self.features
+        are_names = names is None or (isinstance(names, list) and 0 < len(names) <= MOST_FEATURES)
+        are_names = are_names and all(isinstance(name, str) and name.strip() for name in names or ())
+        problem = "a name, a pattern such as e*, a list of those, or all"
+        _require(self, "dataset.features", are_names, problem)
+        _require(
+            self, "dataset.features", names is None or not self.synthetic, "the twin has Kaggle's descriptors only"
+        )
+        _require(self, "dataset.pooling", self.pooling in (None, "mean"), "mean, or null to refuse such columns")
         is_file = self.path is None or not (self.synthetic or self.tables)
         _require(self, "dataset.path", is_file, "only dataset=csv reads a path", "add dataset=csv")
         hint = "leave it out, or write a CSV of the twin first"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.feature_csv import FEATURE_NAMES, choose_columns
 from genregrid.data.scan import place
 from genregrid.data.table import read_table, table_from_frame
 from genregrid.errors import UserError
@@ -195,3 +195,34 @@ def test_a_missing_cell_is_found_though_another_row_has_one_too_many(
     path.write_text("\n".join([*lines, *(f"{row},1" for row in rest)]) + "\n")
     with pytest.raises(UserError, match="row 2"):
         read_table([path])
+
+
+EMBEDDINGS = "filename,length,e0,e1,e10,tempo,artist,,label\n0.wav,66150,1,2,3,120,abba,7,rock\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("all", ("e0", "e1", "e10", "tempo")),
+        ("e*", ("e0", "e1", "e10")),
+        ("e1", ("e1",)),
+        (["tempo", "e1*"], ("tempo", "e1", "e10")),
+        (["artist"], ("artist",)),  # a name is taken as it is: its text is then refused with row and column
+    ],
+)
+def test_descriptors_are_chosen_by_names_and_patterns(
+    tmp_path: Path, wanted: str | list[str], chosen: tuple[str, ...]
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(EMBEDDINGS)
+    assert choose_columns(path, wanted) == chosen
+
+
+@pytest.mark.parametrize(("wanted", "hint"), [("tempi", "is it tempo"), (["x*"], "choose from e0, e1")])
+def test_a_pattern_without_a_column_is_refused(
+    tmp_path: Path, user_error: Callable[..., Any], wanted: str | list[str], hint: str
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(EMBEDDINGS)
+    with user_error("dataset.features", hint=hint):
+        choose_columns(path, wanted)

@@ -107,6 +107,20 @@ def test_lengths_are_summed(make_table: Tables) -> None:
     assert set(reslice(make_table(), 15.0).length_samples.tolist()) == {5 * 66149.0}
 
 
+def test_other_columns_are_pooled_by_their_mean_where_it_is_wanted(
+    make_table: Tables, user_error: Callable[..., Any]
+) -> None:
+    table = make_table(tracks=2)
+    names = tuple(name.replace("tempo", "energy") for name in table.feature_names)
+    renamed = replace(table, feature_names=names)
+    with user_error("column 'energy'", hint="dataset.pooling=mean"):
+        reslice(renamed, 6.0)
+    pooled = reslice(renamed, 6.0, others_by_mean=True)
+    column = names.index("energy")
+    expected = table.features[:, column].reshape(-1, 2).mean(axis=1)
+    np.testing.assert_allclose(pooled.features[:, column], expected, rtol=1e-6)
+
+
 def test_remainder_is_dropped_and_counted(make_table: Tables) -> None:
     result = reslice(make_table(tracks=2, short={"blues.00001": 9}), 6.0)
     assert result.num_slices.tolist() == [5, 4, 5, 5, 5, 5]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -468,6 +469,28 @@ def test_evaluate_refuses_a_table_that_does_not_fit(
     other = write_csv(name="other.csv", tracks=5, slices=4, **change)
     with user_error(key.format(path=other), problem=problem):
         rescore("x", "dataset=csv", "dataset.corpus=other", f"dataset.path={other}")
+
+
+def test_any_columns_are_trained_on_and_a_checkpoint_asks_for_its_own(
+    composed: MakeConfig, tmp_path: Path, user_error: UserErrors
+) -> None:
+    random, centres = np.random.default_rng(0), np.random.default_rng(1).normal(size=(3, 512))
+    rows = [(f"{'abc'[g]}.{t:05d}.{s}.wav", 66150, "abc"[g]) for g in range(3) for t in range(9) for s in range(2)]
+    values = np.repeat(centres, 18, axis=0) + 0.5 * random.normal(size=(54, 512))
+    frame = pd.DataFrame(values, columns=[f"e{number}" for number in range(512)])
+    frame = pd.concat([pd.DataFrame(rows, columns=["filename", "length", "label"]), frame], axis=1)
+    frame.to_csv(tmp_path / "f.csv.gz", index=False)
+    data = ("dataset=csv", f"dataset.path={tmp_path / 'f.csv.gz'}")
+    wanted = ("dataset.features=e*", "model=lda", "model.summary=[mean]")
+    result = train(composed(*QUICK, *data, *wanted), tmp_path / "run", "lda")
+    assert result.scores["test/accuracy"] == 1.0
+    assert result.facts.settings["dataset.features"] == "e*"
+    checkpoint = f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"
+    again = evaluate(composed(checkpoint, *data, config="evaluate"), tmp_path / "again")
+    assert again.scores == pytest.approx(result.scores)
+    frame.drop(columns="e7").to_csv(tmp_path / "f.csv.gz", index=False)
+    with user_error("dataset.features", problem="fits 'e7'"):
+        evaluate(composed(checkpoint, *data, config="evaluate"), tmp_path / "less")
 
 
 def test_features_choose_the_tables_of_a_training_and_of_its_evaluation(

@@ -8,7 +8,7 @@ from typing import Any
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.download import fetch_file
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ, choose_columns
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
@@ -74,7 +74,7 @@ def load_corpus(
         return corpus  # its table is in the cache already
 
     def shaped(allocate: Allocate) -> FeatureTable:
-        pooled = reslice(corpus.source, slice_seconds, allocate)
+        pooled = reslice(corpus.source, slice_seconds, allocate, others_by_mean=dataset.pooling == "mean")
         return pooled.with_length(allocate) if dataset.include_length else pooled
 
     key = key | {"slice": slice_seconds, "length": dataset.include_length}
@@ -137,15 +137,17 @@ def _read(
     """Read a corpus from its CSVs without pooling, and return the cache key of its table."""
     if dataset.path is not None and not Path(dataset.path).is_file():
         raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
-    names = columns_of(dataset.recipe) or FEATURE_NAMES
-    chosen = _choose_tables(dataset, slice_seconds, names, needs_labels)
+    needed = () if dataset.features is not None else columns_of(dataset.recipe) or FEATURE_NAMES
+    chosen = _choose_tables(dataset, slice_seconds, needed, needs_labels)
     notes = {path: read_note(path) for path in chosen}
     recipe = _agreed_recipe(dataset.recipe, notes)
     noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
     arguments: dict[str, Any] = {
         "genres": dataset.genres and list(dataset.genres),
         "slice_seconds": dataset.table_slice_seconds or noted_seconds,
-        "feature_names": columns_of(recipe) or FEATURE_NAMES,
+        "feature_names": columns_of(recipe) or FEATURE_NAMES
+        if dataset.features is None
+        else choose_columns(chosen[0], dataset.features),
     }
     if dataset.include_length:
         arguments["needs_length"] = True

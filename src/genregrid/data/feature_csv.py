@@ -1,6 +1,7 @@
 """Read one feature CSV, and describe its first fault with file, row and column."""
 
 import difflib
+import fnmatch
 import math
 import re
 import warnings
@@ -253,6 +254,41 @@ def _labels(block: pd.DataFrame, needs_labels: bool) -> list[str]:
         return _names(block["label"], MOST_GENRE_CHARACTERS)
     known = iter(_names(block["label"][is_known], MOST_GENRE_CHARACTERS))
     return [next(known) if is_one else "" for is_one in is_known]
+
+
+def choose_columns(path: Path, wanted: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the descriptors of a table that are wanted: names, patterns such as ``e*``, or ``all``.
+
+    Names keep the order that they are wanted in; those of a pattern are in the order of the file. A pattern, and
+    ``all``, take only columns whose first cell is a number or missing, and no index that pandas wrote.
+
+    Raises:
+        UserError: nothing fits a name or a pattern, or the file cannot be read.
+    """
+    with opened_csv(path, first_rows_only=True) as opened, _no_other_text(opened, path):
+        columns = _header(opened, path)
+        check_columns(columns, str(path), (), 1.0, row=1 + opened.num_skipped, needs_labels=False)
+        rows = list(islice(records(opened.file, path, opened.num_skipped), 2))
+    cells = rows[1][2] if len(rows) > 1 else []
+    names = [name for name in columns if name.strip() and name not in KEY_COLUMNS]
+    numbers = [
+        name
+        for name, cell in zip(columns, cells, strict=False)
+        if name in names
+        and not re.fullmatch(r"Unnamed: \d+|index|level_\d+", name)
+        and (_is_number(cell) or not cell.strip() or cell.lower() in MISSING_WORDS)  # a missing one is refused later
+    ]
+    chosen: dict[str, None] = {}
+    for pattern in [wanted] if isinstance(wanted, str) else wanted:
+        fitting = [pattern] if pattern in names else fnmatch.filter(numbers, "*" if pattern == "all" else pattern)
+        if not fitting:
+            near = difflib.get_close_matches(pattern, names, n=1)
+            problem = f"no column of numbers in {path} fits '{printable(pattern, _SHOWN)}'"
+            shown = printable(", ".join(names), 200)
+            hint = f"is it {near[0]}?" if near else f"choose from {shown}" if names else None
+            raise UserError(problem, key="dataset.features", hint=hint)
+        chosen |= dict.fromkeys(fitting)
+    return tuple(chosen)
 
 
 def _header(opened: CsvFile, path: Path) -> list[str]:

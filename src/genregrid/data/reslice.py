@@ -16,12 +16,15 @@ from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError, counted
 
 
-def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_memory) -> FeatureTable:
+def reslice(
+    table: FeatureTable, slice_seconds: float, allocate: Allocate = in_memory, *, others_by_mean: bool = False
+) -> FeatureTable:
     """Pool consecutive slices into slices of `slice_seconds`; the remainder of a track is dropped and counted.
 
     Nine 3-second slices make four 6-second slices (one is left over) and three 9-second ones. `length` is summed;
     `tempo` is the median of the pooled slices, which equals the tempo of the whole clip for more than half of GTZAN's
-    clips. An average does not, because librosa's tempi are on a grid and are often wrong by a factor of two.
+    clips. An average does not, because librosa's tempi are on a grid and are often wrong by a factor of two. Columns
+    whose name ends in neither ``_mean`` nor ``_var`` are refused, or pooled by their mean with `others_by_mean`.
 
     Raises:
         UserError: the table cannot make slices of that length.
@@ -35,7 +38,7 @@ def reslice(table: FeatureTable, slice_seconds: float, allocate: Allocate = in_m
     features = allocate((len(rows), len(table.feature_names)))
     for start in range(0, len(rows), BLOCK_ROWS // pooled + 1):
         block = slice(start, start + BLOCK_ROWS // pooled + 1)
-        features[block] = _pool(table.features[rows[block]].astype(np.float64), table.feature_names)
+        features[block] = _pool(table.features[rows[block]].astype(np.float64), table.feature_names, others_by_mean)
     track = table.track[kept][::pooled]
     still_there, new_track = np.unique(track, return_inverse=True)
     return replace(
@@ -69,7 +72,7 @@ def _num_pooled(table: FeatureTable, slice_seconds: float) -> int:
     return nearest + 1
 
 
-def _pool(features: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
+def _pool(features: NDArray[np.float64], names: tuple[str, ...], others_by_mean: bool) -> NDArray[np.float64]:
     """Pool each group of slices, (slice, pooled, feature) -> (slice, feature)."""
     position = {name: index for index, name in enumerate(names)}
     pooled: NDArray[np.float64] = features.mean(axis=1)
@@ -77,17 +80,15 @@ def _pool(features: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.f
         if name.endswith("_var"):
             mean = position.get(name.removesuffix("_var") + "_mean")
             if mean is None:
-                raise _no_pooling(name, "it cannot be pooled without its mean")
+                hint = "extract at this slice length instead"
+                raise UserError("it cannot be pooled without its mean", key=f"column '{name}'", hint=hint)
             pooled[:, index] += features[:, :, mean].var(axis=1)
         elif name == "tempo":
             pooled[:, index] = np.median(features[:, :, index], axis=1)
-        elif not name.endswith("_mean"):
-            raise _no_pooling(name, "it has no pooling rule")
+        elif not (name.endswith("_mean") or others_by_mean):
+            hint = "extract at this slice length instead, or set dataset.pooling=mean"
+            raise UserError("it has no pooling rule", key=f"column '{name}'", hint=hint)
     return pooled
-
-
-def _no_pooling(column: str, problem: str) -> UserError:
-    return UserError(problem, key=f"column '{column}'", hint="extract at this slice length instead")
 
 
 def _dropped(table: FeatureTable, pooled: int, kept: NDArray[np.bool_], num_tracks_left: int) -> list[str]:

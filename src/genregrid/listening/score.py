@@ -133,6 +133,10 @@ class _Settings:
             "slice_seconds": model.slice_seconds >= source - 1e-3,
             "feature_names": names == (*recipe.feature_names, *length),
         }
+        if trained.facts.settings.get("dataset.features") is not None and not holds["feature_names"]:
+            problem = f"the model was trained on some columns of the recipe {recipe.name} (dataset.features)"
+            hint = "train on all of them to score recordings, or score a table"
+            raise UserError(problem, key="checkpoint", value=checkpoint, hint=hint)
         if wrong := [name for name, is_right in holds.items() if not is_right]:
             problem = f"its value of {wrong[0]} is none that a training on recipe {recipe.name} has"
             raise UserError(problem, key="checkpoint", value=checkpoint, hint="train the model again")

@@ -35,6 +35,8 @@ _NO_EFFECT = {
 }
 # Keys that locate data; the identity of a run has the hashes of the data instead.
 _LOCATIONS = {"features", *(f"dataset.{name}" for name in ("root", "path", "cache", "downloads", "hint"))}
+# Settings that older runs lack; where they are null, the identity is the same as before.
+_NEW_SETTINGS = {"dataset.features", "dataset.pooling", "dataset.official"}
 # Facts that only some runs have; run.json leaves them out where they are missing.
 _OPTIONAL = ("recipe", "may_overlap", "identity", "checkpoint", "trained_on", "search", "members")
 
@@ -299,10 +301,13 @@ def training_facts(
     settings = _settings(config, without=_NOT_SETTINGS | _NO_EFFECT)
     if settings["trainer.devices"] == 1:  # runs that are older than this setting have one device and lack the key
         del settings["trainer.devices"]
+    settings["dataset.include_length"] = config["dataset"]["include_length"]
+    if dataset.features is not None:
+        settings["dataset.features"] = dataset.features
     return RunFacts(
         model=model_name,
         seed=config["seed"],
-        settings=settings | {"dataset.include_length": config["dataset"]["include_length"]},
+        settings=settings,
         **start_facts(),
         **_data_facts(dataset, split, datamodule),
         synthetic=dataset.synthetic,
@@ -356,8 +361,7 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
 def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
     """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities."""
     settings = _settings(config, without={"logger", "resume"} | _NO_EFFECT | _LOCATIONS)
-    if settings.get("dataset.official") is None:  # runs that are older than this setting lack the key
-        settings.pop("dataset.official", None)
+    settings = {key: value for key, value in settings.items() if value is not None or key not in _NEW_SETTINGS}
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -276,6 +276,8 @@ def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetCon
         first, second = shown_apart(*pair)
         problem = f"'{first}' and '{second}' look like one genre, and it was trained on them as two"
         raise UserError(problem, key="checkpoint", hint="write one of them in the table, and train again")
+    if trained.facts.settings.get("dataset.features") is not None:
+        chosen = replace(chosen, features=[name for name in model.feature_names if name != "length"])
     # a genre that the model does not have is then refused with its row, and features are in the order of the model
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
 
