@@ -6,6 +6,7 @@ Corpora are drawn, never committed. Tests of real files ask for the fixture `rea
 import ipaddress
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,7 @@ from hypothesis import settings
 from omegaconf import DictConfig
 from tests.faults.table import table
 
+from genregrid.cli.start import start
 from genregrid.config import register_schemas
 from genregrid.data.table import FEATURE_NAMES, SAMPLE_RATE_HZ, FeatureTable, table_from_frame
 from genregrid.errors import UserError
@@ -180,6 +182,20 @@ def composed(project_root: Path) -> Callable[..., DictConfig]:
             return compose(config, list(overrides), return_hydra_config=hydra)
 
     return make
+
+
+@pytest.fixture
+def script(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`script("train", *arguments)` runs a script in this process and returns its exit code."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the script sets it
+
+    def run(name: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            start(name, project_root / "conf")
+        return int(str(ended.value.code))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from genregrid.cli import train
 from genregrid.cli.job import Job, Main
 from genregrid.cli.script import run_script
-from genregrid.cli.start import start
 from genregrid.record.folder import ERROR_FILE
 from genregrid.stream import safe_streams
 
@@ -21,19 +20,6 @@ Run = Callable[..., int]
 @pytest.fixture(autouse=True)
 def restored_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the script sets it
-
-
-@pytest.fixture
-def script(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`script("train", *arguments)` runs a script in this process and returns its exit code."""
-
-    def run(name: str, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            start(name, project_root / "conf")
-        return int(str(ended.value.code))
-
-    return run
 
 
 @pytest.fixture
