@@ -84,8 +84,12 @@ def readers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listed = [{"path": str(path), "label": path.parent.name} for path in sorted(folder.glob("music/*/*.wav"))]
     pd.DataFrame(listed).to_csv(folder / "list.csv", index=False)
 
-    draw_frame(genres=("blues", "jazz", "metal"), tracks=10, slices=2).to_csv(folder / "my.csv", index=False)
+    mine = draw_frame(genres=("blues", "jazz", "metal"), tracks=6, slices=2)
+    mine.to_csv(folder / "my.csv", index=False)
+    embeddings = mine[["filename", "length", "label", "tempo", "rolloff_mean"]]
+    embeddings.rename(columns={"tempo": "e0", "rolloff_mean": "e1"}).to_csv(folder / "embeddings.csv", index=False)
     ten_seconds = draw_frame(genres=GENRES, tracks=6, slices=3, slice_seconds=10.0)
+    ten_seconds.drop(columns="label").to_csv(folder / "unlabelled.csv", index=False)
     (folder / "data/gtzan/meta").mkdir(parents=True)
     ten_seconds.to_csv(folder / "data/gtzan/features_10_sec.csv", index=False)
     for path, genres in (("artists.csv", ("blues", "jazz", "metal")), ("data/gtzan/meta/GTZANindex.txt", GENRES)):
