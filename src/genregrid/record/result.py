@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule
+from genregrid.data.note import UNKNOWN_RECIPE
 from genregrid.data.split import PARTS
 from genregrid.data.table import FeatureTable
 from genregrid.errors import counted, printable
@@ -70,7 +71,8 @@ class Result:
         """Description of the run in one line, with its marks."""
         facts = self.facts
         trained_on = f", trained on {facts.trained_on}" if facts.trained_on else ""
-        by = f" by {facts.recipe}" if facts.recipe and not facts.recipe.startswith("kaggle-") else ""
+        is_usual = facts.recipe in (None, UNKNOWN_RECIPE) or str(facts.recipe).startswith("kaggle-")
+        by = "" if is_usual else f" by {facts.recipe}"
         return (
             f"{facts.model}, {facts.slice_seconds:g} s slices{by}, {facts.dataset_title}, "
             f"split {facts.split_label}, fold {facts.fold} of {facts.folds}, seed {facts.seed}{trained_on}"
