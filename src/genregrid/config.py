@@ -60,11 +60,11 @@ TEXT_KEYS |= {f"dataset.filtered.{part}" for part in _PARTS}
 TEXT_KEYS |= {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"}
 #: Of these, keys of labels; the others take paths.
 LABEL_KEYS = {"logger.project", "logger.group"}
-LABEL_KEYS |= {f"dataset.{name}" for name in ("name", "corpus", "label", "recipe", "genres")}
+LABEL_KEYS |= {f"dataset.{name}" for name in ("name", "corpus", "label", "recipe", "genres", "features")}
 #: Text keys that `null` takes back; a file of that name is ./null.
 TEXT_OR_NULL = {"dataset.artists", "dataset.official", "logger.group"}
 #: Keys that take a list of texts.
-TEXT_LISTS = {"audio", "ensemble", "runs", "dataset.tables", "dataset.genres", "hydra.searchpath"}
+TEXT_LISTS = {"audio", "ensemble", "runs", "dataset.tables", "dataset.genres", "dataset.features", "hydra.searchpath"}
 #: Keys that take a text for each name.
 TEXT_DICTS = {"dataset.filtered"}
 

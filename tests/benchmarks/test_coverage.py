@@ -28,7 +28,7 @@ def test_a_replicate_compares_every_table_of_a_report(monkeypatch: pytest.Monkey
     design = Design("small", track % 10, track // 2, track // 10 % 3, tested=(0, 1, 2), folds=3)
     tally = run((partial(replicate, design, truth_of(design)), range(1)))
     names = {name for _, name in tally.held}
-    assert {"accuracy", "macro F1", "recall of blues", "ECE, rescaled", "AUGRC", "coverage of sets, LAC"} <= names
+    assert {"accuracy", "macro F1", "recall of blues", "NLL, rescaled", "AUGRC", "coverage of sets, LAC"} <= names
     assert {"difference of two models", "difference by folds", "accuracy, trained anew"} <= names
     assert all(len(outcomes) == 1 for outcomes in tally.held.values())
     assert {name for _, name in tally.alarm} >= {"McNemar's test, clustered", "corrected t-test"}

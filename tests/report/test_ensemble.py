@@ -171,7 +171,7 @@ def test_runs_that_cannot_vote_are_reported_with_a_hint(
         ensemble(",".join(two), vote)
     with user_error("ensemble", [], hint="folders of runs"):
         ensemble([], vote)
-    with user_error("ensemble", problem="no two runs share"):
+    with user_error("ensemble", problem="there is one run"):
         ensemble(str(make_run("alone/0")), vote)
     (Path(two[0]) / "0/predictions_val.csv").unlink()
     (Path(two[0]) / "1/predictions_val.csv").unlink()
