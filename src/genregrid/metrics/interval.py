@@ -250,7 +250,7 @@ class ClusterBootstrap:
         if subject is not None:
             num_own, own = self._effective_clusters(np.asarray(subject, float))
             num, effective = np.minimum(num, num_own), np.minimum(effective, own)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = above.sum(axis=0) / below.sum(axis=0)
             error = self._standard_error(above, below, stratum)
             half = error * stats.t.ppf(1 - self._tail, effective - 1)
