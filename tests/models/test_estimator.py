@@ -183,6 +183,14 @@ def test_lda_refuses_whitened_vectors(user_error: Expect) -> None:
         model("genregrid.models.scikit_learn.ShrunkenLDA", whitening=0.2)
 
 
+def test_lda_keeps_no_covariance_in_its_bytes() -> None:
+    random = np.random.default_rng(0)
+    vectors, genre = random.normal(size=(60, 300)), np.arange(60) % 3
+    head = EstimatorHead(3, 1e-6, ShrunkenLDA())
+    head.estimator = head.fitted(vectors, genre, genre)
+    assert len(head.get_extra_state()) < 300 * 300
+
+
 def test_neighbours_are_as_many_as_rows_at_most() -> None:
     vectors, genre, _ = draw(4)
     assert NearestNeighbours(10).fit(vectors, genre).predict_proba(vectors[:1]).tolist() == [[0.5, 0.5]]

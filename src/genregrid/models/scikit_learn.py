@@ -67,6 +67,12 @@ class ShrunkenLDA(LinearDiscriminantAnalysis):  # type: ignore[misc]  # scikit-l
     def __init__(self, shrinkage: Shrinkage | None = None) -> None:
         super().__init__(solver="lsqr", shrinkage=_known(shrinkage))
 
+    def fit(self, vectors: NDArray[np.floating], genre: NDArray[np.int64]) -> Self:
+        """Estimate means and the covariance from vectors (row, feature) and genres (row,)."""
+        super().fit(vectors, genre)
+        del self.covariance_  # predictions do without it, and 200 learned descriptors would fill 20 MB of a checkpoint
+        return self
+
 
 @dataclass(eq=False, repr=False)
 class RadialSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
