@@ -6,8 +6,7 @@ Source: Pons and Serra, "musicnn: Pre-trained convolutional neural networks for 
 late-breaking session, and their package musicnn 0.1.0 (ISC licence), for the layers and their order.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genregrid.checkpoint.tensor_bundle import TensorBundle
+from genregrid.parallel.threads import one_thread
 
 _EPSILON = 1e-3  # of batch normalisation, TensorFlow's default
 _NUM_FRONT, _NUM_MIDDLE = 5, 3  # convolutions over frames and bands, and those over frames
@@ -62,7 +62,7 @@ class MusicnnNetwork:
         `log_mel` is (window, frame, band) float32, of any number of frames; training had 187 frames of 96 bands.
         """
         # without TF32, whose ten bits change values by more than 1e-4
-        with _one_thread(), torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with one_thread(), torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             windows = torch.split(torch.from_numpy(log_mel), self.windows_at_once)
             parts = [self._predict(part.to(self._device)) for part in windows]
             penultimate, tags = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
@@ -86,16 +86,6 @@ class MusicnnNetwork:
         penultimate = torch.relu(pooled @ kernel + bias) * scale + shift
         kernel, bias = self._tags
         return penultimate, torch.sigmoid(penultimate @ kernel + bias)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Front:

@@ -2,8 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -33,6 +32,7 @@ from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator_check import check_estimator
 from genregrid.models.pooling import MOST_SUMMARIES, SUMMARIES, filled, pooled_slice
 from genregrid.models.whitening import GenreWhitening
+from genregrid.parallel.threads import one_thread
 
 _POOLED = "pooled"  # the summary that pools raw descriptors
 _CALIBRATION_FOLDS = 5
@@ -330,7 +330,7 @@ class EstimatorClassifier(GenreClassifier):
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute the estimator's input, (batch, feature), from a batch of raw features."""
         raw, length = batch["features"].to(self.device), batch["length"].to(self.device)
-        with _one_thread():
+        with one_thread():
             features = self.transform(raw)
             if self.summary is None:
                 return filled(features, length, torch.nan).flatten(1)
@@ -371,17 +371,6 @@ class EstimatorClassifier(GenreClassifier):
             batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]  # Lightning leaves the type open
             self.eval()
             self.head.fit(batches, self.vectors)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute tensors on one CPU thread: with more, last bits depend on their number."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def is_fitting(model: GenreClassifier) -> bool:
