@@ -15,6 +15,7 @@ from omegaconf import MISSING, OmegaConf
 from genregrid.errors import UserError
 from genregrid.files import folder_name
 from genregrid.name import (
+    MOST_COLUMNS,
     MOST_GENRE_CHARACTERS,
     MOST_GENRES,
     MOST_RECIPE_CHARACTERS,
@@ -37,8 +38,6 @@ STRATEGIES = ("auto", "ddp")
 MOST_SLICE_SECONDS = 86_400.0
 # Shortest slice in seconds: a tenth of a frame of the Fourier transform.
 _LEAST_SLICE_SECONDS = 0.01
-#: Descriptors of a table.
-MOST_FEATURES = 20_000
 # Characters of the name of a corpus, which is part of folder names.
 _MOST_LABEL_CHARACTERS = 100
 _MAX_SEED = 2**32 - 1  # the largest that NumPy and Lightning accept
@@ -154,7 +153,7 @@ class DatasetConfig:
         problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
         _require(self, "dataset.table_slice_seconds", is_length, problem)
         names = [self.features] if isinstance(self.features, str) else self.features
-        are_names = names is None or (isinstance(names, list) and 0 < len(names) <= MOST_FEATURES)
+        are_names = names is None or (isinstance(names, list) and 0 < len(names) <= MOST_COLUMNS)
         are_names = are_names and all(isinstance(name, str) and name.strip() for name in names or ())
         problem = "a name, a pattern such as e*, a list of those, or all"
         _require(self, "dataset.features", are_names, problem)

@@ -12,6 +12,8 @@ MOST_TRACK_CHARACTERS = 4096
 MOST_RECIPE_CHARACTERS = 100
 #: Genres of a corpus. The largest public list, Every Noise at Once, has 6291; a model has an output for each.
 MOST_GENRES = 10_000
+#: Columns of a table. Learned descriptors have some thousands, and a million would take minutes to look through.
+MOST_COLUMNS = 20_000
 #: Control characters, line and paragraph separators, and halves of UTF-16 pairs, which UTF-8 does not have.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

@@ -22,7 +22,7 @@ from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import text_kind
-from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
+from genregrid.name import MOST_COLUMNS, MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
 
 _FRAME_DESCRIPTORS = (
     "chroma_stft",
@@ -47,8 +47,6 @@ MISSING_WORDS = frozenset(
     | {"-1.#qnan"}
 )
 KEY_COLUMNS = ("filename", "length", "label")
-#: Columns of a file. Learned descriptors have some thousands, and a million would take minutes to look through.
-MOST_COLUMNS = 20_000
 # Text that pandas reads at once, so that long lines take no more memory than many short ones.
 _BLOCK_BYTES = 64 << 20
 # Characters of a cell or a name within a sentence.
