@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.features.extraction import extract
 from genregrid.features.folder import find_tracks
 from genregrid.features.handmade import HandmadeRecipe

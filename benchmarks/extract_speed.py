@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 from threadpoolctl import threadpool_limits
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 from genregrid.errors import UserError
 from genregrid.features.folder import TrackFile, audio_files
 from genregrid.features.handmade import HandmadeRecipe

@@ -30,7 +30,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from genregrid.config import register_schemas
-from genregrid.data.table import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_TRAIN, NUM_VAL, NUM_SLICES, NUM_FEATURES, NUM_GENRES, BATCH_SIZE = 800, 100, 10, 58, 10, 16

@@ -26,7 +26,8 @@ from tests.faults.table import table
 
 from genregrid.cli.start import start
 from genregrid.config import register_schemas
-from genregrid.data.table import FEATURE_NAMES, SAMPLE_RATE_HZ, FeatureTable, table_from_frame
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.table import FeatureTable, table_from_frame
 from genregrid.errors import UserError
 
 # Compiling librosa's functions takes longer than running them once; numba reads this when it is imported.

@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 
 from genregrid.config import DatasetConfig
 from genregrid.data import corpus as corpus_module
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.data.scan import place
-from genregrid.data.table import FEATURE_NAMES
 from genregrid.errors import UserError
 from genregrid.features.known_recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.data.feature_csv import FEATURE_NAMES, choose_columns
+from genregrid.data.columns import FEATURE_NAMES
+from genregrid.data.feature_csv import choose_columns
 from genregrid.data.scan import place
 from genregrid.data.table import read_table, table_from_frame
 from genregrid.errors import UserError

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.reslice import reslice
 from genregrid.data.scan import place
-from genregrid.data.table import FEATURE_NAMES, FeatureTable, peek_slice_seconds, read_table, table_from_frame
+from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
 
 Frames = Callable[..., pd.DataFrame]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.spectrum import Padding

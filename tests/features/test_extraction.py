@@ -28,7 +28,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from genregrid.data.catalogue import read_artists
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import read_note
 from genregrid.data.table import read_table
 from genregrid.features import description, extraction, workers

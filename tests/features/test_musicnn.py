@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from tests.features.network import small_wheel
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.note import read_note
 from genregrid.data.reslice import reslice
 from genregrid.data.table import read_table

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.features.__main__ import main
 from genregrid.features.extraction import extract
 from genregrid.features.folder import audio_files, find_tracks

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.note import RecipeNote, note_path, read_note
 from genregrid.features import handmade
 from genregrid.features.analysis import Analysis

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.rich import RICH_FEATURE_NAMES, rich_descriptors

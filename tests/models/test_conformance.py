@@ -11,7 +11,8 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
-from genregrid.data.table import FEATURE_NAMES, FeatureTable
+from genregrid.data.columns import FEATURE_NAMES
+from genregrid.data.table import FeatureTable
 from genregrid.models.argument import parameters
 from genregrid.models.base import GenreClassifier
 from genregrid.models.deep_features import DeepFeatureLSTM

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from genregrid.data.table import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.models.lstm import LSTM
 
 

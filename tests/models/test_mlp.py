@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from genregrid.data.table import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.models.mlp import MLP
 
 

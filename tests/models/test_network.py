@@ -9,7 +9,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from genregrid.data.table import FEATURE_NAMES, FeatureTable
+from genregrid.data.columns import FEATURE_NAMES
+from genregrid.data.table import FeatureTable
 from genregrid.models.set_mlp import SetMLP
 from genregrid.models.trained import load_checkpoint
 

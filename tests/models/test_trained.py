@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from genregrid.checkpoint.archive import CheckpointFile
-from genregrid.data.table import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.errors import UserError
 from genregrid.models.base import CHECKPOINT_KEY, check_finite
 from genregrid.models.lstm import LSTM

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 
 pytestmark = pytest.mark.slow  # each test starts processes
 

@@ -21,7 +21,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 from genregrid.features.folder import TrackFile
 from genregrid.features.handmade import HandmadeRecipe
 from genregrid.features.recipe import TableKey

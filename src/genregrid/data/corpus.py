@@ -7,8 +7,9 @@ from typing import Any
 
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.download import fetch_file
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ, choose_columns
+from genregrid.data.feature_csv import choose_columns
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice

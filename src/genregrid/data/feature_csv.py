@@ -1,11 +1,7 @@
 """Read one feature CSV, and describe its first fault with file, row and column."""
 
-import difflib
-import fnmatch
 import math
-import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -15,6 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genregrid.data.columns import (
+    FEATURE_NAMES,
+    KEY_COLUMNS,
+    MISSING_WORDS,
+    SAMPLE_RATE_HZ,
+    SHOWN,
+    check_columns,
+    chosen_columns,
+)
 from genregrid.data.csv_file import CsvFile, opened_csv
 from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
@@ -22,58 +27,12 @@ from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import text_kind
-from genregrid.name import MOST_COLUMNS, MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
+from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
 
-_FRAME_DESCRIPTORS = (
-    "chroma_stft",
-    "rms",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "rolloff",
-    "zero_crossing_rate",
-    "harmony",
-    "perceptr",
-)
-_MFCCS = tuple(f"mfcc{number}" for number in range(1, 21))
-#: The 57 descriptors in the order of Kaggle's GTZAN files; columns are read by name, so a file may have another order.
-FEATURE_NAMES: tuple[str, ...] = (
-    *(f"{name}_{statistic}" for name in _FRAME_DESCRIPTORS for statistic in ("mean", "var")),
-    "tempo",
-    *(f"{name}_{statistic}" for name in _MFCCS for statistic in ("mean", "var")),
-)
-#: What pandas reads as a missing value, in lower case.
-MISSING_WORDS = frozenset(
-    {"nan", "n/a", "na", "null", "none", "-nan", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan"}
-    | {"-1.#qnan"}
-)
-KEY_COLUMNS = ("filename", "length", "label")
 # Text that pandas reads at once, so that long lines take no more memory than many short ones.
 _BLOCK_BYTES = 64 << 20
-# Characters of a cell or a name within a sentence.
-_SHOWN = 60
 # Characters of the note about columns that were not read: 1000 names of 20 characters.
 _NOTED = 20_000
-SAMPLE_RATE_HZ = 22_050
-# So many missing columns are named one by one; and so many means without their endings are a table of means only.
-_MOST_MISSING = 5
-# What other tables call our columns, in lower case and without signs; the first that a table has is meant.
-_OTHER_NAMES = {
-    "label": ("genre", "genres", "class", "labels", "genreinferred", "genretop", "target", "category", "style", "y"),
-    "filename": (
-        "file",
-        "path",
-        "filepath",
-        "track",
-        "trackid",
-        "trackname",
-        "song",
-        "songname",
-        "name",
-        "audio",
-        "id",
-    ),
-    "length": ("numsamples", "nsamples", "samples"),
-}
 # Bytes in which text that is no table is recognised.
 _KIND_BYTES = 512
 
@@ -255,10 +214,7 @@ def _labels(block: pd.DataFrame, needs_labels: bool) -> list[str]:
 
 
 def choose_columns(path: Path, wanted: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the descriptors of a table that are wanted: names, patterns such as ``e*``, or ``all``.
-
-    Names keep the order that they are wanted in; those of a pattern are in the order of the file. A pattern, and
-    ``all``, take only columns whose first cell is a number or missing, and no index that pandas wrote.
+    """Return the descriptors of a file that are wanted, as `chosen_columns` has them.
 
     Raises:
         UserError: nothing fits a name or a pattern, or the file cannot be read.
@@ -267,26 +223,7 @@ def choose_columns(path: Path, wanted: str | Sequence[str]) -> tuple[str, ...]:
         columns = _header(opened, path)
         check_columns(columns, str(path), (), 1.0, row=1 + opened.num_skipped, needs_labels=False)
         rows = list(islice(records(opened.file, path, opened.num_skipped), 2))
-    cells = rows[1][2] if len(rows) > 1 else []
-    names = [name for name in columns if name.strip() and name not in KEY_COLUMNS]
-    numbers = [
-        name
-        for name, cell in zip(columns, cells, strict=False)
-        if name in names
-        and not re.fullmatch(r"Unnamed: \d+|index|level_\d+", name)
-        and (_is_number(cell) or not cell.strip() or cell.lower() in MISSING_WORDS)  # a missing one is refused later
-    ]
-    chosen: dict[str, None] = {}
-    for pattern in [wanted] if isinstance(wanted, str) else wanted:
-        fitting = [pattern] if pattern in names else fnmatch.filter(numbers, "*" if pattern == "all" else pattern)
-        if not fitting:
-            near = difflib.get_close_matches(pattern, names, n=1)
-            problem = f"no column of numbers in {path} fits '{printable(pattern, _SHOWN)}'"
-            shown = printable(", ".join(names), 200)
-            hint = f"is it {near[0]}?" if near else f"choose from {shown}" if names else None
-            raise UserError(problem, key="dataset.features", hint=hint)
-        chosen |= dict.fromkeys(fitting)
-    return tuple(chosen)
+    return chosen_columns(columns, rows[1][2] if len(rows) > 1 else (), wanted, path)
 
 
 def _header(opened: CsvFile, path: Path) -> list[str]:
@@ -304,83 +241,6 @@ def _header(opened: CsvFile, path: Path) -> list[str]:
             problem = f"the columns are separated by {name}"
             raise UserError(problem, key=place(path, row), hint="save the file with commas")
     return columns
-
-
-def check_columns(
-    columns: Sequence[str],
-    source: str,
-    feature_names: Sequence[str],
-    slice_seconds: float | None = None,
-    needs_labels: bool = True,
-    row: int = 1,
-) -> None:
-    """Raise if columns are missing, all at once, or one occurs twice; suggest what was probably meant.
-
-    `length` is not needed where `slice_seconds` is known, nor `label` unless it `needs_labels`.
-    """
-    if len(columns) > MOST_COLUMNS:
-        problem = f"it has {len(columns)} columns, and {MOST_COLUMNS} can be read"
-        raise UserError(problem, key=place(source, row), hint="leave out columns that are not needed")
-    counts = Counter(columns)
-    needless = {"length"} if slice_seconds else set()
-    needless |= set() if needs_labels else {"label"}
-    wanted = [name for name in (*KEY_COLUMNS, *feature_names) if name not in needless or counts[name]]
-    missing = [name for name in wanted if name not in counts]
-    if missing:
-        raise _missing_columns(missing, counts, place(source, row))
-    twice = sorted(name for name in wanted if counts[name] > 1)
-    if twice:
-        raise UserError("the column occurs more than once", key=place(source, row, twice[0]), hint="keep one of them")
-
-
-def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> UserError:
-    """Return the mistake of a table that lacks columns; its hint is what can be done with those that it has."""
-    if 2 * sum(count for name, count in counts.items() if _is_number(name)) > counts.total():
-        problem = "it has numbers in place of the names of columns"
-        return UserError(problem, key=key, hint="write a header above it; data/README.md lists the columns")
-    keys = [name for name in missing if name in KEY_COLUMNS]
-    rest = missing[len(keys) :]
-    shown = rest if len(missing) <= _MOST_MISSING else rest[: max(0, 3 - len(keys))]
-    named = ", ".join(f"'{name}'" for name in [*keys, *shown])
-    more = f" and {len(rest) - len(shown)} more" if len(rest) > len(shown) else ""
-    form = "column {} is" if len(missing) == 1 else "columns {} are"
-    problem = f"the {form.format(named + more)} missing"
-    hint = "data/README.md lists the columns"
-    known = {*KEY_COLUMNS, *FEATURE_NAMES}
-    unknown = [name for name in counts if len(name) <= _SHOWN and name not in known]
-    means = [name for name in rest if name.endswith("_mean") and name.removesuffix("_mean") in counts]
-    if renames := _renames(missing, unknown):
-        pairs = [f"'{printable(old, _SHOWN)}' to '{new}'" for new, old in renames.items()]
-        others = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
-        hint = f"rename {', '.join(pairs[:3])}{others}" + ("" if len(renames) == len(missing) else f"; {hint}")
-    elif len(missing) <= 3 and (near := difflib.get_close_matches(missing[0], unknown, n=1)):
-        problem += f" (is it '{near[0]}'?)"
-    if len(means) >= _MOST_MISSING:
-        problem += f": it has means only, such as '{means[0].removesuffix('_mean')}', and no variances"
-        hint = "extract the features again: python -m genregrid.features"
-        if renames:
-            hint += f"; rename {', '.join(pairs[:3])}"
-    return UserError(problem, key=key, hint=hint)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _renames(missing: Sequence[str], unknown: Sequence[str]) -> dict[str, str]:
-    """Return the column that each missing one is called in other tables, or but for case, blanks and signs."""
-    plain = {name: re.sub(r"[\W_]+", "", folded(name)) for name in unknown}
-    found: dict[str, str] = {}
-    for name in missing:
-        own = re.sub(r"[\W_]+", "", folded(name))
-        same = [other for other, letters in plain.items() if letters == own]
-        others = [other for usual in _OTHER_NAMES.get(name, ()) for other, letters in plain.items() if letters == usual]
-        if same or others:
-            found[name] = (same or others)[0]
-    return found
 
 
 def extra_note(name: str, extra: Sequence[str]) -> str:
@@ -434,7 +294,7 @@ def _name_cell_fault(cell: str, most: int) -> tuple[str, str | None] | None:
     if cell.lower() in MISSING_WORDS:
         return f"'{cell}' is read as a missing value", None
     fault = name_fault(unguarded(cell), most)
-    return (f"'{printable(cell, _SHOWN)}' cannot be a name: {fault}", "rename it") if fault else None
+    return (f"'{printable(cell, SHOWN)}' cannot be a name: {fault}", "rename it") if fault else None
 
 
 def _number_fault(name: str, cell: str) -> tuple[str, str | None] | None:
@@ -445,7 +305,7 @@ def _number_fault(name: str, cell: str) -> tuple[str, str | None] | None:
         # Python accepts 1_000 and digits of other scripts; pandas does not
         value = float(cell.replace("_", "?").encode("ascii"))
     except ValueError:
-        return f"expected a number, found '{printable(cell, _SHOWN)}'", None
+        return f"expected a number, found '{printable(cell, SHOWN)}'", None
     if not math.isfinite(value):
-        return f"expected a finite number, found '{printable(cell, _SHOWN)}'", EXTRACT_AGAIN
+        return f"expected a finite number, found '{printable(cell, SHOWN)}'", EXTRACT_AGAIN
     return range_fault(name, value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import genregrid
 from genregrid.config import MOST_SLICE_SECONDS
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 from genregrid.errors import UserError
 from genregrid.files import read_json
 from genregrid.name import MOST_RECIPE_CHARACTERS, name_fault

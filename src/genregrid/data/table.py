@@ -15,14 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import (
-    FEATURE_NAMES,
-    SAMPLE_RATE_HZ,
-    check_columns,
-    extra_note,
-    peek_lengths,
-    read_feature_csv,
-)
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ, check_columns
+from genregrid.data.feature_csv import extra_note, peek_lengths, read_feature_csv
 from genregrid.data.scan import place
 from genregrid.data.slice_rows import (
     Allocate,

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 from genregrid.features.median import sliding_median
 from genregrid.features.spectrum import (
     FRAME_SAMPLES,

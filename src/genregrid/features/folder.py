@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
-from genregrid.data.feature_csv import MISSING_WORDS
+from genregrid.data.columns import MISSING_WORDS
 from genregrid.data.fma import fma_genre, read_fma
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded

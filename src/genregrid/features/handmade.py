@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.recipe import Recipe

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 
 #: A clip this close to one slice's length is one row over all its samples: the "30 s" of corpora are 29.9 to 30.7 s.
 WHOLE_CLIP_TOLERANCE = 0.025

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors, mean_and_variance
 from genregrid.features.spectrum import HOP_SAMPLES, NUM_BINS, NUM_CHROMA, TINY

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 
 #: How a slice is extended so that the first frame is centred on its first sample: mirrored (librosa to 0.9) or with
 #: zeros (librosa from 0.10).

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from genregrid.data.feature_csv import SAMPLE_RATE_HZ
+from genregrid.data.columns import SAMPLE_RATE_HZ
 from genregrid.recording.content import Content, content_of
 from genregrid.recording.ffmpeg import PADDED_SECONDS, FfmpegError, FfmpegSound
 
