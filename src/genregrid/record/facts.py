@@ -5,13 +5,12 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from genregrid.errors import UserError, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
-from genregrid.name import UNFIT
+from genregrid.record.checked import HINT, checked, checked_dict
 
 if TYPE_CHECKING:
     from genregrid.data.datamodule import GenreDataModule  # imports torch, which a report does without
@@ -45,11 +44,7 @@ _OPTIONAL = ("recipe", "may_overlap", "identity", "checkpoint", "trained_on", "s
 _Number = Annotated[int, Allowed("0 or more", lambda value: is_whole(value, 0, 2**32))]
 _Size = Annotated[int, Allowed("1 or more", lambda value: is_whole(value, 1, 2**32))]
 _Seconds = Annotated[float, Allowed("a thousandth or more", lambda value: is_number(value, 0.001, 1e6))]
-_LONGEST_TEXT = 10_000
-#: Characters of all texts of a record; members of an ensemble of a thousand runs have 100,000.
-_MOST_TEXT = 10_000_000
 _MOST_TRACKS = 2_000_000
-_HINT = "its version of genregrid may differ: make it again"
 # Fields of `Provenance` that are made from other keys.
 _CHECKED_APART = ("facts", "split", "tracks", "seen")
 _PARTS = ("train", "val", "test")
@@ -134,7 +129,7 @@ class RunFacts:
         Raises:
             UserError: a key is missing or has a value of another type.
         """
-        return cls(**_checked(cls, content, source))
+        return cls(**checked(cls, content, source))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,9 +226,9 @@ class Provenance:
             UserError: a key is missing, or has a value of another type or out of its range.
         """
         facts = RunFacts.from_json(content, source)
-        config = _checked_dict(content, "config", source)
-        dataset = _checked_dict(config, "dataset", source)
-        split = _checked(SplitConfig, _checked_dict(config, "split", source), source)
+        config = checked_dict(content, "config", source)
+        dataset = checked_dict(config, "dataset", source)
+        split = checked(SplitConfig, checked_dict(config, "split", source), source)
         flat = {
             "corpus": dataset.get("corpus"),
             "twin_tracks": dataset.get("num_tracks", 1000),
@@ -241,20 +236,20 @@ class Provenance:
         }
         named = {name: config[name] for name in ("window", "hop_slices", "batch_size", "seed") if name in config}
         if "window" in named and named["window"] is None:
-            raise UserError("its key 'window' has a value of a wrong type, None", key=source, hint=_HINT)
+            raise UserError("its key 'window' has a value of a wrong type, None", key=source, hint=HINT)
         if named.get("window") == "track":
             named["window"] = None
         flat |= named | {name: content[name] for name in ("source_slice_seconds", "window_slices") if name in content}
         try:
             trained_split = SplitConfig(**split)
         except UserError as error:
-            raise UserError(f"its split is not sound: {error}".rstrip("."), key=source, hint=_HINT) from error
+            raise UserError(f"its split is not sound: {error}".rstrip("."), key=source, hint=HINT) from error
         return cls(
             facts=facts,
             split=trained_split,
             tracks={part: _names(content, part, source) for part in _PARTS},
             seen=_fingerprints(content, source),
-            **_checked(cls, flat, source),
+            **checked(cls, flat, source, without=_CHECKED_APART),
         )
 
 
@@ -269,11 +264,11 @@ def _joined(names: Sequence[str]) -> str | list[str]:
 
 
 def _names(content: Mapping[str, Any], part: str, source: object) -> list[str]:
-    names = _checked_dict(content, "tracks", source).get(part)
+    names = checked_dict(content, "tracks", source).get(part)
     if isinstance(names, str):
         names = names.split("\n") if names.count("\n") < _MOST_TRACKS else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"its key 'tracks' has no list of names for '{part}'", key=source, hint=_HINT)
+        raise UserError(f"its key 'tracks' has no list of names for '{part}'", key=source, hint=HINT)
     return names
 
 
@@ -283,15 +278,8 @@ def _fingerprints(content: Mapping[str, Any], source: object) -> list[int]:
         values = seen.numpy()
         seen = values.view(np.uint64).tolist() if values.dtype == np.int64 and values.ndim == 1 else None
     if not isinstance(seen, list) or not all(type(one) is int and 0 <= one < 2**64 for one in seen):
-        raise UserError("its key 'seen' has no fingerprints of tracks", key=source, hint=_HINT)
+        raise UserError("its key 'seen' has no fingerprints of tracks", key=source, hint=HINT)
     return seen
-
-
-def _checked_dict(content: Mapping[str, Any], name: str, source: object) -> dict[str, Any]:
-    value = content.get(name)
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UserError(f"its key '{name}' is missing or no dict", key=source, hint=_HINT)
-    return value
 
 
 def training_facts(
@@ -397,77 +385,6 @@ def cell_name(model: str, slice_seconds: float, split: str = "") -> str:
     ('lstm-slice3-track', 'mlp-slice0.5')
     """
     return f"{model}-slice{slice_seconds:g}" + (f"-{split}" if split else "")
-
-
-def _checked(cls: Any, content: Mapping[str, Any], source: object) -> dict[str, Any]:
-    """Return the values of a dataclass's fields, each of the declared type, other than those of `_CHECKED_APART`."""
-    hints = _type_hints(cls)
-    names = {field.name: field.default is MISSING for field in fields(cls) if field.name not in _CHECKED_APART}
-    for name, is_required in names.items():
-        if is_required and name not in content:
-            raise UserError(f"it has no key '{name}'", key=source, hint=_HINT)
-        if name in content and not _has_type(content[name], hints[name]):
-            value = repr(content[name]) if isinstance(content[name], str | float | int | None) else "no such value"
-            raise UserError(f"its key '{name}' has a value of a wrong type, {value}", key=source, hint=_HINT)
-    if sum(_num_characters(content[name]) for name in names if name in content) > _MOST_TEXT:
-        raise UserError(f"its texts have more than {_MOST_TEXT} characters", key=source, hint=_HINT)
-    return {name: content[name] for name in names if name in content}
-
-
-@cache
-def _type_hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)  # a report reads hundreds of runs
-
-
-def _has_type(value: Any, hint: Any) -> bool:
-    """Return whether a value has a type, and all that it holds; a whole number is a float, true and false are not.
-
-    >>> _has_type(3, float), _has_type(True, int), _has_type(None, str | None), _has_type([1], dict[str, int])
-    (True, False, True, False)
-    >>> _has_type({"a": "1"}, dict[str, int]), _has_type([1, 2], list[int]), _has_type(-1, _Number)
-    (False, True, False)
-    """
-    kind, arguments = get_origin(hint) or hint, get_args(hint)
-    if hint is Any:
-        return _is_plain(value)
-    if isinstance(hint, UnionType) or kind is Union:
-        return any(_has_type(value, one) for one in arguments)
-    if hasattr(hint, "__metadata__"):
-        return _has_type(value, arguments[0]) and all(rule.accepts(value) for rule in hint.__metadata__)
-    if kind is list:
-        return isinstance(value, list) and all(_has_type(item, arguments[0]) for item in value)
-    if kind is dict:
-        whole = isinstance(value, dict) and all(_has_type(key, arguments[0]) for key in value)
-        return whole and all(_has_type(item, arguments[1]) for item in value.values())
-    if kind is str:
-        return isinstance(value, str) and len(value) <= _LONGEST_TEXT and not UNFIT.search(value)
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    if kind is float:
-        return isinstance(value, int | float) and is_number(value, -1e30)
-    return isinstance(value, kind)
-
-
-def _is_plain(value: Any) -> bool:
-    r"""Return whether a value is made of what JSON has, with clean text.
-
-    >>> _is_plain({"a": [1, None, "x"]}), _is_plain({"a": {1, 2}}), _is_plain("a\x1b[31m")
-    (True, False, False)
-    """
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(_has_type(key, str) and _is_plain(item) for key, item in value.items())
-    return _has_type(value, str) if isinstance(value, str) else isinstance(value, bool | int | float | None)
-
-
-def _num_characters(value: Any) -> int:
-    """Count the characters of all text in a plain value; a text that is there twice is written twice."""
-    if isinstance(value, dict):
-        return sum(len(key) + _num_characters(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(_num_characters, value))
-    return len(value) if isinstance(value, str) else 0
 
 
 def _settings(config: dict[str, Any], without: set[str]) -> dict[str, Any]:
