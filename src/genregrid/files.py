@@ -215,6 +215,11 @@ def home_expanded(path: str) -> str:
     return os.path.expanduser(path) if is_home else path
 
 
+def home_path(text: str) -> Path:
+    """Return the path that a text means, see `home_expanded`."""
+    return Path(home_expanded(text))
+
+
 def folder_name(text: str) -> str:
     r"""Make the name of a folder from any text: letters, digits and ``-_.+``, without a dot in front, never empty.
 
@@ -274,10 +279,14 @@ class FileKind(NamedTuple):
 _UNPACK = "unpack it, and give the CSV in it"
 _AS_CSV = "save the table as CSV (UTF-8)"
 _AUDIO = "extract its features: python -m genregrid.features"
+#: First bytes of a file by which `file_kind` and `text_kind` recognise it.
+KIND_BYTES = 512
+GZIP = FileKind("a gzip file", _UNPACK)
+PARQUET = FileKind("a Parquet file", _AS_CSV)
 # The first bytes of files that people give in place of tables.
 _KINDS = {
-    b"\x1f\x8b": FileKind("a gzip file", _UNPACK),
-    b"PAR1": FileKind("a Parquet file", _AS_CSV),
+    b"\x1f\x8b": GZIP,
+    b"PAR1": PARQUET,
     b"BZh": FileKind("a bzip2 file", _UNPACK),
     b"\xfd7zXZ\0": FileKind("an xz file", _UNPACK),
     b"\x28\xb5\x2f\xfd": FileKind("a Zstandard file", _UNPACK),
@@ -320,7 +329,7 @@ _TEXTS = {
 
 
 def file_kind(start: bytes) -> FileKind | None:
-    r"""Recognise a file that is no text in UTF-8 by its first bytes, 512 or more; ``None`` if it may be text.
+    r"""Recognise a file that is no text in UTF-8 by its first `KIND_BYTES` or more; ``None`` if it may be text.
 
     >>> file_kind(b"\x1f\x8b\x08").name, file_kind(b"filename,label")
     ('a gzip file', None)

@@ -10,7 +10,7 @@ from genregrid.data.scan import place
 from genregrid.data.slice_rows import TrackNames, plain_track, unquoted
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.files import file_kind, read_bytes
+from genregrid.files import KIND_BYTES, file_kind, read_bytes
 from genregrid.name import MOST_TRACK_CHARACTERS, folded, one_form
 
 # A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
@@ -19,8 +19,6 @@ _MOST_BYTES = 250_000_000
 _SHOWN = 60
 # Lines above the header of a CSV: comments, and the separator that spreadsheets write.
 _ABOVE = re.compile(r'#|"?sep=.?"?\r?$', re.IGNORECASE | re.MULTILINE)
-# Bytes of a file by which its kind is recognised.
-_KIND_BYTES = 512
 # Columns of a CSV that name a track; the first of them that it has is read.
 _TRACK_COLUMNS = ("track", "filename", "file", "path")
 
@@ -105,7 +103,7 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
 
 def _text(path: Path, what: str) -> str:
     content = read_bytes(path, most_bytes=_MOST_BYTES, hint=f"it should be {what}")
-    if kind := file_kind(content[:_KIND_BYTES]):
+    if kind := file_kind(content[:KIND_BYTES]):
         raise UserError(f"it is {kind.name}, and text in UTF-8 is needed", key=path, hint=f"save {what} as UTF-8 text")
     try:
         if b"\0" not in content:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from genregrid.data.scan import MOST_LINE_BYTES
 from genregrid.errors import UserError, printable
-from genregrid.files import check_regular, file_kind, sha256_of
+from genregrid.files import GZIP, PARQUET, check_regular, file_kind, sha256_of
 
 # Bytes that a packed table may have for each of its file, and in any case. Feature CSVs shrink to a third, and tables
 # of constants to a hundredth.
@@ -73,12 +73,12 @@ def opened_csv(path: Path, *, first_rows_only: bool = False) -> Iterator[CsvFile
             kind = file_kind(_top(file))
             if kind is None:
                 yield _without_top(file, None)
-            elif kind.name == "a gzip file":
+            elif kind is GZIP:
                 with _unpacked(path, _gzip_pieces(path, file), before[0], first_rows_only) as unpacked:
                     if inner := file_kind(_top(unpacked)):
                         raise UserError(f"it is a gzip file that holds {inner.name}", key=path, hint=inner.hint)
                     yield _without_top(unpacked, None if first_rows_only else sha256_of(path))
-            elif kind.name == "a Parquet file":
+            elif kind is PARQUET:
                 pieces = _parquet_pieces(path, file, _most_bytes(before[0]), first_rows_only)
                 with _unpacked(path, pieces, before[0], first_rows_only) as unpacked:
                     yield _without_top(unpacked, None if first_rows_only else sha256_of(path))

@@ -26,15 +26,13 @@ from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatena
 from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.files import text_kind
+from genregrid.files import KIND_BYTES, text_kind
 from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
 
 # Text that pandas reads at once, so that long lines take no more memory than many short ones.
 _BLOCK_BYTES = 64 << 20
 # Characters of the note about columns that were not read: 1000 names of 20 characters.
 _NOTED = 20_000
-# Bytes in which text that is no table is recognised.
-_KIND_BYTES = 512
 
 
 def read_feature_csv(
@@ -123,7 +121,7 @@ def _no_other_text(opened: CsvFile, path: Path) -> Iterator[None]:
         yield
     except UserError:
         opened.file.seek(0)
-        if kind := text_kind(opened.file.read(_KIND_BYTES)):
+        if kind := text_kind(opened.file.read(KIND_BYTES)):
             raise UserError(f"it is {kind.name}, and a CSV is needed", key=path, hint=kind.hint) from None
         if {"filename", "label"} <= {folded(name) for name in opened.comment.lstrip('"# ').split(",")}:
             hint = "take the sign away"

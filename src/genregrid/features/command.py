@@ -17,7 +17,7 @@ from genregrid.features.level import check_level
 from genregrid.features.recipe import MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe, TableKey
 from genregrid.features.spectrum import Padding
 from genregrid.features.weights import get_musicnn
-from genregrid.files import home_expanded
+from genregrid.files import home_path
 from genregrid.parallel.pool import num_cores
 
 _MOST_KINDS = 20  # of files that are not audio, in the summary
@@ -77,16 +77,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
     )
     source = "a folder with one folder per genre, or a CSV of path, label [, artist]"
-    parser.add_argument("source", type=_path, nargs="?", help=source)
+    parser.add_argument("source", type=home_path, nargs="?", help=source)
     labels = "FMA's tracks.csv, which has genres and artists for a folder of its recordings"
-    parser.add_argument("--labels", type=_path, metavar="FILE", help=labels)
+    parser.add_argument("--labels", type=home_path, metavar="FILE", help=labels)
     parser.add_argument("--slice", type=_slice_seconds, default=[3.0], help="seconds, or several: 1,3,6,9,30 (3)")
     parser.add_argument("--out", type=_out, help="the CSV; for several recipes or slice lengths a folder")
     recipes = f"descriptors: {', '.join(OPTIONS)}, or several of them (kaggle)"
     parser.add_argument("--recipe", type=_recipes, default=["kaggle"], help=recipes)
     paddings = "reflect as Kaggle's files, constant as librosa's now"
     parser.add_argument("--padding", choices=get_args(Padding), default="reflect", help=paddings)
-    parser.add_argument("--weights", type=_path, metavar="FILE", help="the wheel of musicnn, if --get did not fetch it")
+    parser.add_argument(
+        "--weights", type=home_path, metavar="FILE", help="the wheel of musicnn, if --get did not fetch it"
+    )
     parser.add_argument("--get", choices=["musicnn"], help="fetch weights by pip (29 MB), and do nothing else")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
@@ -120,12 +122,8 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _path(text: str) -> Path:
-    return Path(home_expanded(text))
-
-
 def _out(text: str) -> Path:
-    path = _path(text)
+    path = home_path(text)
     if not text:
         raise argparse.ArgumentTypeError("it is empty; give a CSV or a folder")
     is_file = path.suffix.lower() == ".csv" and not path.is_dir()

@@ -1,21 +1,16 @@
 """Write the report of a search, while it runs or later: ``python -m genregrid.search outputs/studies/NAME``."""
 
 import sys
-from pathlib import Path
 
 from genregrid.errors import Options, command
-from genregrid.files import home_expanded
-
-
-def _path(text: str) -> Path:
-    return Path(home_expanded(text))
+from genregrid.files import home_path
 
 
 @command(extra="search")
 def main(arguments: list[str] | None = None) -> None:
     """Write a study's report and print its best settings."""
     parser = Options(prog="python -m genregrid.search", description="Write the report of a search.")
-    parser.add_argument("study", type=_path, help="folder of the study, or its study.db")
+    parser.add_argument("study", type=home_path, help="folder of the study, or its study.db")
     folder = parser.parse_args(arguments).study
     from genregrid.search.report import write_study_report  # Optuna is an extra
 
