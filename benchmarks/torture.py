@@ -23,11 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.faults.areas import AREAS, LONG_AREAS  # noqa: E402  # found by the line above
-from tests.faults.process import Server  # noqa: E402
-from tests.faults.table import table  # noqa: E402
-from tests.faults.trial import Verdict, try_case  # noqa: E402
-from tests.faults.workshop import Workshop  # noqa: E402
+from tests.faults.areas import AREAS, LONG_AREAS  # noqa: E402  # found by the path above
+from tests.faults.process import Server  # noqa: E402  # found by the path above
+from tests.faults.table import table  # noqa: E402  # found by the path above
+from tests.faults.trial import Verdict, try_case  # noqa: E402  # found by the path above
+from tests.faults.workshop import Workshop  # noqa: E402  # found by the path above
 
 
 def main() -> int:

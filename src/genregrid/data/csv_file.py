@@ -30,6 +30,7 @@ _PIECE_BYTES = 1 << 20
 # Bytes in which lines above the header are looked for, and of the beginning of a file by which its kind is recognised.
 _TOP_BYTES = 1 << 16
 _BLOCK_ROWS = 4096
+_LINE = re.compile(rb"[^\r\n]*(\r\n|\r|\n)")
 _CHANGED = "wait until it is written, and start again"
 
 
@@ -108,7 +109,7 @@ def _without_top(file: BinaryIO, sha256: str | None) -> CsvFile:
     start = end = 3 if (top := _top(file)).startswith(b"\xef\xbb\xbf") else 0
     num_lines = num_commas = 0
     comment = b""
-    while match := re.compile(rb"[^\r\n]*(\r\n|\r|\n)").match(top, start):
+    while match := _LINE.match(top, start):
         line = match[0].strip()
         is_separator = re.fullmatch(rb'"?sep=.?"?', line, re.IGNORECASE) is not None and num_lines == 0
         if {b"filename", b"label"} <= {name.strip(b'" ') for name in line.split(b",")}:
