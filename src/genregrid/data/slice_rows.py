@@ -33,8 +33,9 @@ _MOST_SLICE_DIGITS = 9
 _TRACK_DIGITS = 5
 # Folders of a path that are tried as the genre's, from the last.
 _MOST_FOLDERS = 8
-# What the extraction of features replaces in the name of a file to make a track's.
-_UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
+#: Characters that the name of a track made from a path does not have: they separate the parts of a name, a path or a
+#: CSV row, or are control characters.
+SEPARATORS = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 #: Rows to read or copy at once: 1 MB of features.
 BLOCK_ROWS = 4096
@@ -183,9 +184,18 @@ def _in_folders(path: str) -> list[str]:
     stem = stem if ending.lower() in _ENDINGS else file
     found = []
     for number in range(max(0, len(folders) - _MOST_FOLDERS), len(folders)):
-        name = _UNFIT.sub("_", "/".join([*folders[number + 1 :], stem]))
-        found.append(f"{folders[number]}.{name.zfill(_TRACK_DIGITS) if name.isdecimal() else name}")
+        found.append(name_of_path(folders[number], "/".join([*folders[number + 1 :], stem])))
     return found
+
+
+def name_of_path(genre: str, within: str) -> str:
+    """Name a track by its genre and its path within the genre's folder, without the ending.
+
+    >>> name_of_path("rock", "Album/01. Song"), name_of_path("rock", "1999")
+    ('rock.Album_01_ Song', 'rock.01999')
+    """
+    name = SEPARATORS.sub("_", within).strip() or "_"
+    return f"{genre}.{name.zfill(_TRACK_DIGITS) if name.isdecimal() else name}"  # short numbers are numbers of slices
 
 
 def has_no_ending(name: str) -> bool:

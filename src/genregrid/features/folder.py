@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 
 from genregrid.data.columns import MISSING_WORDS
 from genregrid.data.fma import fma_genre, read_fma
+from genregrid.data.slice_rows import SEPARATORS, name_of_path
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import check_regular, read_bytes
@@ -18,8 +19,6 @@ from genregrid.name import MOST_GENRE_CHARACTERS, look_alikes, name_fault, shown
 from genregrid.recording.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
-# characters that separate the parts of a name, a path or a CSV row, and control characters
-_UNFIT = re.compile(r'[./\\,"\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _NO_LABELS = "leave it out, as a CSV of path and label has the labels"
 _MOST_LIST_BYTES = 1 << 28  # of a CSV of recordings: a million long paths
 _MOST_LIST_COLUMNS = 1000
@@ -199,7 +198,7 @@ def _genre_fault(genre: str) -> str | None:
     """Return why a feature CSV cannot hold this label, or ``None``."""
     if not genre or genre.lower() in MISSING_WORDS:
         return f"the genre '{genre}' reads as a missing value"
-    if "." in genre or _UNFIT.search(genre):
+    if SEPARATORS.search(genre):
         return f"the genre {genre!r} contains a full stop, comma, quote, slash or control character"
     if fault := name_fault(genre, MOST_GENRE_CHARACTERS):
         return f"the genre {genre!r} cannot be used: {fault}"
@@ -219,8 +218,7 @@ def track_name(genre: str, within: Path) -> str:
     if re.fullmatch(rf"{re.escape(genre)}\.\d{{5,}}", within.stem):
         return within.stem
     has_ending = within.suffix.lower() in AUDIO_SUFFIXES
-    stem = _UNFIT.sub("_", str(within.with_suffix("") if has_ending else within)).strip() or "_"
-    return f"{genre}.{stem.zfill(5) if stem.isdecimal() else stem}"  # short numbers are numbers of slices
+    return name_of_path(genre, str(within.with_suffix("") if has_ending else within))
 
 
 def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
