@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genregrid.errors import UserError, counted, printable
 from genregrid.features.folder import Found
-from genregrid.recording.content import READABLE_SUFFIXES
+from genregrid.recording.content import READABLE_SUFFIXES, words_in
 from genregrid.recording.ffmpeg import HOW_TO_GET
 
 _MOST_SHOWN = 10  # genres that are printed by name
@@ -21,15 +21,11 @@ _FMA = "for FMA add --labels fma_metadata/tracks.csv, which has the genres"
 _LIST = "list the recordings in a CSV of path and label, and give that"
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Names of folders that hold genres in public corpora, as `_letters` writes them.
-_COLLECTIONS = _words("corpus data database dataset datasets fma genre genres genresoriginal gtzan")
+_COLLECTIONS = words_in("corpus data database dataset datasets fma genre genres genresoriginal gtzan")
 # Names of folders that hold recordings of any genre.
-_NEUTRAL = _words("audio clips flac full m4a mp3 music ogg original raw samples songs tracks wav wavs")
-_PARTS = _words(
+_NEUTRAL = words_in("audio clips flac full m4a mp3 music ogg original raw samples songs tracks wav wavs")
+_PARTS = words_in(
     "train training trn valid validation validate val dev devel development eval evaluation test testing tst "
     "heldout holdout unlabeled unlabelled"
 )
@@ -38,7 +34,7 @@ _NUMBERED = re.compile(
     r"(?:fold|split|part|chunk|shard|batch|cv|set|subset|group|cd|disc|disk|dvd|lp|vol|volume|side)[\W_]*(?:\d+|[a-d])"
 )
 # Genres and styles by which folders of genres are recognised, as `_letters` writes them.
-_GENRES = _words(
+_GENRES = words_in(
     "acoustic afrobeat alternative ambient bachata ballad bhajan bluegrass blues bollywood bossanova breakbeat "
     "cabaret carnatic celtic chacha chachacha chanson chillout classic classical classicrock country cumbia dance "
     "dancehall deathmetal deephouse disco dnb drumandbass drumnbass dub dubstep easylistening edm electro "

@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 
-def _words(text: str) -> frozenset[str]:
+def words_in(text: str) -> frozenset[str]:
+    """Return the words of a text, which blanks divide."""
     return frozenset(text.split())
 
 
 #: Endings of the files that libsndfile reads; GTZAN's own files have .au.
 READABLE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"}
 #: Further endings of audio files. ffmpeg reads most of them.
-_OTHER_AUDIO_SUFFIXES = _words(
+_OTHER_AUDIO_SUFFIXES = words_in(
     ".m4a .m4b .m4p .m4r .mp4 .aac .alac .wma .asf .ape .mpc .wv .ra .rm .amr .3gp .3ga .webm .weba .mka .tta .ac3 "
     ".dts .dsf .aax .mp2 .mpga .aifc .wave .bwf .w64 .rf64"
 )
 AUDIO_SUFFIXES = READABLE_SUFFIXES | _OTHER_AUDIO_SUFFIXES
 # Endings of files that are not opened to see whether they are recordings: text, pictures, video, programs, copies of
 # other files and downloads that are not complete.
-_OTHER_SUFFIXES = _words(
+_OTHER_SUFFIXES = words_in(
     ".txt .md .rst .csv .tsv .json .xml .html .htm .pdf .doc .docx .xls .xlsx .nfo .log .cue .m3u .m3u8 .pls .sfv .md5 "
     ".sha1 .sha256 .lrc .url .lnk .ini .db .jpg .jpeg .png .gif .bmp .webp .tif .tiff .svg .heic .ico .psd .zip .rar "
     ".7z .gz .bz2 .xz .tar .tgz .avi .mkv .mov .m4v .wmv .flv .vob .mpg .ts .py .pyc .ipynb .sh .exe .dll .npy .npz "
