@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from genregrid.cli.argument import check_form, with_hint
-from genregrid.cli.mistake import CHOOSE, HINT, NO_SUCH_KEY, mistake_of
+from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, mistake_of
 from genregrid.cli.nearest import Keys
 from genregrid.errors import UserError
 
@@ -31,7 +31,7 @@ def fault_in(words: list[str], script: str, conf: Path) -> UserError | None:
         if key in keys.choices and keys.has(key) and wrong:
             return UserError(f"{CHOOSE}...", key=key, value=wrong[0])
         if not keys.has(key) or key.endswith("launcher.zzz"):
-            return UserError(NO_SUCH_KEY, key=key, hint=HINT)
+            return UserError(NO_SUCH_KEY, key=key, hint="`--cfg job` shows every key")
     return None
 
 

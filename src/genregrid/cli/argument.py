@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from hydra._internal.utils import get_args_parser
 
-from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, UNREADABLE, of_form
+from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, NOT_KEY_VALUE, UNREADABLE, of_form
 from genregrid.cli.nearest import Keys, command_of
 from genregrid.config import LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
 from genregrid.errors import UserError
@@ -21,7 +21,6 @@ _OPTIONS_WITH_VALUE |= {"--experimental-rerun", "--info", "-i", "--package", "-p
 _OVERRIDE = re.compile(r"~|\+{0,2}[A-Za-z_$][\w$./@-]*=", re.ASCII)
 _SPACED = re.compile(r"\s*(\+{0,2}[A-Za-z_][\w./@-]*)\s*=\s*(.*?)\s*", re.ASCII | re.DOTALL)
 _ADDRESS = re.compile(r"(?:^|(?<=[\[{,:'\"\s]))[a-z][a-z0-9+.-]{1,9}://[^,\]}'\"]*", re.IGNORECASE)
-_NOT_KEY_VALUE = "it is not key=value"
 
 
 def check_form(arguments: Sequence[str], script: str, conf: Path) -> None:
@@ -134,20 +133,19 @@ def _of_words(bare: set[int], arguments: Sequence[str], keys: Keys) -> UserError
     """Return the mistake of words without a key, with the right command where it is clear what the words mean."""
     first = min(bare)
     word = arguments[first]
+    sign = next((arguments[place] for place in sorted(bare) if arguments[place].startswith("=")), "")
     if joined := _without_spaces(bare, arguments):
-        sign = next((arguments[place] for place in sorted(bare) if arguments[place].startswith("=")), word)
-        return UserError(_NOT_KEY_VALUE, key=sign, hint=f"write `{command_of(keys.script, joined)}`")
+        return UserError(NOT_KEY_VALUE, key=sign or word, hint=f"write `{command_of(keys.script, joined)}`")
     if whole := _whole_path(bare, arguments):
         hint = f"a path with spaces has quotation marks: {shlex.quote(whole)}"
-        return UserError(_NOT_KEY_VALUE, key=word, hint=hint)
+        return UserError(NOT_KEY_VALUE, key=word, hint=hint)
     with_keys = [keys.with_key(text) if place in bare else [text] for place, text in enumerate(arguments)]
-    sign = next((arguments[place] for place in sorted(bare) if arguments[place].startswith("=")), "")
     if sign or not all(with_keys):
         return of_form(sign or word)
     words = [text for own in with_keys for text in own if text != "--"]
     if keys.script == "evaluate" and not any(text.startswith(("checkpoint=", "runs=")) for text in words):
         words.insert(0, "checkpoint=PATH")
-    return UserError(_NOT_KEY_VALUE, key=word, hint=f"write `{command_of(keys.script, words)}`")
+    return UserError(NOT_KEY_VALUE, key=word, hint=f"write `{command_of(keys.script, words)}`")
 
 
 def _without_spaces(bare: set[int], arguments: Sequence[str]) -> list[str]:

@@ -20,10 +20,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from genregrid.errors import UserError, system_error
 from genregrid.training.devices import is_first_process
 
-HINT = "`--cfg job` shows every key, `--help` every choice"
 NO_SUCH_KEY = "there is no such key"
+NOT_KEY_VALUE = "it is not key=value"
 CHOOSE = "choose one of "
 UNREADABLE = "its value cannot be read"
+_HINT = "`--cfg job` shows every key, `--help` every choice"
 _NO_GROUP = re.compile("Could not override '([^'@]*)'. No match in the defaults list")
 _SEVERAL = re.compile("(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
 _SET_BY_LIGHTNING = "PYTORCH_NVML_BASED_CUDA_CHECK"
@@ -46,7 +47,7 @@ def mistake_of(error: BaseException) -> UserError | None:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _of_torch(error)
     if isinstance(error, InstantiationException) and len(causes) > 1:
-        return UserError(f"{causes[1]} ({_on_one_line(error).split(':')[0]})", hint=HINT)
+        return UserError(f"{causes[1]} ({_on_one_line(error).split(':')[0]})", hint=_HINT)
     for cause in causes:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file is not None:
             group, _, name = cause.missing_cfg_file.rpartition("/")
@@ -60,21 +61,21 @@ def mistake_of(error: BaseException) -> UserError | None:
             hint = f"they need -m: python {Path(sys.argv[0]).name} -m {shlex.quote(several[1])}{of_list}"
             return UserError("these are several values", key=key, value=value, hint=hint)
         if isinstance(cause, ConfigCompositionException) and (without := _NO_GROUP.match(str(cause))):
-            return UserError(NO_SUCH_KEY, key=without[1], hint=HINT)
+            return UserError(NO_SUCH_KEY, key=without[1], hint=_HINT)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             if isinstance(cause, ConfigKeyError | ConfigAttributeError):
-                return UserError(NO_SUCH_KEY, key=cause.full_key, hint=HINT)
+                return UserError(NO_SUCH_KEY, key=cause.full_key, hint=_HINT)
             message = str(cause.msg).splitlines()[0]
             problem = next((plain for part, plain in _EXPECTED.items() if part in message), message)
-            return UserError(problem, key=cause.full_key, value=cause.value, hint=HINT)
-    return UserError(_on_one_line(error), hint=HINT)
+            return UserError(problem, key=cause.full_key, value=cause.value, hint=_HINT)
+    return UserError(_on_one_line(error), hint=_HINT)
 
 
 def of_form(override: str) -> UserError:
     """Return the mistake in an override that Hydra cannot parse."""
     key, equals, value = override.partition("=")
     if not (key and equals and value) or " " in key:
-        return UserError("it is not key=value", key=override, hint="write key=value without spaces, such as model=lstm")
+        return UserError(NOT_KEY_VALUE, key=override, hint="write key=value without spaces, such as model=lstm")
     hint = f"""put quotation marks around it: "{key}='...'\""""
     return UserError(UNREADABLE, key=key, value=value, hint=hint)
 
