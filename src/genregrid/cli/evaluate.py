@@ -10,10 +10,10 @@ from genregrid.cli.report import REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
 from genregrid.errors import UserError
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 # SCORE is last: RECORDINGS needs a checkpoint as well
 COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
-_OF_TRAININGS = ("checkpoint.ckpt", "last.ckpt")
 ABOUT = "Score a training or recordings, let runs vote, or report on runs."
 USAGES = {" ".join([*one.needs, one.usage]): one.about for one in reversed(COMMANDS)}
 OPTIONAL_GROUPS = {"dataset": "dataset=csv", "split": "split=track"}
@@ -26,7 +26,7 @@ def main(cfg: DictConfig, folder: Path, *_: object) -> None:
         UserError: a mistake in the configuration, or the run folder is that of a training.
     """
     command = choose(COMMANDS, cfg)
-    if any((folder / name).exists() for name in _OF_TRAININGS):
+    if any((folder / name).exists() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT)):
         problem = "it is the folder of a training, whose results would be replaced"
         raise UserError(problem, key="hydra.run.dir", value=folder, hint="leave it out, or give another folder")
     print(command.run(cfg, folder))

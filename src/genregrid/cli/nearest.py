@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from genregrid.config import TEXT_DICTS
+from genregrid.record.folder import BEST_CHECKPOINT
 
 # Names that other programs have for an override, without signs and in lower case; {} is the value.
 _NAMES = {
@@ -180,8 +181,8 @@ class Keys:
         if suffix == ".ckpt":
             return [f"checkpoint={word}"]
         if self.script == "evaluate" and word and os.path.isdir(path):
-            if os.path.isfile(path / "checkpoint.ckpt"):
-                return [f"checkpoint={path / 'checkpoint.ckpt'}"]
+            if os.path.isfile(path / BEST_CHECKPOINT):
+                return [f"checkpoint={path / BEST_CHECKPOINT}"]
             if any(next(path.glob(f"{depth}run.json"), None) for depth in ("", "*/", "*/*/", "*/*/*/")):
                 return [f"runs={word}"]
         return [f"audio={word}"] if suffix or os.path.exists(word) else []

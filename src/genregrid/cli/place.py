@@ -8,10 +8,11 @@ from omegaconf import DictConfig
 
 from genregrid.errors import UserError, counted
 from genregrid.files import files_below, read_json
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 
 LATEST = "latest"
 _OUTPUTS = Path("outputs")
-_CHECKPOINT, _LAST, _RUN = "checkpoint.ckpt", "last.ckpt", "run.json"
+_RUN = "run.json"
 _LONGEST = 250  # characters of the folders that a sentence names
 
 
@@ -44,29 +45,30 @@ def given_checkpoint(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
         return path
-    if os.path.lexists(path / _CHECKPOINT):
-        return path / _CHECKPOINT
-    found = sorted(str(folder) for folder, _ in files_below(path, [_CHECKPOINT]))
+    if os.path.lexists(path / BEST_CHECKPOINT):
+        return path / BEST_CHECKPOINT
+    found = sorted(str(folder) for folder, _ in files_below(path, [BEST_CHECKPOINT]))
     if found:
         shown = [name for num, name in enumerate(found) if not num or len(", ".join(found[: num + 1])) < _LONGEST]
         more = ", ..." if len(shown) < len(found) else ""
         several = counted(len(found), "run with a checkpoint is below it", "runs with a checkpoint are below it")
         raise UserError(several, key="checkpoint", value=text, hint=f"choose {', '.join(shown)}{more}")
-    problem, hint = "the folder has no checkpoint", "give the folder of a training, or its checkpoint.ckpt"
-    if os.path.lexists(path / _LAST):
-        problem, hint = "its training is not finished", f"give {path / _LAST}, or resume the training with resume=true"
+    problem, hint = "the folder has no checkpoint", f"give the folder of a training, or its {BEST_CHECKPOINT}"
+    if os.path.lexists(path / LAST_CHECKPOINT):
+        problem = "its training is not finished"
+        hint = f"give {path / LAST_CHECKPOINT}, or resume the training with resume=true"
     raise UserError(problem, key="checkpoint", value=text, hint=hint)
 
 
 def _newest() -> Path:
     found = []
-    for folder, names in files_below(_OUTPUTS, [_CHECKPOINT, _RUN]):
-        if names == {_CHECKPOINT, _RUN}:
+    for folder, names in files_below(_OUTPUTS, [BEST_CHECKPOINT, _RUN]):
+        if names == {BEST_CHECKPOINT, _RUN}:
             try:
                 started = str(read_json(folder / _RUN).get("started", ""))
             except UserError:  # damaged; a report names it
                 continue
-            found.append((started, (folder / _RUN).stat().st_mtime_ns, folder / _CHECKPOINT))
+            found.append((started, (folder / _RUN).stat().st_mtime_ns, folder / BEST_CHECKPOINT))
     if not found:
         hint = f"train a model first, or give a path; a file of this name is ./{LATEST}"
         raise UserError(f"there is no finished training below {_OUTPUTS}/", key="checkpoint", value=LATEST, hint=hint)

@@ -21,6 +21,10 @@ from genregrid.exhibit.spreadsheet import MOST_BYTES, parse_csv
 from genregrid.files import canonical, check_regular, files_below, parse_yaml, read_bytes, read_json, sha256_of
 from genregrid.record.facts import identity_in
 
+#: The epoch with the lowest validation loss.
+BEST_CHECKPOINT = "checkpoint.ckpt"
+#: The file from which an interrupted run resumes; a finished run has none.
+LAST_CHECKPOINT = "last.ckpt"
 #: The reason why a run failed: one sentence, and below it the traceback of an unexpected error.
 ERROR_FILE = "error.txt"
 #: What a user can do about a run folder with a damaged file.

@@ -29,7 +29,7 @@ from genregrid.metrics.interval import cluster_interval
 from genregrid.metrics.score import PER_GENRE, confusion_matrix
 from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import RunFacts
-from genregrid.record.folder import with_hashes
+from genregrid.record.folder import BEST_CHECKPOINT, with_hashes
 
 #: Files that `Result.write` writes.
 RESULT_FILES = (
@@ -89,7 +89,7 @@ class Result:
         # JSON has no NaN: the scores of a genre without test tracks are null
         metrics = {name: None if math.isnan(value) else round(value, 6) for name, value in sorted(self.scores.items())}
         _write_json(folder / "metrics.json", metrics)
-        written = ["metrics.json", "config.yaml", "checkpoint.ckpt"]
+        written = ["metrics.json", "config.yaml", BEST_CHECKPOINT]
         levels = {"track": "test"} | ({} if self.window_confusion is None else {"slice": "test_slice"})
         per_genre = pd.concat([self.per_genre(level).assign(level=name) for name, level in levels.items()])
         per_genre = per_genre.assign(dataset=self.facts.dataset_label, split=self.facts.split_label)

@@ -21,16 +21,10 @@ from genregrid.config import TrainerConfig
 from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
 from genregrid.models.network import Network
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from genregrid.training.build import Prepared
 from genregrid.training.devices import announce_parent
-from genregrid.training.resume import (
-    BEST_CHECKPOINT,
-    LAST_CHECKPOINT,
-    BestCheckpoint,
-    CheckpointFiles,
-    LastCheckpoint,
-    read_last,
-)
+from genregrid.training.resume import BestCheckpoint, CheckpointFiles, LastCheckpoint, read_last
 from genregrid.training.stack import Fitted
 
 # A guess. A much smaller model gains nothing from a second thread on idle cores, and is slower beside other jobs.

@@ -27,13 +27,10 @@ from genregrid.files import replacing
 from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.models.network import PROGRESS_KEY, Network
 from genregrid.record.facts import identity_in
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
 from genregrid.training.build import Prepared
 from genregrid.training.devices import is_first_process
 
-#: The file from which an interrupted run resumes; a finished run has none.
-LAST_CHECKPOINT = "last.ckpt"
-#: The epoch with the lowest validation loss.
-BEST_CHECKPOINT = "checkpoint.ckpt"
 _BEST_KEY = "genregrid_best"  # of last.ckpt: the bytes of checkpoint.ckpt
 _CURVES = {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_macro"}
 # What a one-cycle schedule changes or adds in the optimizer's group.

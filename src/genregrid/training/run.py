@@ -25,7 +25,7 @@ from genregrid.models.estimator import EstimatorHead
 from genregrid.models.trained import load_checkpoint
 from genregrid.name import look_alikes, shown_apart
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
-from genregrid.record.folder import finished_run
+from genregrid.record.folder import LAST_CHECKPOINT, finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
 from genregrid.record.unlabelled import Unlabelled, predict_unlabelled
 from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed, write_config
@@ -39,7 +39,7 @@ from genregrid.training.fit import (
     lightning_run,
     score_fitted,
 )
-from genregrid.training.resume import LAST_CHECKPOINT, check_names_free
+from genregrid.training.resume import check_names_free
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
 # Tracks of a twin for each that a checkpoint names. Protocols leave out a tenth at most, or tracks of unknown artists.
