@@ -16,6 +16,7 @@ The other three leak test tracks into training and are negative controls:
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -101,8 +102,8 @@ def split_table(
             track_group = merged_groups(track_group, _artist_groups(table, artists))
             notes += _artist_notes(table, artists or {})
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
-    unit_key = _shuffle_key(table, unit, seed)
-    unit_part, used_val_folds = _fold_parts(unit_genre, unit_group, unit_key, table.genres, split)
+    units = _Units(unit_genre, unit_group, _shuffle_key(table, unit, seed), table.genres)
+    unit_part, used_val_folds = _fold_parts(units, split)
     if used_val_folds < split.val_folds:
         rest = "of what is not test, as a genre has no more groups of tracks"
         notes.append(f"validation is one in {used_val_folds} {rest}")
@@ -194,21 +195,41 @@ def _shuffle_key(table: FeatureTable, unit: NDArray[np.int64], seed: int) -> NDA
     return np.asarray(pd.util.hash_array(np.array(names, dtype=object), hash_key=f"{seed:016d}"[-16:]))
 
 
-def _fold_parts(
-    genre: NDArray[np.int64],
-    group: NDArray[np.int64],
-    key: NDArray[np.uint64],
-    genres: tuple[str, ...],
-    split: SplitConfig,
-) -> tuple[NDArray[np.int8], int]:
+class _Units(NamedTuple):
+    """What folds are made of: tracks, rows, or blocks of rows.
+
+    Attributes:
+        genre: (unit,) int64, index into `genres`.
+        group: (unit,) int64, equal for units that must stay together.
+        key: (unit,) uint64, their order for folds, see `_shuffle_key`.
+        genres: names of the genres.
+    """
+
+    genre: NDArray[np.int64]
+    group: NDArray[np.int64]
+    key: NDArray[np.uint64]
+    genres: tuple[str, ...]
+
+    def folds(self, number: int, seed: int) -> NDArray[np.int64]:
+        """Assign units to a number of folds, (unit,) int64, see `stratified_folds`."""
+        return stratified_folds(self.genre, self.group, number, seed, self.key)
+
+    def fewest_groups(self) -> tuple[int, str]:
+        """Return the smallest number of groups in a genre, and the name of that genre."""
+        pairs = pd.DataFrame({"genre": self.genre, "group": self.group}).drop_duplicates()
+        counts = pairs["genre"].value_counts()
+        return int(counts.min()), self.genres[int(counts.idxmin())]
+
+
+def _fold_parts(units: _Units, split: SplitConfig) -> tuple[NDArray[np.int8], int]:
     """Return the part of each unit, (unit,) int8, and the number of validation folds.
 
     One fold is test, one validation fold of the rest is validation, both stratified and grouped. There are no more
     validation folds than the genre with the fewest groups has.
     """
-    part, val_folds, problem = _divided(genre, group, key, genres, split)
+    part, val_folds, problem = _divided(units, split)
     if problem is not None:
-        hint = _other_folds(genre, group, key, genres, split)
+        hint = _other_folds(units, split)
         raise UserError(problem, key="split.folds", value=split.folds, hint=hint)
     if split.val_fold >= val_folds:
         problem = f"what is not test makes {val_folds} validation folds only, as a genre has no more groups of tracks"
@@ -217,49 +238,37 @@ def _fold_parts(
     return part, val_folds
 
 
-def _divided(
-    genre: NDArray[np.int64],
-    group: NDArray[np.int64],
-    key: NDArray[np.uint64],
-    genres: tuple[str, ...],
-    split: SplitConfig,
-) -> tuple[NDArray[np.int8], int, str | None]:
+def _divided(units: _Units, split: SplitConfig) -> tuple[NDArray[np.int8], int, str | None]:
     """Return what `_fold_parts` does, and why units cannot be divided so; ``None`` if they can."""
     seed, folds = split.seed or 0, split.folds
-    part = np.full(len(genre), TRAIN, np.int8)
-    smallest, name = _fewest_groups(genre, group, genres)
+    part = np.full(len(units.genre), TRAIN, np.int8)
+    smallest, name = units.fewest_groups()
     if smallest < folds:
-        units = counted(smallest, "track or group of tracks", "tracks or groups of tracks")
-        return part, 0, f"the genre '{printable(name, most=100)}' has only {units} that must stay together"
-    is_test = stratified_folds(genre, group, folds, seed, key) == split.fold
+        groups = counted(smallest, "track or group of tracks", "tracks or groups of tracks")
+        return part, 0, f"the genre '{printable(name, most=100)}' has only {groups} that must stay together"
+    is_test = units.folds(folds, seed) == split.fold
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
-    smallest, _ = _fewest_groups(genre[rest], group[rest], genres)
+    others = units._replace(genre=units.genre[rest], group=units.group[rest], key=units.key[rest])
+    smallest, _ = others.fewest_groups()
     val_folds = max(2, min(split.val_folds, smallest))
     if split.val_fold >= val_folds:
         return part, val_folds, None
-    part[rest[stratified_folds(genre[rest], group[rest], val_folds, seed, key[rest]) == split.val_fold]] = VAL
-    if untrained := sorted(set(genre) - set(genre[part == TRAIN])):
-        name = printable(genres[untrained[0]], most=100)
+    part[rest[others.folds(val_folds, seed) == split.val_fold]] = VAL
+    if untrained := sorted(set(units.genre) - set(units.genre[part == TRAIN])):
+        name = printable(units.genres[untrained[0]], most=100)
         return part, val_folds, f"the genre '{name}' has too few tracks for training, validation and test"
     if not all((part == number).any() for number in range(len(PARTS))):
         return part, val_folds, "tracks or groups of tracks that must stay together leave a part empty"
     return part, val_folds, None
 
 
-def _other_folds(
-    genre: NDArray[np.int64],
-    group: NDArray[np.int64],
-    key: NDArray[np.uint64],
-    genres: tuple[str, ...],
-    split: SplitConfig,
-) -> str:
+def _other_folds(units: _Units, split: SplitConfig) -> str:
     """Return what a user can do about units that cannot be divided: a number of folds is tried before it is named."""
-    smallest, _ = _fewest_groups(genre, group, genres)
+    smallest, _ = units.fewest_groups()
     for folds in range(min(smallest, _MOST_TRIED_FOLDS), 2, -1):
         if folds != split.folds and all(
-            _divided(genre, group, key, genres, replace(split, folds=folds, fold=fold, val_fold=0))[2] is None
-            for fold in range(folds)
+            _divided(units, replace(split, folds=folds, fold=fold, val_fold=0))[2] is None for fold in range(folds)
         ):
             is_other = split.fold >= folds
             return f"take split.folds={folds}" + (f" and split.fold=0 to {folds - 1}" if is_other else "")
@@ -320,13 +329,6 @@ def stratified_folds(
         load[:, number] += num_units * share[number]
     renumbered = random.permutation(folds)  # otherwise fold 0 would always have the largest group
     return np.asarray(renumbered[fold], np.int64)
-
-
-def _fewest_groups(genre: NDArray[np.int64], group: NDArray[np.int64], genres: tuple[str, ...]) -> tuple[int, str]:
-    """Return the smallest number of groups in a genre, and the name of that genre."""
-    pairs = pd.DataFrame({"genre": genre, "group": group}).drop_duplicates()
-    counts = pairs["genre"].value_counts()
-    return int(counts.min()), genres[int(counts.idxmin())]
 
 
 def _split_by_lists(
