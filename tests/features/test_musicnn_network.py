@@ -14,6 +14,9 @@ from tests.features.network import Tensors, random_tensors
 from genregrid.checkpoint.tensor_bundle import BundleError, TensorBundle
 from genregrid.features.musicnn_network import MusicnnNetwork
 
+no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=no_gpu)])
+
 
 @pytest.fixture
 def tensors() -> Tensors:
@@ -53,10 +56,11 @@ def by_definition(t: Tensors, spectrum: NDArray[np.float64]) -> tuple[NDArray[np
     return penultimate, 1 / (1 + np.exp(-(penultimate @ t["dense_1/kernel"] + t["dense_1/bias"])))
 
 
+@each_device
 @pytest.mark.parametrize("num_frames", [1, 9, 40])  # 40: more than are convolved at once
-def test_a_small_network_computes_its_layers(tensors: Tensors, num_frames: int) -> None:
+def test_a_small_network_computes_its_layers(tensors: Tensors, num_frames: int, device: str) -> None:
     spectra = np.random.default_rng(1).standard_normal((2, num_frames, 8)).astype(np.float32)
-    found = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), "cpu")(spectra)
+    found = MusicnnNetwork(TensorBundle(*bundle_of(tensors)), device)(spectra)
     for number, spectrum in enumerate(spectra):
         for values, expected in zip(found, by_definition(tensors, spectrum.astype(np.float64)), strict=True):
             np.testing.assert_allclose(values[number], expected, rtol=1e-4, atol=1e-5)
@@ -89,13 +93,22 @@ def test_a_network_that_lacks_a_tensor_is_refused(tensors: Tensors) -> None:
         MusicnnNetwork(TensorBundle(*bundle_of(tensors)))
 
 
+@no_gpu
+def test_a_gpu_computes_many_windows_as_a_cpu_does(tensors: Tensors) -> None:
+    spectra = np.random.default_rng(1).standard_normal((70, 187, 8)).astype(np.float32)  # more than at once
+    bundle = TensorBundle(*bundle_of(tensors))
+    for on_gpu, on_cpu in zip(MusicnnNetwork(bundle)(spectra), MusicnnNetwork(bundle, "cpu")(spectra), strict=True):
+        np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4, atol=1e-5)
+
+
+@each_device
 @pytest.mark.parametrize("name", ["MTT_musicnn", "MSD_musicnn"])
 def test_the_trained_networks_give_tensorflows_values(
-    name: str, musicnn_wheel: Path, real_file: Callable[[str], Path]
+    name: str, device: str, musicnn_wheel: Path, real_file: Callable[[str], Path]
 ) -> None:
     with ZipFile(musicnn_wheel) as wheel:
         index, data = (wheel.read(f"musicnn/{name}/{file}") for file in (".index", ".data-00000-of-00001"))
     expected = np.load(real_file("musicnn/reference_out.npz"))
-    penultimate, tags = MusicnnNetwork(TensorBundle(index, data), "cpu")(np.load(real_file("musicnn/reference_in.npy")))
+    penultimate, tags = MusicnnNetwork(TensorBundle(index, data), device)(np.load(real_file("musicnn/reference_in.npy")))
     np.testing.assert_allclose(penultimate, expected[f"{name}/penultimate"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(tags, expected[f"{name}/tags"], rtol=0, atol=1e-5)
