@@ -201,3 +201,10 @@ def test_what_is_right_stays(arguments: list[str], project_root: Path) -> None:
 def test_another_mistake_stays_as_it_is(project_root: Path) -> None:
     mistake = UserError("1 or more", key="batch_size", value=0)
     assert with_hint(mistake, ["batch_size=0"], "train", project_root / "conf") is mistake
+
+
+def test_a_key_of_some_models_in_a_sweep_over_models_gets_its_plus_signs(project_root: Path) -> None:
+    words = ["-m", "model=lda,svm", "model.refit=true"]  # the default model, with which Hydra begins, has no refit
+    mistake = UserError(NO_SUCH_KEY, key="model.refit")
+    hint = command_in(with_hint(mistake, words, "train", project_root / "conf"))
+    assert hint == "python train.py -m model=lda,svm ++model.refit=true"

@@ -109,6 +109,8 @@ def test_the_trained_networks_give_tensorflows_values(
     with ZipFile(musicnn_wheel) as wheel:
         index, data = (wheel.read(f"musicnn/{name}/{file}") for file in (".index", ".data-00000-of-00001"))
     expected = np.load(real_file("musicnn/reference_out.npz"))
-    penultimate, tags = MusicnnNetwork(TensorBundle(index, data), device)(np.load(real_file("musicnn/reference_in.npy")))
+    penultimate, tags = MusicnnNetwork(TensorBundle(index, data), device)(
+        np.load(real_file("musicnn/reference_in.npy"))
+    )
     np.testing.assert_allclose(penultimate, expected[f"{name}/penultimate"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(tags, expected[f"{name}/tags"], rtol=0, atol=1e-5)
