@@ -9,7 +9,8 @@ them.
 |---|---|
 | ``constraints.txt`` | the version of every package; no hashes, as pip refuses to install a folder beside hashes |
 | ``hashes/build.txt`` | setuptools, which builds genregrid and packages without a wheel |
-| ``hashes/packages.txt`` | every package but torch and what only its CUDA build needs |
+| ``hashes/packages.txt`` | every package but torch, what only its CUDA build needs, and those of the next line |
+| ``hashes/embedding.txt`` | what only the extra embedding needs |
 | ``hashes/cpu.txt`` | torch without CUDA |
 | ``hashes/cuda.txt`` | torch for Linux with CUDA, NVIDIA's libraries and Triton |
 
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _COMPILE = (
-    *("uv", "pip", "compile", "pyproject.toml", "--all-extras", "--no-config", "--quiet", "--format=pylock.toml"),
+    *("uv", "pip", "compile", "pyproject.toml", "--no-config", "--quiet", "--format=pylock.toml"),
     *("--universal", "--fork-strategy=fewest"),  # one version of a package for all Pythons and systems
 )
 _BUILD = ("setuptools",)
+#: torchmetrics imports its packages where they are, which makes every start slower by a second.
+_APART = "embedding"
 _CUDA = re.compile(r"nvidia-|cuda-|triton$")
 _HEADER = "# Written by tools/pin.py."
 
@@ -96,8 +99,8 @@ def split_torch(torch: Pin, builds: Mapping[str, str]) -> tuple[list[Pin], Pin]:
     return without, torch._replace(files=linux)
 
 
-def write_files(pins: Sequence[Pin], builds: Mapping[str, str], root: Path) -> None:
-    """Write constraints.txt and the files of hashes/ below a folder."""
+def write_files(pins: Sequence[Pin], builds: Mapping[str, str], root: Path, apart: Iterable[str] = ()) -> None:
+    """Write constraints.txt and the files of hashes/ below a folder; `apart` names the packages of embedding.txt."""
 
     def write(name: str, entries: Iterable[str]) -> None:
         (root / name).write_text("\n".join([_HEADER, *entries]) + "\n", encoding="utf-8")
@@ -105,24 +108,32 @@ def write_files(pins: Sequence[Pin], builds: Mapping[str, str], root: Path) -> N
     [torch] = (pin for pin in pins if pin.name == "torch")
     without, with_cuda = split_torch(torch, builds)
     cuda = [with_cuda, *(pin for pin in pins if _CUDA.match(pin.name))]
+    embedding = [pin for pin in pins if pin.name in set(apart)]
     write("constraints.txt", (pin.requirement() for pin in pins))
     write("hashes/build.txt", (pin.hashed() for pin in pins if pin.name in _BUILD))
-    write("hashes/packages.txt", (pin.hashed() for pin in pins if pin not in (torch, *cuda)))
+    write("hashes/packages.txt", (pin.hashed() for pin in pins if pin not in (torch, *cuda, *embedding)))
+    write("hashes/embedding.txt", (pin.hashed() for pin in embedding))
     write("hashes/cpu.txt", (pin.hashed() for pin in without))
     write("hashes/cuda.txt", (pin.hashed() for pin in cuda))
 
 
 def main(arguments: Sequence[str], root: Path) -> int:
     """Resolve with uv, write the files, return the exit code."""
-    try:
-        done = subprocess.run([*_COMPILE, *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
-    except FileNotFoundError:
-        print("uv: not installed; run `pip install uv`.", file=sys.stderr)
-        return 2
-    if done.returncode:
-        return done.returncode
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    resolved = []
+    for names in (extras, [name for name in extras if name != _APART]):
+        options = [f"--extra={name}" for name in names]
+        try:
+            done = subprocess.run([*_COMPILE, *options, *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
+        except FileNotFoundError:
+            print("uv: not installed; run `pip install uv`.", file=sys.stderr)
+            return 2
+        if done.returncode:
+            return done.returncode
+        resolved.append(read_lock(tomllib.loads(done.stdout)))
+    pins, others = resolved
     builds = read_builds((root / "hashes/torch-cpu.txt").read_text(encoding="utf-8"))
-    write_files(read_lock(tomllib.loads(done.stdout)), builds, root)
+    write_files(pins, builds, root, {pin.name for pin in pins} - {pin.name for pin in others})
     return 0
 
 

@@ -36,13 +36,14 @@ LOCK = {
                 source("torch-2.0-cp311-cp311-macosx_14_0_arm64.whl", "5"),
             ],
         },
+        {"name": "transformers", "version": "5.0", "wheels": [source("transformers-5.0-py3-none-any.whl", "6")]},
     ]
 }
 
 
 def test_each_package_is_in_the_file_of_those_who_need_it(tmp_path: Path) -> None:
     (tmp_path / "hashes").mkdir()
-    write_files(read_lock(LOCK), read_builds(BUILDS), tmp_path)
+    write_files(read_lock(LOCK), read_builds(BUILDS), tmp_path, ["transformers"])
 
     def read(name: str) -> list[str]:
         return [line.strip(" \\") for line in (tmp_path / name).read_text().splitlines()[1:]]
@@ -51,9 +52,10 @@ def test_each_package_is_in_the_file_of_those_who_need_it(tmp_path: Path) -> Non
         return f"--hash=sha256:{digit * 64}"
 
     nvtx = "nvidia-nvtx==13 ; sys_platform == 'linux'"
-    assert read("constraints.txt") == ["click==8.1", nvtx, "setuptools==84", "torch==2.0"]
+    assert read("constraints.txt") == ["click==8.1", nvtx, "setuptools==84", "torch==2.0", "transformers==5.0"]
     assert read("hashes/build.txt") == ["setuptools==84", digest("3")]
     assert read("hashes/packages.txt") == ["click==8.1", digest("0"), digest("1"), "setuptools==84", digest("3")]
+    assert read("hashes/embedding.txt") == ["transformers==5.0", digest("6")]
     assert read("hashes/cuda.txt") == ["torch==2.0", digest("4"), nvtx, digest("2")]
     without = [
         "torch==2.0+cpu ; sys_platform == 'linux'",
@@ -76,5 +78,6 @@ def test_uv_that_is_not_installed_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "pyproject.toml").write_text("[project.optional-dependencies]\nembedding = []\n")
     assert main([], tmp_path) == 2
     assert "uv: not installed" in capsys.readouterr().err

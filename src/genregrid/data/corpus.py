@@ -91,7 +91,7 @@ def load_corpus(
 def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
     """Return a dataset with tables of another recipe, by the notes beside the CSVs of its folder `root`.
 
-    `features` names the recipe, such as ``rich-constant``, or only what comes before its last dash: ``rich``.
+    `features` names the recipe, such as ``rich-constant``, or only what comes before one of its dashes: ``rich``.
 
     Raises:
         UserError: there is no table of such a recipe, or there are tables of several.
@@ -111,7 +111,8 @@ def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
         where = dataset.path if dataset.path is not None else folder
         known = ", ".join(sorted({dataset.recipe, *recipes.values()} - {UNKNOWN_RECIPE}))
         problem = f"{where} has no table of this recipe" + (f"; it has {known}" if known else "")
-        hint = f"make it: python -m genregrid.features MUSIC --recipe {features} --slice 3 --out {folder}"
+        option = "hf --weights MODEL" if features.startswith("hf") else features
+        hint = f"make it: python -m genregrid.features MUSIC --recipe {option} --slice 3 --out {folder}"
         if found:
             problem, hint = f"{where} has tables of several such recipes", f"choose one: {', '.join(sorted(found))}"
         raise UserError(problem, key="features", value=features, hint=hint)
@@ -126,7 +127,7 @@ def _is_of(recipe: str, features: str) -> bool:
     >>> _is_of("rich-constant", "rich"), _is_of("musicnn-msd", "musicnn-msd"), _is_of("rich-constant", "ri")
     (True, True, False)
     """
-    return features in (recipe, recipe.rpartition("-")[0])
+    return recipe == features or recipe.startswith(f"{features}-")
 
 
 def _read(

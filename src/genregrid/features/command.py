@@ -1,6 +1,7 @@
 """The options of ``python -m genregrid.features``, and what it prints."""
 
 import argparse
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from genregrid.errors import Options, UserError, counted, printable
 from genregrid.features.extraction import Extracted, extract
 from genregrid.features.folder import Found, find_tracks
-from genregrid.features.known_recipe import OPTIONS
+from genregrid.features.known_recipe import OPTIONS, Choice
 from genregrid.features.level import check_level
 from genregrid.features.recipe import MAX_SLICE_SECONDS, MIN_SLICE_SECONDS, Recipe, TableKey
 from genregrid.features.spectrum import Padding
@@ -33,12 +34,7 @@ def run(arguments: list[str] | None) -> int:
         return 0
     if missing := [name for name, value in (("source", options.source), ("--out", options.out)) if value is None]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
-    recipes = [OPTIONS[name](options.padding, options.weights) for name in options.recipe]
-    if options.weights is not None and not any(recipe.has_weights for recipe in recipes):
-        problem = f"the recipe {','.join(options.recipe)} has no weights"
-        raise UserError(
-            problem, key="--weights", value=options.weights, hint="leave it out, or choose another --recipe"
-        )
+    recipes = _chosen_recipes(options)
     outputs = _outputs(recipes, options.slice, options.out)
     with _first_ctrl_c_only():
         found = find_tracks(options.source, options.labels)
@@ -53,6 +49,23 @@ def run(arguments: list[str] | None) -> int:
             show_bar=None,
         )
     return _print_summary(found, outputs, done)
+
+
+def _chosen_recipes(options: argparse.Namespace) -> list[Recipe]:
+    """Make the recipes; beside `hf`, the weights of others are in the folder of weights."""
+    hint = "leave it out, or choose another --recipe"
+    if options.layer is not None and "hf" not in options.recipe:
+        raise UserError("only the recipe hf has layers", key="--layer", value=options.layer, hint=hint)
+    recipes = [
+        OPTIONS[name](
+            Choice(options.padding, None if "hf" in options.recipe and name != "hf" else options.weights, options.layer)
+        )
+        for name in options.recipe
+    ]
+    if options.weights is not None and not any(recipe.has_weights for recipe in recipes):
+        problem = f"the recipe {','.join(options.recipe)} has no weights"
+        raise UserError(problem, key="--weights", value=options.weights, hint=hint)
+    return recipes
 
 
 @contextmanager
@@ -86,9 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", type=_recipes, default=["kaggle"], help=recipes)
     paddings = "reflect as Kaggle's files, constant as librosa's now"
     parser.add_argument("--padding", choices=get_args(Padding), default="reflect", help=paddings)
-    parser.add_argument(
-        "--weights", type=home_path, metavar="FILE", help="the wheel of musicnn, if --get did not fetch it"
-    )
+    weights = "a folder of a transformers model for hf; the wheel of musicnn, if --get did not fetch it"
+    parser.add_argument("--weights", type=home_path, metavar="PATH", help=weights)
+    layer = "of hf: 0 is the input of the first layer, n the output of the n-th, -1 the last (-1)"
+    parser.add_argument("--layer", type=_layer, metavar="N", help=layer)
     parser.add_argument("--get", choices=["musicnn"], help="fetch weights by pip (29 MB), and do nothing else")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=_workers, default=num_cores(), help="processes (one per core)")
@@ -119,6 +133,12 @@ def _recipes(text: str) -> list[str]:
 def _workers(text: str) -> int:
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise argparse.ArgumentTypeError("1 process or more")
+    return int(text)
+
+
+def _layer(text: str) -> int:
+    if not re.fullmatch(r"-?\d{1,4}", text, re.ASCII):
+        raise argparse.ArgumentTypeError("a whole number, such as 6 or -1")
     return int(text)
 
 

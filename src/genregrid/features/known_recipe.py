@@ -2,35 +2,48 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import NamedTuple, cast, get_args
 
 from genregrid.errors import UserError
 from genregrid.features.handmade import DESCRIPTORS, HandmadeRecipe
+from genregrid.features.hf import HfRecipe
 from genregrid.features.musicnn import NETWORKS, MusicnnRecipe
 from genregrid.features.recipe import Recipe
 from genregrid.features.spectrum import Padding
 
 
-def _musicnn(trained_on: str, tags: bool) -> Callable[[Padding, Path | None], Recipe]:
-    return lambda _, weights: MusicnnRecipe(trained_on, tags, weights)
+class Choice(NamedTuple):
+    """The options that recipes take; each uses those that it has."""
+
+    padding: Padding = "reflect"
+    weights: Path | None = None  # a file, or a folder for `hf`
+    layer: int | None = None  # of `hf`
 
 
-def _handmade(descriptors: str) -> Callable[[Padding, Path | None], Recipe]:
-    return lambda padding, _: HandmadeRecipe(descriptors, padding)
+def _musicnn(trained_on: str, tags: bool) -> Callable[[Choice], Recipe]:
+    return lambda choice: MusicnnRecipe(trained_on, tags, choice.weights)
 
 
-#: Values of ``--recipe``, each with a function that makes the recipe of a padding and a file of weights.
-OPTIONS: Mapping[str, Callable[[Padding, Path | None], Recipe]] = {
+def _handmade(descriptors: str) -> Callable[[Choice], Recipe]:
+    return lambda choice: HandmadeRecipe(descriptors, choice.padding)
+
+
+_NAMED: Mapping[str, Callable[[Choice], Recipe]] = {
     **{name: _handmade(name) for name in DESCRIPTORS},
     **{f"musicnn-{name}{'-tags' * tags}": _musicnn(name, tags) for name in NETWORKS for tags in (False, True)},
+}
+#: Values of ``--recipe``, each with a function that makes the recipe of the other options.
+OPTIONS: Mapping[str, Callable[[Choice], Recipe]] = {
+    **_NAMED,
+    "hf": lambda choice: HfRecipe.in_folder(choice.weights, choice.layer),
 }
 
 
 def recipe_named(name: str) -> Recipe | None:
     """Return the recipe with a name; ``None`` for names of features that were computed elsewhere."""
     paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
-    known = (make(padding, None) for make in OPTIONS.values() for padding in paddings)
-    return next((recipe for recipe in known if recipe.name == name), None)
+    known = (make(Choice(padding)) for make in _NAMED.values() for padding in paddings)
+    return HfRecipe.named(name) or next((recipe for recipe in known if recipe.name == name), None)
 
 
 def may_overlap(name: str) -> bool:

@@ -147,7 +147,7 @@ def _network(trained_on: str, weights: Path | None) -> _WindowDescriber:
     return _WindowDescriber(MusicnnNetwork(read_musicnn(weights, f"{trained_on.upper()}_musicnn")))
 
 
-def window_starts(num_samples: int) -> list[int]:
+def window_starts(num_samples: int, window_samples: int = WINDOW_SAMPLES) -> list[int]:
     """Return where the windows of a slice start: one after the other, the last earlier if less than half is missing.
 
     >>> window_starts(48_000), window_starts(100_000), window_starts(140_000)
@@ -155,9 +155,9 @@ def window_starts(num_samples: int) -> list[int]:
     >>> window_starts(47_000)  # a clip of nearly 3 s
     [0]
     """
-    last = max(0, num_samples - WINDOW_SAMPLES)
-    num_windows = max(1, round(num_samples / WINDOW_SAMPLES))
-    return [min(number * WINDOW_SAMPLES, last) for number in range(num_windows)]
+    last = max(0, num_samples - window_samples)
+    num_windows = max(1, round(num_samples / window_samples))
+    return [min(number * window_samples, last) for number in range(num_windows)]
 
 
 def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,9 +35,17 @@ class Recipe(ABC):
             on its artists: on commercial music with names of genres among its labels.
     """
 
-    rate_hz: int = SAMPLE_RATE_HZ
-    min_slice_seconds: float = MIN_SLICE_SECONDS
     has_weights: bool = False
+
+    @property
+    def rate_hz(self) -> int:
+        """See the attributes."""
+        return SAMPLE_RATE_HZ
+
+    @property
+    def min_slice_seconds(self) -> float:
+        """See the attributes."""
+        return MIN_SLICE_SECONDS
 
     @property
     def may_overlap(self) -> bool:

@@ -20,6 +20,7 @@ from genregrid.parallel.pool import Pool
 from genregrid.parallel.ray_cluster import LostTask, connected, each_done
 from genregrid.recording.audio import AudioError
 
+_LOUD = 10.0  # times full scale; no recording that was made well is louder
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 #: A block is read and described in well under a second. A worker that needs longer than this for one has a decoder that
 #: hangs, or a disk that does not answer. There is no limit for a whole recording: a day of music takes many minutes.
@@ -54,7 +55,9 @@ def describe_file(
     if len(missing) == len(tables):
         return replace(result, skipped=f"{too_short}{min(missing):g} s")
     if not description.is_finite:
-        problem = f"its descriptors are not finite: samples reach {recording.peak:.0e} times full scale"
+        problem = "its descriptors are not finite"
+        if recording.peak > _LOUD:
+            problem += f": samples reach {recording.peak:.0e} times full scale"
         return replace(result, skipped=problem)
     if missing:
         lengths = ", ".join(f"{seconds:g}" for seconds in dict.fromkeys(missing))

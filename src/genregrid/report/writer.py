@@ -104,7 +104,8 @@ def _overview(cells: Sequence[Cell], board: Table) -> Section:
     if Mark.MAY_OVERLAP in marks:
         text += (
             " Scores marked MAY-OVERLAP rest on a network that was trained on commercial music with tags such as rock "
-            "and jazz. It may know recordings or artists of the test, so they are not about unknown music."
+            "and jazz, or on music that is not known here. It may know recordings or artists of the test, so they are "
+            "not about unknown music."
         )
     for cell in chosen(cells):
         accuracy = cell.bootstrap.mean(cell.correct)
