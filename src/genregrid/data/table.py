@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ, check_columns
 from genregrid.data.feature_csv import extra_note, peek_lengths, read_feature_csv
+from genregrid.data.label_column import check_no_labels
 from genregrid.data.scan import place
 from genregrid.data.slice_rows import (
     Allocate,
@@ -216,6 +217,8 @@ def _assemble(
     genres = _checked_genres(rows, genres)
     first_row = np.searchsorted(track, np.arange(len(tracks)))
     features = in_order([source.features for source in sources], order, allocate)
+    genre = pd.Index(genres).get_indexer(rows["label"].iloc[first_row]).astype(np.int64)
+    check_no_labels(features, rows, genre[track], feature_names)
     return FeatureTable(
         features=features,
         feature_names=feature_names,
@@ -223,7 +226,7 @@ def _assemble(
         tracks=tracks,
         track=track,
         slice_index=rows["slice"].to_numpy(np.int64),
-        genre=pd.Index(genres).get_indexer(rows["label"].iloc[first_row]).astype(np.int64),
+        genre=genre,
         genres=tuple(genres),
         slice_seconds=slice_seconds or _common_slice_seconds(rows, length_samples),
         hashes=hashes,
