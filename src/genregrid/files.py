@@ -283,6 +283,7 @@ _AUDIO = "extract its features: python -m genregrid.features"
 KIND_BYTES = 512
 GZIP = FileKind("a gzip file", _UNPACK)
 PARQUET = FileKind("a Parquet file", _AS_CSV)
+NPZ = FileKind("a NumPy archive (npz)", _AS_CSV)
 # The first bytes of files that people give in place of tables.
 _KINDS = {
     b"\x1f\x8b": GZIP,
@@ -295,7 +296,7 @@ _KINDS = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": FileKind("an Excel workbook (xls)", _AS_CSV),
     b"ARROW1": FileKind("a Feather file", _AS_CSV),
     b"FEA1": FileKind("a Feather file", _AS_CSV),
-    b"\x93NUMPY": FileKind("a NumPy array (npy)", _AS_CSV),
+    b"\x93NUMPY": FileKind("a NumPy array (npy)", "save it with names and labels by np.savez"),
     b"\x89HDF\r\n\x1a\n": FileKind("an HDF5 file", _AS_CSV),
     b"MATLAB 5.0": FileKind("a MATLAB file", _AS_CSV),
     b"SQLite format 3\0": FileKind("an SQLite database", _AS_CSV),
@@ -313,7 +314,7 @@ _KINDS = {
 _ZIPS = {
     rb"mimetypeapplication/vnd\.oasis": FileKind("an OpenDocument file", _AS_CSV),
     rb"\[Content_Types\]\.xml|_rels/|docProps/|xl/": FileKind("an Excel workbook (xlsx)", _AS_CSV),
-    rb"[^\0]*\.npy": FileKind("a NumPy archive (npz)", _AS_CSV),
+    rb"[^\0]*\.npy": NPZ,
     rb"[^\0]*/data\.pkl": FileKind("a file of PyTorch", _AS_CSV),
     rb"": FileKind("a zip archive", f"{_UNPACK}; {_AS_CSV} if it is a workbook"),
 }

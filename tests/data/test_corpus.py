@@ -1,5 +1,6 @@
 """Claims about `genregrid.data.corpus`, by the files of conf/dataset where possible."""
 
+import gzip
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -484,6 +485,32 @@ def test_the_note_of_another_file_is_refused(write_csv: Writer, user_error: Expe
     write_note(path, sha256="0" * 64)
     with user_error(path, problem="is not the file that features.recipe.json was written for"):
         load_corpus(name="mine", slice_seconds=3, path=str(path))
+
+
+def test_a_packed_table_is_found_by_the_note_of_its_csv(write_csv: Writer, tmp_path: Path, user_error: Expect) -> None:
+    path = write_csv(genres=GENRES)
+    write_note(path, "rich-constant", 2.5)
+    packed = tmp_path / "features.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    several = {"name": "mine", "root": str(tmp_path)}
+    assert with_features(DatasetConfig(**several), "rich").tables == [path.name]  # not both
+    path.unlink()
+    assert with_features(DatasetConfig(**several), "rich").tables == [packed.name]
+    for cache in (None, str(tmp_path / "cache"), str(tmp_path / "cache")):
+        corpus = load_corpus(name="mine", slice_seconds=2.5, path=str(packed), features="all", cache=cache)
+        assert (corpus.recipe, corpus.source.slice_seconds) == ("rich-constant", 2.5)
+    packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()).replace(b"rock", b"soul")))
+    with user_error(packed, problem="is not the file that features.recipe.json was written for"):
+        load_corpus(name="mine", slice_seconds=2.5, path=str(packed), features="all")
+
+
+def test_an_archive_of_arrays_may_have_a_note(make_frame: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    frame = make_frame(genres=GENRES)
+    columns = {name: frame[name].to_numpy(str if name in ("filename", "label") else None) for name in map(str, frame)}
+    np.savez(tmp_path / "f.npz", **columns)
+    write_note(tmp_path / "f.npz", "kaggle-constant", 2.5)
+    corpus = load_corpus(name="mine", slice_seconds=2.5, path=str(tmp_path / "f.npz"))
+    assert (corpus.recipe, corpus.source.slice_seconds) == ("kaggle-constant", 2.5)
 
 
 def test_the_columns_read_are_those_of_the_recipe(

@@ -8,6 +8,7 @@ from typing import Any
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
+from genregrid.data.csv_file import unpacked_sha256
 from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import choose_columns
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
@@ -102,7 +103,7 @@ def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
     if dataset.synthetic:
         problem = f"{dataset.label} has the recipe {dataset.recipe} only"
         raise UserError(problem, key="features", value=features, hint="take a dataset of recordings")
-    paths = [Path(dataset.path)] if dataset.path is not None else sorted(folder.glob("*.csv"))
+    paths = [Path(dataset.path)] if dataset.path is not None else _tables_in(folder)
     recipes = {path: note.recipe for path in paths if (note := read_note(path))}
     found = {recipe for recipe in recipes.values() if _is_of(recipe, features)}
     if features in found:
@@ -119,6 +120,12 @@ def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
     (recipe,) = found
     tables = [path.name for path in paths if recipes.get(path) == recipe]
     return replace(dataset, recipe=recipe, tables=dataset.tables if dataset.path is not None else tables)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the feature tables of a folder; of several with one note, such as a CSV and its packed form, the CSV."""
+    paths = [path for ending in (".npz", ".parquet", ".csv.gz", ".csv") for path in sorted(folder.glob(f"*{ending}"))]
+    return sorted({note_path(path): path for path in paths}.values())
 
 
 def _is_of(recipe: str, features: str) -> bool:
@@ -232,9 +239,9 @@ def _agreed_recipe(recipe: str, notes: Mapping[Path, RecipeNote | None]) -> str:
 def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -> None:
     """Raise if a note belongs to another file of the same name, since its recipe would be wrong."""
     for path, note in notes.items():
-        if note is not None and note.sha256 not in table.hashes.values():
+        if note and note.sha256 not in table.hashes.values() and note.sha256 != unpacked_sha256(path):
             problem = f"it is not the file that {note_path(path).name} was written for"
-            hint = "delete the note and set dataset.recipe, or extract the features again"
+            hint = "delete the note and set dataset.recipe, give the table another name, or extract the features again"
             raise UserError(problem, key=path, hint=hint)
 
 

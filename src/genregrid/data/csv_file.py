@@ -1,9 +1,10 @@
-"""Open a feature table as the bytes of a CSV: plain, packed by gzip, or written anew from Parquet.
+"""Open a feature table as the bytes of a CSV: plain, packed by gzip, or written anew from Parquet or npz.
 
 What is no CSV is recognised by its first bytes, whatever it is called. Packed tables are unpacked into a temporary
 file of limited size, so that one reader and its checks serve all.
 """
 
+import hashlib
 import importlib
 import os
 import re
@@ -15,9 +16,10 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from genregrid.data.npz import npz_pieces
 from genregrid.data.scan import MOST_LINE_BYTES
 from genregrid.errors import UserError, printable
-from genregrid.files import GZIP, PARQUET, check_regular, file_kind, sha256_of
+from genregrid.files import GZIP, NPZ, PARQUET, check_regular, file_kind, sha256_of
 
 # Bytes that a packed table may have for each of its file, and in any case. Feature CSVs shrink to a third, and tables
 # of constants to a hundredth.
@@ -79,8 +81,12 @@ def opened_csv(path: Path, *, first_rows_only: bool = False) -> Iterator[CsvFile
                     if inner := file_kind(_top(unpacked)):
                         raise UserError(f"it is a gzip file that holds {inner.name}", key=path, hint=inner.hint)
                     yield _without_top(unpacked, None if first_rows_only else sha256_of(path))
-            elif kind is PARQUET:
-                pieces = _parquet_pieces(path, file, _most_bytes(before[0]), first_rows_only)
+            elif kind in (PARQUET, NPZ):
+                most = _most_bytes(before[0])
+                if kind is PARQUET:
+                    pieces = _parquet_pieces(path, file, most, first_rows_only)
+                else:
+                    pieces = npz_pieces(path, file, most, _PEEK_ROWS if first_rows_only else None)
                 with _unpacked(path, pieces, before[0], first_rows_only) as unpacked:
                     yield _without_top(unpacked, None if first_rows_only else sha256_of(path))
             else:
@@ -88,6 +94,13 @@ def opened_csv(path: Path, *, first_rows_only: bool = False) -> Iterator[CsvFile
         finally:
             if _state(file) != before:
                 raise UserError("it was changed while it was read", key=path, hint=_CHANGED)
+
+
+def unpacked_sha256(path: Path) -> str:
+    """Return the SHA-256 of a table as a CSV, of which a note beside a packed one may be."""
+    with opened_csv(path) as opened:
+        opened.file.seek(0)
+        return hashlib.file_digest(opened.file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:

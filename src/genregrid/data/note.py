@@ -31,12 +31,13 @@ class RecipeNote:
 
 
 def note_path(csv_path: Path) -> Path:
-    """Return the path of a CSV's note.
+    """Return the path of the note of a table, which may be packed.
 
-    >>> str(note_path(Path("mine/features_3_sec.csv")))
-    'mine/features_3_sec.recipe.json'
+    >>> str(note_path(Path("mine/features_3_sec.csv"))), str(note_path(Path("mine/features_3_sec.csv.gz")))
+    ('mine/features_3_sec.recipe.json', 'mine/features_3_sec.recipe.json')
     """
-    return csv_path.with_suffix(".recipe.json")
+    plain = csv_path.with_suffix("") if csv_path.suffix.lower() == ".gz" else csv_path
+    return plain.with_suffix(".recipe.json")
 
 
 def read_note(csv_path: Path) -> RecipeNote | None:
