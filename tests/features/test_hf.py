@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import runpy
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -74,8 +76,8 @@ def music(tmp_path: Path) -> Path:
     return tmp_path / "music"
 
 
-def noise(seconds: float, rate: int) -> NDArray[np.float32]:
-    return (0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))).astype(np.float32)
+def noise(seconds: float, rate: int, seed: int = 0) -> NDArray[np.float32]:
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))).astype(np.float32)
 
 
 def run(source: Path, *arguments: str | Path) -> int:
@@ -238,6 +240,37 @@ def test_beside_hf_musicnn_takes_its_weights_from_their_own_folder(
     assert extract(arguments) == 2
     assert "nothing/musicnn-0.1.0-py3-none-any.whl: it does not exist" in capsys.readouterr().err
     assert not Path("all").exists()
+
+
+def test_the_script_of_the_page_about_features_makes_the_rows_of_the_recipe(
+    models: Path,
+    music: Path,
+    project_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    composed: Callable[..., DictConfig],
+) -> None:
+    page = (project_root / "docs/features.md").read_text()
+    script, note = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "embed.py").write_text(script)
+    (tmp_path / "data/gtzan").mkdir(parents=True)
+    for number in range(5):
+        for genre in ("pop", "rock"):
+            soundfile.write(music / f"{genre}/{number}.wav", noise(3.1, 16_000, seed=number), 16_000)
+    out = tmp_path / "data/gtzan/mert.csv"
+    monkeypatch.setattr(sys, "argv", ["embed.py", *map(str, (models / "hubert", music, out))])
+    runpy.run_path(str(tmp_path / "embed.py"))
+    assert run(music, "--weights", models / "hubert", "--out", tmp_path / "f.csv") == 0
+    theirs, ours = (pd.read_csv(path).sort_values("filename", ignore_index=True) for path in (out, tmp_path / "f.csv"))
+    assert theirs["filename"].tolist() == ours["filename"].tolist()
+    np.testing.assert_allclose(theirs.filter(regex="_mean"), ours.filter(regex="_mean"), atol=1e-3)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(note, "note", "exec"), {})
+    options = ("dataset.features=all", "features=mert-95m", f"dataset.root={out.parent}", "slice=3", "split.folds=3")
+    train(
+        composed("model=lda", "logger=none", "dataset=gtzan", "dataset.genres=null", *options), tmp_path / "run", "lda"
+    )
+    assert json.loads((tmp_path / "run/run.json").read_text())["recipe"] == "mert-95m"
 
 
 # mistakes -----------------------------------------------------------------------------------------------------------
