@@ -125,6 +125,13 @@ def test_a_result_has_its_folder_in_the_last_line(run: Run, capsys: pytest.Captu
     assert capsys.readouterr().out == "run: here\n"
 
 
+def test_error_txt_of_others_is_kept(run: Run) -> None:
+    Path("here").mkdir()
+    Path("here/error.txt").write_text("mine")
+    assert run(lambda *_: None, "hydra.run.dir=here") == 0
+    assert Path("here/error.txt").read_text() == "mine"
+
+
 def test_a_run_that_writes_nothing_leaves_no_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(lambda *_: None, "hydra.run.dir=here") == 0
     assert not Path("here").exists()

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from genregrid.record.folder import REPAIR, RunFolder, finished_run, read_run_json, run_folders, why_failed, with_hashes
+from genregrid.record.folder import (
+    REPAIR,
+    RunFolder,
+    check_replaceable,
+    finished_run,
+    read_run_json,
+    run_folders,
+    why_failed,
+    with_hashes,
+)
 
 Expect = Callable[..., AbstractContextManager[None]]
 
@@ -70,3 +79,32 @@ def test_links_to_folders_are_not_followed(run: Path, tmp_path: Path) -> None:
 def test_the_reason_of_a_failure_is_one_printable_line(run: Path) -> None:
     (run / "error.txt").write_bytes(b"\x1b[31mbad\xff\nTraceback\n" + b"x" * 10**6)
     assert why_failed(run) == r"\x1b[31mbad" + "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "config.yaml", "recordings.csv"])
+def test_files_of_others_are_not_replaced(tmp_path: Path, name: str, user_error: Expect) -> None:
+    (tmp_path / name).write_text("mine")
+    with user_error(tmp_path / name, hint="another folder"):
+        check_replaceable(tmp_path, ("run.json", name))
+    assert check_replaceable(tmp_path, ("run.json",)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("config.yaml", "dataset:\n  name: csv\n"),
+        ("predictions.csv", "track,num_slices,predicted,certainty,p_a\n"),
+        ("recordings.csv", "file,seconds,genre,certainty\n"),
+        ("report.html", "<!doctype html>\n<title>genregrid report</title>\n"),
+    ],
+)
+def test_an_unfinished_result_of_ours_is_replaced_without_a_line(tmp_path: Path, name: str, start: str) -> None:
+    (tmp_path / name).write_text(start)
+    (tmp_path / "metrics.json").write_text("{}")
+    assert check_replaceable(tmp_path, ("metrics.json", name)) is None
+
+
+def test_a_finished_run_is_named_before_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"model": "knn", "slice_seconds": 3}')
+    line = check_replaceable(tmp_path, ("run.json",))
+    assert line == f"{tmp_path}: its finished run of knn is replaced"

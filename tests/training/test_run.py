@@ -68,6 +68,19 @@ def read_json(path: Path) -> dict[str, object]:
     return content
 
 
+def test_a_run_replaces_no_file_of_others(
+    run: MakeResult, tmp_path: Path, capsys: pytest.CaptureFixture[str], user_error: UserErrors
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/metrics.json").write_text("{}")
+    with user_error(tmp_path / "mine/metrics.json"):
+        run("mine")
+    assert (tmp_path / "mine/metrics.json").read_text() == "{}"
+    run("run", model="knn")
+    run("run", model="lda")
+    assert f"{tmp_path / 'run'}: its finished run of knn is replaced\n" in capsys.readouterr().out
+
+
 def test_run_folder_keeps_the_contract(run: MakeResult, tmp_path: Path) -> None:
     run("run", "split.fold=1", "seed=3")
     folder = tmp_path / "run"

@@ -10,7 +10,7 @@ from genregrid.cli.report import REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
 from genregrid.errors import UserError
-from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT, RESULT_FILES, check_replaceable
 
 # SCORE is last: RECORDINGS needs a checkpoint as well
 COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
@@ -23,10 +23,12 @@ def main(cfg: DictConfig, folder: Path, *_: object) -> None:
     """Run the command that the configuration asks for, and print its result.
 
     Raises:
-        UserError: a mistake in the configuration, or the run folder is that of a training.
+        UserError: a mistake in the configuration, or the run folder is that of a training, or has files of others.
     """
     command = choose(COMMANDS, cfg)
     if any((folder / name).exists() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT)):
         problem = "it is the folder of a training, whose results would be replaced"
         raise UserError(problem, key="hydra.run.dir", value=folder, hint="leave it out, or give another folder")
+    if replaced := check_replaceable(folder, (*RESULT_FILES, "recordings.csv", "report.html")):
+        print(replaced, flush=True)
     print(command.run(cfg, folder))

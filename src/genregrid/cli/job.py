@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from genregrid.cli.mistake import mistake_of, output_mistake, print_mistake
 from genregrid.errors import is_interruption
 from genregrid.grid.progress import Progress
-from genregrid.record.folder import ERROR_FILE
+from genregrid.record.folder import ERROR_FILE, is_ours
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import forget_ranks, is_first_process
 
@@ -57,7 +57,8 @@ class Job:
         in_grid = HydraConfig.get().mode == RunMode.MULTIRUN
         self.folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         try:
-            (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
+            if in_grid or is_ours(folder):
+                (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier attempt
             result = self._main(cfg, self.folder, self.corpora, self.fitted)
             if folder.is_dir() and any(folder.iterdir()):
                 print(f"run: {self.folder}", flush=True)

@@ -10,6 +10,7 @@ changes a file on purpose can change its hash too.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,22 @@ LAST_CHECKPOINT = "last.ckpt"
 ERROR_FILE = "error.txt"
 #: What a user can do about a run folder with a damaged file.
 REPAIR = "remove the run folder or run it again"
+#: Files that `genregrid.record.result.Result` writes.
+RESULT_FILES = (
+    *("run.json", "metrics.json", "per_genre.csv", "predictions.csv", "predictions_val.csv", "timeline.csv"),
+    *("split.csv", "curves.csv", "confusion.csv", "confusion_slice.csv"),
+)
 _FILES, _OWN = "files", "sha256"  # keys of run.json
 _SENTENCE_BYTES = 2000  # of error.txt; the rest is a traceback
+# Text by which a file is recognised as ours; older versions wrote it too.
+_SIGNATURES = {
+    "run.json": b'"slice_seconds":',
+    "config.yaml": b"\ndataset:\n",
+    "predictions.csv": b",predicted,certainty,",
+    "recordings.csv": b"\nfile,seconds,",
+    "report.html": b"<title>genregrid report",
+}
+_SIGNED_BYTES = 1 << 16  # in which the text is found
 _NAMES = ("track", "part", "genre", "predicted", "second", "third")  # columns of text
 
 
@@ -48,6 +63,40 @@ def why_failed(run: Path) -> str:
     with (run / ERROR_FILE).open("rb") as file:
         lines = file.read(_SENTENCE_BYTES).decode("utf-8", "replace").splitlines()
     return printable(lines[0]) if lines else "failed"
+
+
+def check_replaceable(folder: Path, names: Iterable[str]) -> str | None:
+    """Check that a run may replace files of these names: they are of an earlier run, or there are none.
+
+    Returns:
+        A line to print before a finished run is replaced, or ``None``.
+
+    Raises:
+        UserError: the folder has such a file, and no file that genregrid wrote.
+    """
+    found = sorted(name for name in names if os.path.lexists(folder / name))
+    if not found:
+        return None
+    if not is_ours(folder):
+        problem = "it would be replaced, and no file shows that genregrid wrote this folder"
+        raise UserError(problem, key=folder / found[0], hint="give another folder, or move the file away")
+    if not (folder / "run.json").is_file():
+        return None
+    try:
+        model = read_run_json(folder / "run.json").get("model")
+    except UserError:
+        return None
+    return f"{printable(str(folder))}: its finished run of {printable(str(model))} is replaced"
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether genregrid wrote a folder: a run, predictions, scored recordings or a report."""
+    for name, text in _SIGNATURES.items():
+        if (folder / name).is_file():
+            with suppress(OSError), (folder / name).open("rb") as file:
+                if text in b"\n" + file.read(_SIGNED_BYTES):
+                    return True
+    return False
 
 
 def with_hashes(content: Mapping[str, Any], folder: Path, names: Iterable[str]) -> dict[str, Any]:

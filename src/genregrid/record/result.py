@@ -31,12 +31,6 @@ from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import BEST_CHECKPOINT, with_hashes
 
-#: Files that `Result.write` writes.
-RESULT_FILES = (
-    *("run.json", "metrics.json", "per_genre.csv", "predictions.csv", "predictions_val.csv", "timeline.csv"),
-    *("split.csv", "curves.csv", "confusion.csv", "confusion_slice.csv"),
-)
-
 
 @dataclass(frozen=True)
 class Result:

@@ -11,7 +11,8 @@ from genregrid.errors import counted, printable
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.models.base import GenreClassifier, voted
 from genregrid.record.facts import Provenance
-from genregrid.record.result import RESULT_FILES, prediction_table, timeline_table
+from genregrid.record.folder import RESULT_FILES
+from genregrid.record.result import prediction_table, timeline_table
 
 _MOST_LINES = 20  # of tracks that are printed
 

@@ -12,6 +12,7 @@ from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Section, Table, columns, written
 from genregrid.files import write_text
 from genregrid.published.reference import read_reference
+from genregrid.record.folder import check_replaceable
 from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
 from genregrid.report.cell import Cell, read_grid
@@ -50,7 +51,8 @@ def write_report(
     beside the feature CSVs. `human` has answers of the report's listening test.
 
     Raises:
-        UserError: there is no finished run, or the reference, the recordings or the answers do not fit.
+        UserError: there is no finished run, the reference, the recordings or the answers do not fit, or the folder has
+            files of others.
     """
     cells, notes = read_grid(*([runs] if isinstance(runs, Path) else runs))
     published = read_reference(reference) if reference is not None else None
@@ -77,11 +79,13 @@ def write_report(
     titles = ", ".join(dict.fromkeys(cell.dataset_title for cell in cells))
     subtitle = f"{counted(sum(len(cell.runs) for cell in cells), 'run')} in {counted(len(cells), 'cell')} on {titles}"
     page = render_page("genregrid report", subtitle, marks, sections, items, listening_genres(cells, items))
+    names = [one.name for section in sections for one in section.exhibits]
+    check_replaceable(folder, [f"{name}.{ending}" for name in names for ending in ("csv", "md", "svg")])
     folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "report.html", page)  # first: by it an interrupted report is recognised as ours
     for section in sections:
         for exhibit in section.exhibits:
             exhibit.write(folder)
-    write_text(folder / "report.html", page)
     lines = [*text, *(printable(note, _LONGEST_NOTE) for note in notes), f"report: {folder / 'report.html'}"]
     return Report(folder, sections, tuple(cells), "\n".join(lines))
 

@@ -25,7 +25,7 @@ from genregrid.models.estimator import EstimatorHead
 from genregrid.models.trained import load_checkpoint
 from genregrid.name import look_alikes, shown_apart
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
-from genregrid.record.folder import LAST_CHECKPOINT, finished_run
+from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT, RESULT_FILES, check_replaceable, finished_run
 from genregrid.record.result import Result, ResultLogger, result_of
 from genregrid.record.unlabelled import Unlabelled, predict_unlabelled
 from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed, write_config
@@ -44,6 +44,7 @@ from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, 
 
 # Tracks of a twin for each that a checkpoint names. Protocols leave out a tenth at most, or tracks of unknown artists.
 _MOST_TWIN_TRACKS = 4
+_TRAINED_FILES = (*RESULT_FILES, "config.yaml", BEST_CHECKPOINT)
 
 
 def train(
@@ -66,8 +67,10 @@ def train(
         fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
 
     Raises:
-        UserError: a mistake in the configuration or in the data it names, or with `resume` another run in the folder.
+        UserError: a mistake in the configuration or in the data it names, the folder has files of others, or with
+            `resume` another run.
     """
+    replaced = check_replaceable(folder, _TRAINED_FILES)
     ready = prepare(cfg, model_name, corpora or CorpusReader())
     if ready.settings.resume and (folder / "run.json").is_file():  # `finished_before` would have found the same run
         problem = f"{folder} holds a finished run of other settings or data"
@@ -79,6 +82,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     check_names_free(folder)
     if is_first_process():
+        if replaced:
+            print(replaced, flush=True)
         (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
         write_config(ready.config, folder)
         if ready.settings.resume:
@@ -121,6 +126,7 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
     num_finished = 0
     for cfg, folder, model_name in jobs:
         with suppress(UserError):
+            check_replaceable(folder, _TRAINED_FILES)
             is_finished = bool(cfg.resume and finished_before(cfg, folder, model_name, corpora))
             num_finished += is_finished
             runs.append(prepare(cfg, model_name, corpora))
