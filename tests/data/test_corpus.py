@@ -198,6 +198,28 @@ def test_unmakeable_length_is_refused_with_the_makeable_ones(
         load(["10", "30"], slice_seconds)
 
 
+@pytest.mark.parametrize("features", [None, "all"])
+def test_an_unmakeable_length_is_refused_for_tables_without_lengths_too(
+    make_frame: Any, write_csv: Writer, tmp_path: Path, user_error: Expect, features: str | None
+) -> None:
+    write_csv(make_frame(genres=GENRES, slices=3).drop(columns="length"), "a.csv")
+    options: dict[str, Any] = {"name": "mine", "root": str(tmp_path), "tables": ["a.csv"], "features": features}
+    with user_error("slice", 5, problem="the tables have slices of 3 seconds and can make 3, 6, 9 seconds"):
+        load_corpus(slice_seconds=5, table_slice_seconds=3, **options)
+    with user_error(place(tmp_path / "a.csv", 1), hint="set dataset.table_slice_seconds=3"):
+        load_corpus(slice_seconds=5, **options)
+
+
+@pytest.mark.parametrize("name", [".", "./", "/", ".."])
+def test_a_folder_in_place_of_a_table_is_refused(tmp_path: Path, user_error: Expect, name: str) -> None:
+    with user_error("dataset.path", name, problem="is no file"):
+        load_corpus(name="csv", slice_seconds=3, path=name)
+    with user_error(tmp_path / name, problem="it is a folder, not a file"):
+        load_corpus(name="csv", slice_seconds=3, root=str(tmp_path), tables=[name])
+    with user_error("features", "kaggle", problem="no table of this recipe"):
+        with_features(DatasetConfig(name="csv", path=name), "kaggle")
+
+
 def test_length_beyond_the_tracks_is_refused(load: Callable[..., Corpus], user_error: Expect) -> None:
     with user_error("slice", 60, problem="this table can make slices of 10, 20, 30 seconds"):
         load(["10"], 60)
@@ -426,7 +448,7 @@ def several(write_csv: Writer, tmp_path: Path) -> DatasetConfig:
     """A dataset whose folder has tables of four recipes, one of them without a note."""
     write_csv(name="own.csv", genres=GENRES)
     for seed, recipe in enumerate(("rich-reflect", "net", "net-tags"), start=1):
-        write_note(write_csv(name=f"{recipe}.csv", genres=GENRES, seed=seed), recipe)
+        write_note(write_csv(name=f"own.{recipe}.csv", genres=GENRES, seed=seed), recipe)
     return DatasetConfig(
         name="mine", corpus="mine", label="mine", recipe="kaggle-reflect", root=str(tmp_path), tables=["own.csv"]
     )
@@ -437,9 +459,9 @@ def several(write_csv: Writer, tmp_path: Path) -> DatasetConfig:
     [
         ("kaggle", "kaggle-reflect", "own.csv"),
         ("kaggle-reflect", "kaggle-reflect", "own.csv"),
-        ("rich", "rich-reflect", "rich-reflect.csv"),
-        ("net", "net", "net.csv"),  # a whole name is before the beginning of another
-        ("net-tags", "net-tags", "net-tags.csv"),
+        ("rich", "rich-reflect", "own.rich-reflect.csv"),
+        ("net", "net", "own.net.csv"),  # a whole name is before the beginning of another
+        ("net-tags", "net-tags", "own.net-tags.csv"),
     ],
 )
 def test_features_choose_the_tables_of_a_recipe_by_their_notes(
@@ -454,13 +476,39 @@ def test_features_of_no_table_and_of_several_recipes_are_refused(
 ) -> None:
     with user_error("features", "musicnn-mtt", hint="--recipe musicnn-mtt --slice 3 --out"):
         with_features(several, "musicnn-mtt")
-    write_note(write_csv(name="other.csv", genres=GENRES, seed=9), "rich-constant")
+    write_note(write_csv(name="own.rich-constant.csv", genres=GENRES, seed=9), "rich-constant")
     with user_error("features", "rich", hint="choose one: rich-constant, rich-reflect"):
         with_features(several, "rich")
 
 
+def test_features_never_choose_a_table_of_other_recordings(
+    write_csv: Writer, tmp_path: Path, user_error: Expect
+) -> None:
+    write_note(write_csv(name="fx/a.csv", genres=GENRES), "kaggle-reflect")
+    write_note(write_csv(name="fx/b.csv", genres=GENRES, seed=1), "rich-reflect")
+    write_note(write_csv(name="other.csv", genres=GENRES, seed=2), "kaggle-reflect")
+    dataset = DatasetConfig(name="csv", corpus="csv", label="csv", root=str(tmp_path), tables=["fx/a.csv"])
+    assert with_features(dataset, "kaggle").tables == ["fx/a.csv"]
+    with user_error("features", "rich", hint="if b.csv has the same tracks, name it in dataset.tables"):
+        with_features(dataset, "rich")
+    write_note(write_csv(name="fx/a.rich.csv", genres=GENRES, seed=3), "rich-reflect")
+    assert with_features(dataset, "rich").tables == ["fx/a.rich.csv"]
+    with user_error("dataset.path", problem="there is no feature CSV to read"):
+        with_features(replace(dataset, tables=[]), "kaggle")
+
+
+def test_features_choose_tables_of_every_slice_length_of_one_extraction(write_csv: Writer, tmp_path: Path) -> None:
+    write_note(write_csv(name="features_3_sec.csv", genres=GENRES), "kaggle-reflect")
+    for seed, name in enumerate(("features_0.5_sec.rich.csv", "features_10_sec.rich.csv"), start=1):
+        write_note(write_csv(name=name, genres=GENRES, seed=seed), "rich-reflect")
+    dataset = DatasetConfig(name="mine", root=str(tmp_path), tables=["features_3_sec.csv"])
+    chosen = with_features(dataset, "rich")
+    assert chosen.tables == ["features_0.5_sec.rich.csv", "features_10_sec.rich.csv"]
+    assert with_features(chosen, "kaggle").tables == ["features_3_sec.csv"]
+
+
 def test_features_are_checked_against_the_note_of_a_single_table(several: DatasetConfig, tmp_path: Path) -> None:
-    single = replace(several, tables=[], recipe="unknown", path=str(tmp_path / "net.csv"))
+    single = replace(several, tables=[], recipe="unknown", path=str(tmp_path / "own.net.csv"))
     assert with_features(single, "net").recipe == "net"
     with pytest.raises(UserError, match="no table of this recipe; it has net"):
         with_features(single, "rich")
@@ -492,7 +540,7 @@ def test_a_packed_table_is_found_by_the_note_of_its_csv(write_csv: Writer, tmp_p
     write_note(path, "rich-constant", 2.5)
     packed = tmp_path / "features.csv.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    several = {"name": "mine", "root": str(tmp_path)}
+    several = {"name": "mine", "root": str(tmp_path), "tables": ["features.csv"]}
     assert with_features(DatasetConfig(**several), "rich").tables == [path.name]  # not both
     path.unlink()
     assert with_features(DatasetConfig(**several), "rich").tables == [packed.name]

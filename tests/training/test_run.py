@@ -509,14 +509,14 @@ def test_any_columns_are_trained_on_and_a_checkpoint_asks_for_its_own(
 def test_features_choose_the_tables_of_a_training_and_of_its_evaluation(
     write_csv: Callable[..., Path], composed: MakeConfig, tmp_path: Path
 ) -> None:
-    for seed, (name, recipe) in enumerate({"own": "kaggle-reflect", "other": "musicnn-ours"}.items()):
+    for seed, (name, recipe) in enumerate({"own": "kaggle-reflect", "own.musicnn-ours": "musicnn-ours"}.items()):
         path = write_csv(name=f"{name}.csv", seed=seed, slices=2)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         note_path(path).write_text(RecipeNote(recipe, 3.0, digest).to_json())
     data = ("dataset=csv", f"dataset.root={tmp_path}", "dataset.tables=[own.csv]", "dataset.recipe=kaggle-reflect")
     result = train(composed(*QUICK, *data, "model=lda", "features=musicnn-ours"), tmp_path / "run", "lda")
     assert result.facts.recipe == "musicnn-ours"
-    assert set(result.facts.data_hashes) == {"other.csv"}
+    assert set(result.facts.data_hashes) == {"own.musicnn-ours.csv"}
     assert "by musicnn-ours" in result.title
     cfg = composed(f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", *data, config="evaluate")
     assert evaluate(cfg, tmp_path / "again").scores == pytest.approx(result.scores)

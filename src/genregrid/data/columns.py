@@ -108,6 +108,9 @@ def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> User
         hint = f"rename {', '.join(pairs[:3])}{others}" + ("" if len(renames) == len(missing) else f"; {hint}")
     elif len(missing) <= 3 and (near := difflib.get_close_matches(missing[0], unknown, n=1)):
         problem += f" (is it '{near[0]}'?)"
+    if "length" in missing and "length" not in renames:
+        seconds = "if its slices have 3 s, set dataset.table_slice_seconds=3 (dataset.include_length needs the column)"
+        hint = seconds if missing == ["length"] else f"{seconds}; {hint}"
     if len(means) >= _MOST_MISSING:
         problem += f": it has means only, such as '{means[0].removesuffix('_mean')}', and no variances"
         hint = "extract the features again: python -m genregrid.features"

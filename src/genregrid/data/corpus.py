@@ -1,5 +1,6 @@
 """Load a corpus: its table at the wanted slice length, and the artists and published lists of its tracks."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,42 +91,86 @@ def load_corpus(
 
 
 def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
-    """Return a dataset with tables of another recipe, by the notes beside the CSVs of its folder `root`.
+    """Return a dataset with tables of another recipe, by the notes beside its tables and beside their siblings.
 
-    `features` names the recipe, such as ``rich-constant``, or only what comes before one of its dashes: ``rich``.
+    `features` names the recipe, such as ``rich-constant``, or only what comes before one of its dashes: ``rich``. The
+    dataset's own tables of that recipe are chosen if it has any, otherwise siblings: see `_siblings`.
 
     Raises:
         UserError: there is no table of such a recipe, or there are tables of several.
     """
     if _is_of(dataset.recipe, features):
         return dataset
-    folder = Path(dataset.root)
     if dataset.synthetic:
         problem = f"{dataset.label} has the recipe {dataset.recipe} only"
         raise UserError(problem, key="features", value=features, hint="take a dataset of recordings")
-    paths = [Path(dataset.path)] if dataset.path is not None else _tables_in(folder)
-    recipes = {path: note.recipe for path in paths if (note := read_note(path))}
-    found = {recipe for recipe in recipes.values() if _is_of(recipe, features)}
+    if dataset.path is None and not dataset.tables:
+        raise _no_table()
+    root = Path(dataset.root)
+    own = [Path(dataset.path)] if dataset.path is not None else [root / name for name in dataset.tables]
+    more = [] if dataset.path is not None else _siblings(own)
+    recipes = {path: note.recipe for path in (*own, *more) if path.exists() and (note := read_note(path))}
+    is_own = any(_is_of(recipes.get(path, ""), features) for path in own)
+    found = {recipes[path] for path in (own if is_own else more) if _is_of(recipes.get(path, ""), features)}
     if features in found:
         found = {features}
     if len(found) != 1:
-        where = dataset.path if dataset.path is not None else folder
+        where = dataset.path if dataset.path is not None else own[0].parent
         known = ", ".join(sorted({dataset.recipe, *recipes.values()} - {UNKNOWN_RECIPE}))
         problem = f"{where} has no table of this recipe" + (f"; it has {known}" if known else "")
         option = "hf --weights MODEL" if features.startswith("hf") else features
-        hint = f"make it: python -m genregrid.features MUSIC --recipe {option} --slice 3 --out {folder}"
+        hint = f"make it: python -m genregrid.features MUSIC --recipe {option} --slice 3 --out {own[0].parent}"
+        folder = own[0].parent
+        others = [path.name for path in sorted(folder.glob("*.csv")) if path not in (*own, *more)]
+        others = [name for name in others if (note := read_note(folder / name)) and _is_of(note.recipe, features)]
         if found:
             problem, hint = f"{where} has tables of several such recipes", f"choose one: {', '.join(sorted(found))}"
+        elif others and dataset.path is None:
+            problem = f"{own[0].name} has no table of this recipe beside it"
+            name = f"{_bare_name(own[0]).replace('__sec', '_3_sec')}.{features}.csv"
+            hint = f"if {others[0]} has the same tracks, name it in dataset.tables or call it {name}"
         raise UserError(problem, key="features", value=features, hint=hint)
     (recipe,) = found
-    tables = [path.name for path in paths if recipes.get(path) == recipe]
-    return replace(dataset, recipe=recipe, tables=dataset.tables if dataset.path is not None else tables)
+    if dataset.path is not None:
+        return replace(dataset, recipe=recipe)
+    names = dict(zip(own, dataset.tables, strict=True)) | {
+        path: str(path.relative_to(root) if path.is_relative_to(root) else path) for path in more
+    }
+    chosen = [names[path] for path in (own if is_own else more) if recipes.get(path) == recipe]
+    return replace(dataset, recipe=recipe, tables=chosen)
 
 
-def _tables_in(folder: Path) -> list[Path]:
-    """Return the feature tables of a folder; of several with one note, such as a CSV and its packed form, the CSV."""
-    paths = [path for ending in (".npz", ".parquet", ".csv.gz", ".csv") for path in sorted(folder.glob(f"*{ending}"))]
-    return sorted({note_path(path): path for path in paths}.values())
+def _no_table() -> UserError:
+    return UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
+
+
+def _siblings(tables: Sequence[Path]) -> list[Path]:
+    """Return the tables of the same recordings beside others: in the same folder, with the same name.
+
+    Names may differ in slice length and recipe, as ``features_3_sec.csv`` and ``features_10_sec.rich.csv`` do, which
+    one extraction writes. Of several tables with one note, such as a CSV and its packed form, the CSV is returned.
+    """
+    own = {(path.parent, _bare_name(path)) for path in tables}
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(path.parent for path in tables):
+        for ending in (".npz", ".parquet", ".csv.gz", ".csv"):
+            for path in sorted(folder.glob(f"*{ending}")):
+                if path not in tables and (folder, _bare_name(path)) in own:
+                    found[note_path(path)] = path
+    return sorted(found.values())
+
+
+def _bare_name(path: Path) -> str:
+    """Return the name of a table without endings, slice length and the recipe that its note has.
+
+    >>> _bare_name(Path("mine/features_0.5_sec.csv.gz"))
+    'features__sec'
+    """
+    name = re.sub(r"_\d+(\.\d+)?_sec(?=\.|$)", "__sec", note_path(path).name.removesuffix(".recipe.json"))
+    bare, _, ending = name.rpartition(".")
+    if bare and (note := read_note(path)) and _is_of(note.recipe, ending):
+        return bare
+    return name
 
 
 def _is_of(recipe: str, features: str) -> bool:
@@ -251,7 +296,7 @@ def _choose_tables(
     """Return the tables of the wanted slice length, otherwise those of the longest one that divides it."""
     tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
     if not tables:
-        raise UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
+        raise _no_table()
     # of several tables, notes beside others may name a recipe with other columns
     names = feature_names if len(tables) == 1 else ()
     seconds = {name: _slice_seconds(dataset, name, names, needs_labels) for name in tables}

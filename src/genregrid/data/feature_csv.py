@@ -169,7 +169,7 @@ def _fill(
                     hint = "is the column 'label' the genre, and not the name of each track?"
                     raise UserError(f"it has more than {MOST_GENRES} genres", key=path, hint=hint)
                 features[start : start + len(block)] = values[:, : features.shape[1]]
-                lengths.append(values[:, -1].copy())
+                lengths.append(values[:, -1].copy() if numbers else np.empty(len(block), np.float32))
                 keys.append(name_keys(names, labels))
                 start += len(block)
                 is_complete = is_complete and bool(block[used[-1]].notna().all())

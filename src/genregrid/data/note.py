@@ -37,7 +37,7 @@ def note_path(csv_path: Path) -> Path:
     ('mine/features_3_sec.recipe.json', 'mine/features_3_sec.recipe.json')
     """
     plain = csv_path.with_suffix("") if csv_path.suffix.lower() == ".gz" else csv_path
-    return plain.with_suffix(".recipe.json")
+    return plain.parent / f"{plain.stem}.recipe.json"  # a folder such as . has no name whose suffix can be replaced
 
 
 def read_note(csv_path: Path) -> RecipeNote | None:

@@ -26,8 +26,8 @@ _SMALLEST_LENGTH = float(np.finfo(np.float32).tiny)
 
 def value_ranges(names: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the least and the largest value of each column, both (column,) float32."""
-    least, largest = zip(*map(_range, names), strict=True)
-    return np.array(least, np.float32), np.array(largest, np.float32)
+    ranges = np.array([_range(name) for name in names], np.float32).reshape(-1, 2)  # there may be no names
+    return ranges[:, 0], ranges[:, 1]
 
 
 def _range(name: str) -> tuple[float, float]:
