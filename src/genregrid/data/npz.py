@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -137,7 +137,9 @@ class _Array:
     def cells(self, num_rows: int) -> list[str]:
         """Return the next rows as text of a CSV."""
         values = self._next(num_rows)
-        write = _quoted if self._dtype.kind == "U" else repr
+        write: Callable[[Any], str] = _quoted if self._dtype.kind == "U" else repr
+        if self._dtype.kind == "f" and self._dtype.itemsize <= 4:
+            write = "%.9g".__mod__  # nine digits are exact in single precision, and faster than all of them
         if self._is_matrix:
             return [",".join(map(write, row)) for row in values.tolist()]
         return list(map(write, values.tolist()))
