@@ -2,6 +2,7 @@
 
     python benchmarks/learned.py join GTZAN OUT
     python benchmarks/learned.py tags TAGGRAMS OUT
+    python benchmarks/learned.py recall RUNS
     python benchmarks/learned.py overlap RUNS INDEX --msd ARTISTS --famous ARTISTS
 
 `join` writes tables of joined descriptors from those of one corpus, such as ``57_mtt.csv``; GTZAN is the folder of
@@ -9,6 +10,9 @@
 ``training.npz`` and ``evaluation.npz``: the tags of MSD_musicnn, a row a second, that its authors published for the
 filtered split (repository jordipons/sklearn-audio-transfer-learning, data/audio_representations). Train on both with
 ``dataset=csv dataset.path=FILE dataset.features=all``.
+
+`recall` prints the mean recall of the genres for every cell of a folder of runs, which corpora of unequal genres need,
+and how much it is above that of the same model on the 57; intervals are over artists, and differences are paired.
 
 `overlap` compares the runs with musicnn-msd and with musicnn-mtt in a folder, model by model. Tracks by artists on a
 list gain more or less by MSD than other tracks; the interval of this difference is over artists. ARTISTS is a text file
@@ -27,7 +31,7 @@ import pandas as pd
 
 from genregrid.data.catalogue import read_artists
 from genregrid.features.musicnn import NETWORKS
-from genregrid.metrics.interval import ClusterBootstrap
+from genregrid.metrics.interval import ClusterBootstrap, Estimate
 from genregrid.report.cell import read_grid
 
 ENDINGS = {
@@ -62,6 +66,38 @@ def tags(taggrams: Path, out: Path) -> None:
         keys = pd.DataFrame({"filename": track + "." + number + ".wav", "length": 22_050})
         tables.append(keys.join(table).assign(label=track.str.partition(".")[0]))
     pd.concat(tables).to_csv(out / "published_tags.csv", index=False)
+
+
+def recall(runs: Path) -> None:
+    """Print accuracy and mean recall of the genres of every cell, and the gain over the same model on the 57."""
+    cells, notes = read_grid(runs)
+    base = {
+        (cell.model, cell.slice_seconds, cell.settings): cell for cell in cells if cell.features.startswith("kaggle")
+    }
+    print(*notes, sep="\n")
+    print(
+        "| features | model | slice | accuracy | mean recall | validation | less the 57 |", "|---" * 7 + "|", sep="\n"
+    )
+    for cell in cells:
+        of_genre = (cell.genre[:, None] == np.arange(len(cell.genres))).astype(float)
+        score = cell.bootstrap.mean_ratio(cell.correct[:, None] * of_genre, of_genre)
+        accuracy = cell.bootstrap.mean(cell.correct)
+        validation = (cell.validation["genre"] == cell.validation["predicted"]).mean()
+        other = base.get((cell.model, cell.slice_seconds, cell.settings), cell)
+        gain = ""
+        if other is not cell and set(cell.tracks) == set(other.tracks):
+            hit, other_hit = (pd.Series(one.correct * 1.0, one.predictions["track"]) for one in (cell, other))
+            # a mean of shares from 0 to 1, as `mean_ratio` needs; each track is tested once
+            half = ((hit - other_hit[hit.index]).to_numpy() + 1) / 2
+            found = cell.bootstrap.mean_ratio(half[:, None] * of_genre, of_genre)
+            gain = _points(Estimate(2 * found.value - 1, 2 * found.low - 1, 2 * found.high - 1), "+")
+        row = [cell.features, f"{cell.model} {cell.settings}".strip(), f"{cell.slice_seconds:g}", _points(accuracy)]
+        print("|", " | ".join([*row, _points(score), f"{100 * validation:.1f}", gain]), "|")
+
+
+def _points(estimate: Estimate, sign: str = "") -> str:
+    value, low, high = (f"{100 * number:{sign}.1f}" for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
 def overlap(runs: Path, index: Path, lists: dict[str, Path]) -> None:
@@ -110,13 +146,16 @@ def main() -> None:
         own = kinds.add_parser(kind)
         own.add_argument("source", type=Path)
         own.add_argument("out", type=Path)
+    kinds.add_parser("recall").add_argument("runs", type=Path)
     own = kinds.add_parser("overlap")
     own.add_argument("runs", type=Path)
     own.add_argument("index", type=Path)
     own.add_argument("--msd", type=Path, required=True, help="artists of the Million Song Dataset, one a line")
     own.add_argument("--famous", type=Path, required=True, help="famous artists, one a line")
     options = parser.parse_args()
-    if options.kind == "overlap":
+    if options.kind == "recall":
+        recall(options.runs)
+    elif options.kind == "overlap":
         overlap(options.runs, options.index, {"in MSD": options.msd, "famous": options.famous})
     else:
         options.out.mkdir(parents=True, exist_ok=True)
