@@ -12,7 +12,8 @@ filtered split (repository jordipons/sklearn-audio-transfer-learning, data/audio
 ``dataset=csv dataset.path=FILE dataset.features=all``.
 
 `recall` prints the mean recall of the genres for every cell of a folder of runs, which corpora of unequal genres need,
-and how much it is above that of the same model on the 57; intervals are over artists, and differences are paired.
+the same on validation tracks, and how much it is above that of the same model on the 57. Intervals are over artists,
+and differences are paired.
 
 `overlap` compares the runs with musicnn-msd and with musicnn-mtt in a folder, model by model. Tracks by artists on a
 list gain more or less by MSD than other tracks; the interval of this difference is over artists. ARTISTS is a text file
@@ -82,7 +83,8 @@ def recall(runs: Path) -> None:
         of_genre = (cell.genre[:, None] == np.arange(len(cell.genres))).astype(float)
         score = cell.bootstrap.mean_ratio(cell.correct[:, None] * of_genre, of_genre)
         accuracy = cell.bootstrap.mean(cell.correct)
-        validation = (cell.validation["genre"] == cell.validation["predicted"]).mean()
+        is_right = cell.validation["genre"] == cell.validation["predicted"]
+        validation = is_right.groupby(cell.validation["genre"]).mean().mean()
         other = base.get((cell.model, cell.slice_seconds, cell.settings), cell)
         gain = ""
         if other is not cell and set(cell.tracks) == set(other.tracks):
