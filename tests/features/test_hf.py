@@ -203,7 +203,7 @@ def test_tables_of_other_weights_are_refused(
     config = composed("model=lda", "logger=none", "dataset=csv", "slice=3", f"dataset.path={table}", recipe)
     with user_error(table, problem="extracted by the recipe 'hf-hubert-2x16-"):
         train(config, tmp_path / "run", "lda")
-    dataset = DatasetConfig(name="mine", root=str(tmp_path))
+    dataset = DatasetConfig(name="mine", root=str(tmp_path), tables=["features_3_sec.csv"])
     for features in ("hf", "hf-hubert", "hf-hubert-2x16"):
         assert with_features(dataset, features).tables == [table.name]
     with user_error("features", problem="has no table of this recipe"):
@@ -257,7 +257,7 @@ def test_the_script_of_the_page_about_features_makes_the_rows_of_the_recipe(
     for number in range(5):
         for genre in ("pop", "rock"):
             soundfile.write(music / f"{genre}/{number}.wav", noise(3.1, 16_000, seed=number), 16_000)
-    out = tmp_path / "data/gtzan/mert.csv"
+    out = tmp_path / "data/gtzan/features_3_sec.mert-95m.csv"
     monkeypatch.setattr(sys, "argv", ["embed.py", *map(str, (models / "hubert", music, out))])
     runpy.run_path(str(tmp_path / "embed.py"))
     assert run(music, "--weights", models / "hubert", "--out", tmp_path / "f.csv") == 0
