@@ -20,6 +20,13 @@ UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Letters and marks that are not shown, such as those that choose between the forms of an emoji.
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
+# Words for an artist that is not known, and for several, as `folded` writes them.
+_UNKNOWN_ARTISTS = {"", "na", "n/a", "nan", "none", "null", "unknown", "unknown artist", "<unknown>", "?", "-"}
+_SEVERAL_ARTISTS = {"various artists", "various", "va", "v.a.", "v/a"}
+_GUEST = re.compile(r"\W+(feat|ft|featuring)\b.*")
+_ARTICLE = re.compile(r"^the\s+(?=.)|(?<=.),\s*the$")
+_ACCENT = re.compile("[\u0300-\u036f]")
+
 
 def name_fault(name: str, most: int) -> str | None:
     r"""Return what is wrong with a name of at most `most` characters; ``None`` for a good name.
@@ -81,6 +88,48 @@ def look_alikes(genres: Iterable[str]) -> tuple[str, str] | None:
         if first != genre:
             return first, genre
     return None
+
+
+def is_unknown_artist(artist: str) -> bool:
+    """Return whether the name of an artist is a word for an artist that is not known.
+
+    >>> is_unknown_artist("N/A"), is_unknown_artist("Unknown Artist"), is_unknown_artist("Nana")
+    (True, True, False)
+    """
+    return folded(artist) in _UNKNOWN_ARTISTS
+
+
+def is_several_artists(artist: str) -> bool:
+    """Return whether the name of an artist stands for several, as ``Various Artists`` does."""
+    return folded(artist) in _SEVERAL_ARTISTS
+
+
+def artist_look_alikes(artists: Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of artists that are probably one in two spellings; each with the first one of its kind.
+
+    Names are compared by letters and digits, without case and accents, an article, ``feat.`` and what follows it; ``&``
+    is ``and``. Names that `folded` makes equal are one artist already and no pair.
+
+    >>> artist_look_alikes(["The Beatles", "AC/DC", "Beatles, The", "ACDC", "the beatles", "Wings"])
+    [('The Beatles', 'Beatles, The'), ('AC/DC', 'ACDC')]
+    """
+    spellings: dict[str, str] = {}
+    for artist in artists:
+        spellings.setdefault(folded(artist), artist)
+    first: dict[str, str] = {}
+    found = [(first.setdefault(_artist_letters(spelling), artist), artist) for spelling, artist in spellings.items()]
+    return [pair for pair in found if pair[0] != pair[1]]
+
+
+def _artist_letters(spelling: str) -> str:
+    """Return what two spellings of an artist have in common.
+
+    >>> _artist_letters("beyonc\u00e9 feat. jay-z"), _artist_letters("simon & garfunkel")
+    ('beyonce', 'simonandgarfunkel')
+    """
+    text = _ACCENT.sub("", unicodedata.normalize("NFKD", spelling))
+    text = _ARTICLE.sub("", _GUEST.sub("", text)).replace("&", " and ")
+    return "".join(letter for letter in text if unicodedata.category(letter)[0] in "LNM") or spelling
 
 
 def shown_apart(first: str, second: str) -> tuple[str, str]:

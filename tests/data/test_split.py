@@ -438,12 +438,13 @@ def test_honest_protocols_do_not_need_permission(make_table: Tables, protocol: s
 def test_filtered_follows_the_lists(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "metal.00003": "train", "blues.00002": "val", "classical.00001": "test"}
+    lists["classical.00003"] = "train"
     split = divide(table, "filtered", lists=lists | {"pop.00001": "test"})
     for name, part in zip(table.tracks, parts_of_tracks(table, split), strict=True):
         assert part == {PARTS.index(lists[name]) if name in lists else LEFT_OUT}
     assert split.notes[:2] == (
-        "8 of 12 tracks stand in no list and were left out",
-        "1 of 5 listed tracks are not in this table",
+        "7 of 12 tracks stand in no list and were left out",
+        "1 of 6 listed tracks are not in this table",
     )
     np.testing.assert_array_equal(split.sequence, table.track)
 
@@ -451,6 +452,7 @@ def test_filtered_follows_the_lists(make_table: Tables) -> None:
 def test_tracks_of_an_artist_in_one_list_are_one_group(make_table: Tables) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "test"}
+    lists |= {"classical.00000": "train", "metal.00000": "train"}
     split = divide(table, "filtered", lists=lists, artists={"classical.00001": "X", "metal.00001": "x"})
     classical, metal = (table.tracks.index(track) for track in ("classical.00001", "metal.00001"))
     assert split.group[classical] == split.group[metal]
@@ -479,6 +481,7 @@ def test_a_corpus_without_an_official_split_is_refused(make_table: Tables, user_
 def test_lists_that_share_an_artist_are_refused(make_table: Tables, user_error: Expect) -> None:
     table = make_table(tracks=4)
     lists = {"blues.00000": "train", "blues.00002": "val", "classical.00001": "test", "metal.00001": "train"}
+    lists["classical.00000"] = "train"
     divide(table, "filtered", lists=lists, artists={"blues.00000": "X", "metal.00001": "X", "blues.00001": "X"})
     problem = "the lists leak: blues.00000 (train) and classical.00001 (test) are of one artist"
     with user_error("split", "filtered", problem=problem):
@@ -487,11 +490,49 @@ def test_lists_that_share_an_artist_are_refused(make_table: Tables, user_error: 
 
 def test_lists_that_share_a_duplicate_are_refused(make_table: Tables, user_error: Expect) -> None:
     table = with_copied(make_table(tracks=4), {"classical.00001": "blues.00000"})
-    lists = {"blues.00000": "train", "blues.00002": "val", "metal.00001": "test"}
+    lists = {"blues.00000": "train", "blues.00002": "val", "metal.00001": "test", "metal.00002": "train"}
     divide(table, "filtered", lists=lists)  # the copy is in no list
     problem = "the lists leak: blues.00000 (train) and classical.00001 (test) repeat each other exactly"
     with user_error("split", "filtered", problem=problem):
         divide(table, "filtered", lists=lists | {"classical.00001": "test"})
+
+
+def test_lists_without_a_training_track_of_a_genre_are_refused_or_noted(make_table: Tables, user_error: Expect) -> None:
+    table = make_table(tracks=4)
+    lists = {"blues.00000": "train", "metal.00000": "train", "blues.00002": "val", "classical.00001": "test"}
+    with user_error("split", "filtered", problem="the genre 'classical' has no track in the list of the part 'train'"):
+        divide(table, "filtered", lists=lists)
+    assert "but none for training: classical" in divide(table, "official", lists=lists).notes[-1]
+    del lists["classical.00001"]  # a genre in no list is left out
+    divide(table, "filtered", lists=lists | {"metal.00001": "test"})
+
+
+def test_words_for_unknown_artists_are_no_artist(make_table: Tables) -> None:
+    table = make_table(tracks=6)
+    words = ("NA", "n/a", "Unknown Artist", "?", "-", "none")
+    artists = dict(zip(table.tracks, words, strict=False)) | {"metal.00000": "X", "metal.00001": "Y"}
+    artists |= dict.fromkeys(("classical.00000", "metal.00002"), "Various Artists")
+    split = divide(table, "artist", artists=artists)
+    assert len(np.unique(split.group)) == len(table.tracks) - 1
+    assert any("6 tracks have a word such as 'NA' as artist, which is read as unknown" in note for note in split.notes)
+    assert any("'Various Artists' is the artist of 2 tracks" in note for note in split.notes)
+
+
+def test_two_spellings_of_an_artist_are_noted_and_not_merged(make_table: Tables) -> None:
+    table = make_table(tracks=6)
+    artists = dict(zip(table.tracks, ("The Beatles", "Beatles", "Beyonc\u00e9", "Beyonce", "X", "Y"), strict=False))
+    split = divide(table, "artist", artists=artists)
+    assert len(np.unique(split.group)) == len(table.tracks)
+    assert any("'The Beatles' and 'Beatles' look like one artist, and 1 other pair does too" in n for n in split.notes)
+
+
+@pytest.mark.parametrize("cause", ["have exactly the features of another one", "tracks are of 1 artist"])
+def test_what_makes_a_genre_have_too_few_groups_is_named(make_table: Tables, user_error: Expect, cause: str) -> None:
+    table = make_table(tracks=5)
+    copies = {f"blues.0000{number}": "blues.00000" for number in range(1, 5)} if "features" in cause else {}
+    artists = {} if copies else {f"blues.0000{number}": "X" for number in range(5)}
+    with user_error("split.folds", 5, problem=cause):
+        divide(with_copied(table, copies), "artist", artists=artists | {"metal.00000": "Y"})
 
 
 def test_missing_lists_are_an_error(make_table: Tables, user_error: Expect) -> None:

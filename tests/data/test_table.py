@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from genregrid.errors import UserError
 
 Frames = Callable[..., pd.DataFrame]
 Writer = Callable[..., Path]
+Expect = Callable[..., Any]
 Finder = Callable[[str], Path]
 
 GTZAN_GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
@@ -648,3 +650,33 @@ def test_rows_are_contiguous_in_memory_for_every_source(
     tables = [table_from_frame(frame, source="drawn"), *(read_table([tmp_path / f"{name}.csv"]) for name in "ab")]
     tables += [reslice(table, 6) for table in tables] + [table.with_length() for table in tables]
     assert all(table.features.flags.c_contiguous for table in tables)
+
+
+# --- lengths that contradict each other ---------------------------------------------------------------------------
+
+
+def test_a_row_of_another_length_is_refused(make_frame: Frames, write_csv: Writer, user_error: Expect) -> None:
+    frame = make_frame(slices=2, tracks=2)
+    frame.loc[3, "length"] = 220_500
+    path = write_csv(frame)
+    with user_error(place(path, 5, "length"), problem="10 s, and most rows have 3 s", hint="table_slice_seconds"):
+        read_table([path])
+    (note,) = (note for note in read_table([path], slice_seconds=3).notes if "length" in note)
+    assert "1 of 12 slices have another length than 3 s, such as 10 s; all are taken as 3 s" in note
+    frame.loc[3, "length"] = 66_510  # as in Kaggle's file
+    assert read_table([write_csv(frame)]).slice_seconds == 3
+
+
+def test_a_given_slice_length_that_the_lengths_contradict_is_noted(write_csv: Writer) -> None:
+    path = write_csv(slices=2, tracks=2)
+    notes = read_table([path], slice_seconds=10).notes
+    assert any("12 of 12 slices have another length than 10 s, such as 3 s" in note for note in notes)
+    assert not any("another length" in note for note in read_table([path], slice_seconds=3).notes)
+
+
+def test_a_length_that_a_table_has_not_is_not_called_constant(make_frame: Frames, write_csv: Writer) -> None:
+    frame = make_frame(slices=2, tracks=2)
+    constant = "constant, and so without information: length = 66149"
+    assert constant in read_table([write_csv(frame)]).notes
+    notes = read_table([write_csv(frame.drop(columns="length"))], slice_seconds=3).notes
+    assert not any("constant" in note for note in notes)

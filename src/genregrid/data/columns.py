@@ -168,10 +168,10 @@ def chosen_columns(
     for pattern in [wanted] if isinstance(wanted, str) else wanted:
         fitting = [pattern] if pattern in names else fnmatch.filter(numbers, "*" if pattern == "all" else pattern)
         if not fitting:
-            near = difflib.get_close_matches(pattern, names, n=1)
+            near = difflib.get_close_matches(pattern, numbers, n=1)
             problem = f"no column of numbers in {source} fits '{printable(pattern, SHOWN)}'"
-            shown = printable(", ".join(names), 200)
-            hint = f"is it {near[0]}?" if near else f"choose from {shown}" if names else None
+            shown = printable(", ".join(numbers), 200)
+            hint = f"is it {near[0]}?" if near else f"choose from {shown}" if numbers else None
             raise UserError(problem, key="dataset.features", hint=hint)
         chosen |= dict.fromkeys(fitting)
     return tuple(chosen)

@@ -14,7 +14,7 @@ The other three leak test tracks into training and are negative controls:
 - ``mixed``: slices shuffled within their genre, then cut into sequences, so that each has slices of several tracks.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +26,14 @@ from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, PUBLISHED_PROTOCOLS
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError, counted, printable
-from genregrid.name import folded, one_form
+from genregrid.name import (
+    artist_look_alikes,
+    folded,
+    is_several_artists,
+    is_unknown_artist,
+    one_form,
+    shown_apart,
+)
 
 PARTS = ("train", "val", "test")
 TRAIN, VAL, TEST = range(3)
@@ -80,10 +87,12 @@ def split_table(
     """
     if split.protocol == EVERY_TRACK:
         return split_by_name(table, EVERY_TRACK)
+    artists, artist_notes = _known_artists(table, artists)
     if split.protocol in PUBLISHED_PROTOCOLS:
-        return _split_by_lists(table, split.protocol, lists, artists, _groups_in(table, source))
+        return _split_by_lists(table, split.protocol, lists, artists, _groups_in(table, source), artist_notes)
     seed = split.seed or 0
     notes: list[str] = []
+    shared: dict[str, NDArray[np.int64]] = {}
     if split.protocol == "row":
         unit = np.arange(len(table.track))
         unit_genre, unit_group, track_group = table.genre[table.track], unit, np.arange(len(table.tracks))
@@ -95,14 +104,16 @@ def split_table(
         unit_group = np.arange(len(unit_genre))
     else:
         track_group = _groups_in(table, source)
+        shared["features"] = track_group
         if num_merged := len(table.tracks) - len(np.unique(track_group)):
             merged = counted(num_merged, "track repeats", "tracks repeat")
             notes.append(f"{merged} another one exactly and stay with it")
         if split.protocol == "artist":
-            track_group = merged_groups(track_group, _artist_groups(table, artists))
-            notes += _artist_notes(table, artists or {})
+            shared["artists"] = _artist_groups(table, artists)
+            track_group = merged_groups(track_group, shared["artists"])
+            notes += [*_artist_notes(table, artists or {}), *artist_notes]
         unit, unit_genre, unit_group, sequence = table.track, table.genre, track_group, table.track
-    units = _Units(unit_genre, unit_group, _shuffle_key(table, unit, seed), table.genres)
+    units = _Units(unit_genre, unit_group, _shuffle_key(table, unit, seed), table.genres, shared)
     unit_part, used_val_folds = _fold_parts(units, split)
     if used_val_folds < split.val_folds:
         rest = "of what is not test, as a genre has no more groups of tracks"
@@ -123,6 +134,30 @@ def _groups_in(table: FeatureTable, source: FeatureTable | None) -> NDArray[np.i
     if source is None or source is table:
         return duplicate_groups(table)
     return duplicate_groups(source)[np.searchsorted(np.array(source.tracks), np.array(table.tracks))]
+
+
+def _known_artists(
+    table: FeatureTable, artists: Mapping[str, str] | None
+) -> tuple[Mapping[str, str] | None, list[str]]:
+    """Leave out words that stand for an unknown artist; also return notes on names that may not be one artist."""
+    if artists is None:
+        return None, []
+    known = {track: artist for track, artist in artists.items() if not is_unknown_artist(artist)}
+    of_table = [artists[name] for name in map(one_form, table.tracks) if name in artists]
+    notes = []
+    if missing := [artist for artist in of_table if is_unknown_artist(artist)]:
+        form = counted(len(missing), "track has a word", "tracks have a word")
+        notes.append(f"{form} such as '{printable(missing[0], most=100)}' as artist, which is read as unknown")
+    if several := [artist for artist in of_table if is_several_artists(artist)]:
+        name = printable(several[0], most=100)
+        form = counted(len(several), "track", "tracks")
+        notes.append(f"'{name}' is the artist of {form}, which are kept together; give each track its own artist")
+    if pairs := artist_look_alikes(artist for artist in of_table if not is_unknown_artist(artist)):
+        first, second = (printable(name, most=100) for name in shown_apart(*pairs[0]))
+        others = f", and {counted(len(pairs) - 1, 'other pair does', 'other pairs do')} too" if len(pairs) > 1 else ""
+        form = f"'{first}' and '{second}' look like one artist{others}"
+        notes.append(f"{form}; if so, write one name in the artist index: they count as two artists")
+    return known, notes
 
 
 def _artist_groups(table: FeatureTable, artists: Mapping[str, str] | None) -> NDArray[np.int64]:
@@ -203,22 +238,35 @@ class _Units(NamedTuple):
         group: (unit,) int64, equal for units that must stay together.
         key: (unit,) uint64, their order for folds, see `_shuffle_key`.
         genres: names of the genres.
+        shared: (unit,) each, groups by what tracks have in common: ``features`` and ``artists``.
     """
 
     genre: NDArray[np.int64]
     group: NDArray[np.int64]
     key: NDArray[np.uint64]
     genres: tuple[str, ...]
+    shared: Mapping[str, NDArray[np.int64]]
 
     def folds(self, number: int, seed: int) -> NDArray[np.int64]:
         """Assign units to a number of folds, (unit,) int64, see `stratified_folds`."""
         return stratified_folds(self.genre, self.group, number, seed, self.key)
 
-    def fewest_groups(self) -> tuple[int, str]:
-        """Return the smallest number of groups in a genre, and the name of that genre."""
+    def fewest_groups(self) -> tuple[int, int]:
+        """Return the smallest number of groups in a genre, and the number of that genre."""
         pairs = pd.DataFrame({"genre": self.genre, "group": self.group}).drop_duplicates()
         counts = pairs["genre"].value_counts()
-        return int(counts.min()), self.genres[int(counts.idxmin())]
+        return int(counts.min()), int(counts.idxmin())
+
+    def why_few(self, genre: int) -> str:
+        """Return why a genre has fewer groups than tracks, as the end of a sentence; empty if it has not."""
+        own = self.genre == genre
+        num_tracks, why = int(own.sum()), []
+        num_of = {what: len(set(group[own].tolist())) for what, group in self.shared.items()}
+        if num_repeated := num_tracks - num_of.get("features", num_tracks):
+            why.append(f"{num_repeated} of its {num_tracks} tracks have exactly the features of another one")
+        if num_of.get("artists", num_tracks) < num_tracks:
+            why.append(f"its {num_tracks} tracks are of {counted(num_of['artists'], 'artist')}")
+        return f": {' and '.join(why)}" if why else ""
 
 
 def _fold_parts(units: _Units, split: SplitConfig) -> tuple[NDArray[np.int8], int]:
@@ -242,10 +290,12 @@ def _divided(units: _Units, split: SplitConfig) -> tuple[NDArray[np.int8], int, 
     """Return what `_fold_parts` does, and why units cannot be divided so; ``None`` if they can."""
     seed, folds = split.seed or 0, split.folds
     part = np.full(len(units.genre), TRAIN, np.int8)
-    smallest, name = units.fewest_groups()
+    smallest, genre = units.fewest_groups()
     if smallest < folds:
+        name = units.genres[genre]
+        why = units.why_few(genre)
         groups = counted(smallest, "track or group of tracks", "tracks or groups of tracks")
-        return part, 0, f"the genre '{printable(name, most=100)}' has only {groups} that must stay together"
+        return part, 0, f"the genre '{printable(name, most=100)}' has only {groups} that must stay together{why}"
     is_test = units.folds(folds, seed) == split.fold
     part[is_test] = TEST
     rest = np.flatnonzero(~is_test)
@@ -337,6 +387,7 @@ def _split_by_lists(
     lists: Mapping[str, str] | None,
     artists: Mapping[str, str] | None,
     duplicates: NDArray[np.int64],
+    more_notes: Sequence[str],
 ) -> Split:
     if lists is None:
         is_official = protocol == "official"
@@ -349,10 +400,15 @@ def _split_by_lists(
         if not (track_part == number).any():
             problem = f"none of the tracks is in the list of the part '{name}'"
             raise UserError(problem, key="split", value=protocol)
+    listed = set(table.genre[track_part != LEFT_OUT])
+    untrained = [table.genres[number] for number in sorted(listed - set(table.genre[track_part == TRAIN]))]
     num_unlisted = int((track_part == LEFT_OUT).sum())
     notes = [f"{num_unlisted} of {len(table.tracks)} tracks stand in no list and were left out"]
     if num_missing := len(set(lists) - set(names)):
         notes.append(f"{num_missing} of {len(lists)} listed tracks are not in this table")
+    if untrained:
+        shown = printable(", ".join(untrained), most=100)
+        notes.append(f"the official split has tracks of these genres, but none for training: {shown}")
     groups = {"repeat each other exactly": duplicates}
     if artists is not None:
         groups["are of one artist"] = _artist_groups(table, artists)
@@ -361,8 +417,12 @@ def _split_by_lists(
             if protocol == "filtered":
                 raise UserError(f"the lists leak: {leak} {what}", key="split", value=protocol)
             notes.append(f"the official split leaks and is kept as it was published: {leak} {what}")
+    if untrained and protocol == "filtered":
+        problem = f"the genre '{printable(untrained[0], most=100)}' has no track in the list of the part 'train'"
+        hint = "add some there, or leave the genre out of the other lists"
+        raise UserError(problem, key="split", value=protocol, hint=hint)
     group = duplicates if artists is None else merged_groups(duplicates, groups["are of one artist"])
-    return Split(protocol, track_part[table.track], table.track, group, tuple(notes))
+    return Split(protocol, track_part[table.track], table.track, group, (*notes, *more_notes))
 
 
 def _crossing(table: FeatureTable, track_part: NDArray[np.int8], group: NDArray[np.int64]) -> str:
