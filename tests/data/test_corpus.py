@@ -180,6 +180,22 @@ def test_exact_table_first_then_the_longest_that_divides(
     assert table.num_slices.tolist() == [int(30 // slice_seconds)] * 4
 
 
+def test_tracks_of_an_unused_table_are_noted(write_csv: Writer, tmp_path: Path, user_error: Expect) -> None:
+    write_csv(name="a.csv", genres=GENRES, tracks=2)
+    write_csv(name="b.csv", genres=GENRES, tracks=3, slices=3, slice_seconds=10.0)
+    options: dict[str, Any] = {"name": "mine", "root": str(tmp_path), "tables": ["a.csv", "b.csv"]}
+    note = "b.csv has slices of 10 s and is not used at slice=3: 2 tracks are only there, such as blues.00002"
+    for cache in (None, str(tmp_path / "cache"), str(tmp_path / "cache")):
+        corpus = load_corpus(slice_seconds=3, cache=cache, **options)
+        assert note in corpus.table.notes
+        assert corpus.table is corpus.source
+    assert note.replace("=3", "=6") in load_corpus(slice_seconds=6, **options).table.notes
+    assert not any("not used" in note for note in load_corpus(slice_seconds=10, **options).table.notes)
+    write_csv(name="b.csv", genres=("blues", "jazz"), tracks=2, slices=3, slice_seconds=10.0)
+    with user_error(tmp_path / "b.csv", problem="only it has tracks of 'jazz'"):
+        load_corpus(slice_seconds=3, **options)
+
+
 def test_tables_of_one_length_are_joined(write_csv: Writer, tmp_path: Path) -> None:
     write_csv(name="a.csv", genres=("blues",), tracks=2)
     write_csv(name="b.csv", genres=("rock",), tracks=3)

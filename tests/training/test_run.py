@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from genregrid.config import DatasetConfig
+from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.note import RecipeNote, note_path
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import read_csv
@@ -245,6 +246,34 @@ def test_evaluate_refuses_tracks_that_were_trained_on(
     with user_error("checkpoint", problem="their names are the same in the corpus csv", hint="dataset.corpus=NAME"):
         rescore("c", *other_table)
     rescore("d", *other_table, "dataset.corpus=other")
+
+
+@pytest.mark.parametrize("has_titles", [False, True])
+def test_training_tracks_with_fewer_digits_are_noted_by_number_and_refused_by_title(
+    composed: MakeConfig,
+    make_frame: Callable[..., pd.DataFrame],
+    tmp_path: Path,
+    user_error: UserErrors,
+    has_titles: bool,
+) -> None:
+    frame = make_frame(genres=GENRES, tracks=9, slices=1)
+    if has_titles:
+        frame["filename"] = frame["filename"].str.replace(".000", ".Song ", regex=False)
+    data = ("dataset=csv", f"dataset.path={tmp_path / 'a.csv'}")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    train(composed(*QUICK, *data, "model=lda", "window=1"), tmp_path / "run", "lda")
+    frame.round(dict.fromkeys(FEATURE_NAMES, 2)).to_csv(tmp_path / "a.csv", index=False)
+    checkpoint = f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"
+    cfg = composed(checkpoint, *data, "dataset.corpus=other", config="evaluate")
+    if has_titles:
+        with user_error(
+            "dataset.corpus", "other", problem="have the names of tracks in its training", hint="leak=true"
+        ):
+            evaluate(cfg, tmp_path / "again")
+        return
+    result = evaluate(cfg, tmp_path / "again")
+    assert not result.facts.leaks
+    assert any("have the names of tracks in its training or validation part" in note for note in result.notes)
 
 
 @pytest.mark.slow
@@ -501,6 +530,8 @@ def test_any_columns_are_trained_on_and_a_checkpoint_asks_for_its_own(
     checkpoint = f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"
     again = evaluate(composed(checkpoint, *data, config="evaluate"), tmp_path / "again")
     assert again.scores == pytest.approx(result.scores)
+    with user_error("dataset.features", ["e0", "e1"], problem="trained on 512 other descriptors", hint="leave it out"):
+        evaluate(composed(checkpoint, *data[:2], "dataset.features=[e0,e1]", config="evaluate"), tmp_path / "two")
     frame.drop(columns="e7").to_csv(tmp_path / "f.csv.gz", index=False)
     with user_error("dataset.features", problem="fits 'e7'"):
         evaluate(composed(checkpoint, *data, config="evaluate"), tmp_path / "less")

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
 from genregrid.data.csv_file import unpacked_sha256
 from genregrid.data.download import fetch_file
-from genregrid.data.feature_csv import choose_columns
+from genregrid.data.feature_csv import choose_columns, read_feature_csv
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
 from genregrid.data.note import UNKNOWN_RECIPE, RecipeNote, note_path, read_note
 from genregrid.data.reslice import possible_slice_seconds, reslice
@@ -19,13 +21,15 @@ from genregrid.data.slice_rows import Allocate
 from genregrid.data.split import PARTS
 from genregrid.data.store import files_key, stored
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
-from genregrid.errors import UserError
+from genregrid.errors import UserError, counted, printable
 from genregrid.twin.draw import draw_twin
 
 # Sample rates of music, and the milliseconds of a second, which lengths are counted in by mistake.
 _OTHER_RATES_HZ = (44_100, 48_000, 16_000, 32_000, 11_025, 8_000, 24_000, 96_000, 1_000)
 # How near to the wanted slice length a length in another unit is; slices are often a few samples shorter.
 _NEAR = 0.05
+# A larger table that is not used is not read for the names of its tracks.
+_MOST_UNUSED_BYTES = 32 << 20
 # by which the length of slices is rounded
 _ROUNDED_SECONDS = 0.03
 
@@ -71,10 +75,11 @@ def load_corpus(
         table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
         corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered, lambda: None)
         key: dict[str, Any] = {}  # it is never cached
+        more: list[str] = []
     else:
-        corpus, key = _read(dataset, slice_seconds, columns_of, needs_labels)
+        corpus, key, more = _read(dataset, slice_seconds, columns_of, needs_labels)
     if dataset.cache is not None and corpus.table.slice_seconds == slice_seconds and not dataset.include_length:
-        return corpus  # its table is in the cache already
+        return with_notes(corpus, corpus.table, more)  # it is in the cache already
 
     def shaped(allocate: Allocate) -> FeatureTable:
         pooled = reslice(corpus.source, slice_seconds, allocate, others_by_mean=dataset.pooling == "mean")
@@ -82,12 +87,20 @@ def load_corpus(
 
     key = key | {"slice": slice_seconds, "length": dataset.include_length}
     try:
-        return replace(corpus, table=stored(dataset.cache, key, shaped))
+        return with_notes(corpus, stored(dataset.cache, key, shaped), more)
     except UserError as error:
         hint = _other_unit(corpus.source.slice_seconds, slice_seconds)
         if error.key != "slice" or hint is None or dataset.synthetic or dataset.table_slice_seconds is not None:
             raise
         raise UserError(error.problem, key="slice", value=slice_seconds, hint=hint) from None
+
+
+def with_notes(corpus: Corpus, table: FeatureTable, notes: Sequence[str]) -> Corpus:
+    """Return a corpus with another table, and more notes in it; what is cached does not have them."""
+    if table is corpus.source:  # for both, so that it is still seen that they are one
+        table = replace(table, notes=(*table.notes, *notes)) if notes else table
+        return replace(corpus, table=table, source=table)
+    return replace(corpus, table=replace(table, notes=(*table.notes, *notes)) if notes else table)
 
 
 def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
@@ -187,12 +200,12 @@ def _read(
     slice_seconds: float,
     columns_of: Callable[[str], Sequence[str] | None],
     needs_labels: bool,
-) -> tuple[Corpus, dict[str, Any]]:
-    """Read a corpus from its CSVs without pooling, and return the cache key of its table."""
+) -> tuple[Corpus, dict[str, Any], list[str]]:
+    """Read a corpus from its CSVs without pooling; return its table's cache key, and notes on other tables, too."""
     if dataset.path is not None and not Path(dataset.path).is_file():
         raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
     needed = () if dataset.features is not None else columns_of(dataset.recipe) or FEATURE_NAMES
-    chosen = _choose_tables(dataset, slice_seconds, needed, needs_labels)
+    chosen, unused = _choose_tables(dataset, slice_seconds, needed, needs_labels)
     notes = {path: read_note(path) for path in chosen}
     recipe = _agreed_recipe(dataset.recipe, notes)
     noted_seconds = next((note.slice_seconds for note in notes.values() if note), None)
@@ -217,6 +230,7 @@ def _read(
 
     table = stored(dataset.cache, key, read)
     _check_notes(notes, table)
+    more = _unused_notes(unused, table, slice_seconds, needs_labels)
     index, listed = dataset.artists, dataset.filtered or {}
 
     def artists() -> Mapping[str, str] | None:
@@ -235,7 +249,7 @@ def _read(
     def official() -> Mapping[str, str] | None:
         return fma_parts(_file(dataset, dataset.official), table.tracks) if dataset.official else None
 
-    return Corpus(table, table, recipe, artists, lists, official), key
+    return Corpus(table, table, recipe, artists, lists, official), key, more
 
 
 def _file(dataset: DatasetConfig, name: str) -> Path:
@@ -292,8 +306,11 @@ def _check_notes(notes: Mapping[Path, RecipeNote | None], table: FeatureTable) -
 
 def _choose_tables(
     dataset: DatasetConfig, slice_seconds: float, feature_names: Sequence[str], needs_labels: bool
-) -> list[Path]:
-    """Return the tables of the wanted slice length, otherwise those of the longest one that divides it."""
+) -> tuple[list[Path], dict[Path, float]]:
+    """Return the tables of the wanted slice length, otherwise those of the longest one that divides it.
+
+    Also return the slice lengths in seconds of tables that are not used, other than those that can be downloaded.
+    """
     tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
     if not tables:
         raise _no_table()
@@ -312,7 +329,39 @@ def _choose_tables(
             other = f"if the column 'length' does not count samples at {SAMPLE_RATE_HZ} Hz, {whole}"
             hint = _other_unit(max(counts) if len(counts) == 1 else 0, slice_seconds) or other
         raise UserError(problem, key="slice", value=slice_seconds, hint=hint)
-    return [_file(dataset, name) for name, s in seconds.items() if s == max(fitting)]
+    unused = {
+        Path(dataset.root) / name: s
+        for name, s in seconds.items()
+        if s != max(fitting) and name not in (dataset.downloads or {})  # those have the same tracks
+    }
+    return [_file(dataset, name) for name, s in seconds.items() if s == max(fitting)], unused
+
+
+def _unused_notes(
+    unused: Mapping[Path, float], table: FeatureTable, slice_seconds: float, needs_labels: bool
+) -> list[str]:
+    """Return notes on tables of another slice length with tracks that the table has not.
+
+    Raises:
+        UserError: one has a genre that the table has not, and labels are needed.
+    """
+    notes = []
+    tracks, genres = set(table.tracks), {table.genres[number] for number in np.unique(table.genre) if number >= 0}
+    for path, seconds in unused.items():
+        found = f"has slices of {seconds:g} s and is not used at slice={slice_seconds:g}"
+        if path.stat().st_size > _MOST_UNUSED_BYTES:
+            notes.append(f"{printable(path.name)} {found}")
+            continue
+        keys = read_feature_csv(path, (), slice_seconds=seconds, needs_labels=needs_labels).keys
+        lost = set(keys["label"].cat.categories) - genres
+        if needs_labels and lost:
+            problem = f"it {found}, and only it has tracks of '{printable(min(lost), most=100)}'"
+            hint = "leave it out of dataset.tables, or extract all tables at one slice length"
+            raise UserError(problem, key=path, hint=hint)
+        if others := set(keys["track"].cat.categories) - tracks:
+            only = counted(len(others), "track is only there", "tracks are only there")
+            notes.append(f"{printable(path.name)} {found}: {only}, such as {printable(min(others), most=100)}")
+    return notes
 
 
 def _other_unit(seconds: float, wanted: float) -> str | None:

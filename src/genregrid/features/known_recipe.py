@@ -1,5 +1,6 @@
 """The recipes that genregrid can compute, by name."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
@@ -10,6 +11,9 @@ from genregrid.features.hf import HfRecipe
 from genregrid.features.musicnn import NETWORKS, MusicnnRecipe
 from genregrid.features.recipe import Recipe
 from genregrid.features.spectrum import Padding
+
+# How alike a misspelt name is, from 0 to 1.
+_NEAR_NAME = 0.9
 
 
 class Choice(NamedTuple):
@@ -44,6 +48,19 @@ def recipe_named(name: str) -> Recipe | None:
     paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
     known = (make(Choice(padding)) for make in _NAMED.values() for padding in paddings)
     return HfRecipe.named(name) or next((recipe for recipe in known if recipe.name == name), None)
+
+
+def near_recipe(name: str) -> str | None:
+    """Return the recipe whose name is probably misspelt; ``None`` for recipes, and names that are like none.
+
+    >>> near_recipe("kagle-reflect"), near_recipe("kaggle-reflect"), near_recipe("theirs")
+    ('kaggle-reflect', None, None)
+    """
+    if recipe_named(name) is not None:
+        return None
+    paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
+    known = {make(Choice(padding)).name for make in _NAMED.values() for padding in paddings}
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR_NAME)), None)
 
 
 def may_overlap(name: str) -> bool:

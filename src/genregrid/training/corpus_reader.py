@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genregrid.config import DatasetConfig
+from genregrid.errors import printable
 
 if TYPE_CHECKING:
     from genregrid.data.corpus import Corpus
@@ -31,8 +32,12 @@ class CorpusReader:
 
         `features` is as in `genregrid.data.corpus.with_features`; ``None`` for the tables that the dataset names.
         """
-        from genregrid.data.corpus import load_corpus, with_features  # scripts need the class before they need pandas
-        from genregrid.features.known_recipe import columns_of
+        from genregrid.data.corpus import (
+            load_corpus,
+            with_features,
+            with_notes,
+        )  # scripts need the class before they need pandas
+        from genregrid.features.known_recipe import columns_of, near_recipe
 
         if features is not None:
             dataset = with_features(dataset, features)
@@ -42,6 +47,9 @@ class CorpusReader:
                 dataset = replace(dataset, cache=str(self._folder))
             self._corpus = None  # two corpora would take twice the memory
             self._corpus, self._key = load_corpus(dataset, slice_seconds, columns_of, needs_labels), key
+            if near := near_recipe(recipe := self._corpus.recipe):
+                note = f"genregrid has no recipe {printable(recipe, most=100)}; is dataset.recipe={near} meant?"
+                self._corpus = with_notes(self._corpus, self._corpus.table, [note])
         return self._corpus
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
+from genregrid.data.columns import chosen_columns
 from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.duplicate import track_fingerprints
@@ -44,6 +45,8 @@ from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, 
 
 # Tracks of a twin for each that a checkpoint names. Protocols leave out a tenth at most, or tracks of unknown artists.
 _MOST_TWIN_TRACKS = 4
+# So many names of tracks may be the same in two corpora by chance.
+_FEW_NAMES = 4
 _TRAINED_FILES = (*RESULT_FILES, "config.yaml", BEST_CHECKPOINT)
 
 
@@ -208,11 +211,16 @@ def evaluate(
         return _predict(model, trained, corpus, settings, same_names, folder)
     split_config, split = _split_for(settings, trained, corpus, same_names)
     datamodule = datamodule_of(corpus.table, split, trained)
+    name_notes: list[str] = []
     leaks = split.leaks or trained.facts.leaks
-    leaks = leaks or _tests_on_seen_tracks(datamodule, trained, same_names, split_config.allow_leak)
+    if not leaks:
+        leaks = _tests_on_seen_tracks(datamodule, trained, same_names, split_config.allow_leak)
+    if not (leaks or same_names or dataset.synthetic or trained.facts.synthetic):
+        leaks, name_notes = _names_of_seen_tracks(datamodule, trained, dataset.corpus, split_config.allow_leak)
     facts = evaluation_facts(trained.facts, dataset, split_config, datamodule, leaks, str(checkpoint))
     changed = dataset.name == trained.facts.dataset and facts.data_hashes != trained.facts.data_hashes
-    notes = announce(facts, datamodule, ["the files differ from those that were trained on"] if changed else [])
+    changes = ["the files differ from those that were trained on"] if changed else []
+    notes = announce(facts, datamodule, [*name_notes, *changes])
     folder.mkdir(parents=True, exist_ok=True)
     with run_logger(settings.logger, facts, folder) as logger, lightning_run():
         on_cpu = TrainerConfig(accelerator="cpu", threads=1, progress_bar=False)
@@ -283,9 +291,23 @@ def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetCon
         problem = f"'{first}' and '{second}' look like one genre, and it was trained on them as two"
         raise UserError(problem, key="checkpoint", hint="write one of them in the table, and train again")
     if trained.facts.settings.get("dataset.features") is not None:
-        chosen = replace(chosen, features=[name for name in model.feature_names if name != "length"])
+        own = [name for name in model.feature_names if name != "length"]
+        _check_choice(chosen.features, trained.facts.settings["dataset.features"], own)
+        chosen = replace(chosen, features=own)
     # a genre that the model does not have is then refused with its row, and features are in the order of the model
     return replace(chosen, genres=model.genres, include_length="length" in model.feature_names)
+
+
+def _check_choice(wanted: Any, trained: Any, own: Sequence[str]) -> None:
+    """Refuse a choice of descriptors other than that of the training; the model takes its `own`, in their order."""
+    if wanted is None or wanted == trained:
+        return
+    with suppress(UserError):
+        if set(chosen_columns(own, ["0"] * len(own), wanted, "the checkpoint")) == set(own):
+            return
+    shown = printable(", ".join(own), most=100)
+    problem = f"the checkpoint was trained on {counted(len(own), 'other descriptor')}: {shown}"
+    raise UserError(problem, key="dataset.features", value=wanted, hint="leave it out: those are read")
 
 
 def _other_features(model: GenreClassifier, corpus: Corpus) -> UserError:
@@ -347,6 +369,33 @@ def _tests_on_seen_tracks(datamodule: GenreDataModule, trained: Provenance, same
         hint += "or add a split with split.allow_leak=true"
         raise UserError(f"{count} {reason}", key="checkpoint", hint=hint)
     return bool(known)
+
+
+def _names_of_seen_tracks(
+    datamodule: GenreDataModule, trained: Provenance, corpus: str, allow_leak: bool
+) -> tuple[bool, list[str]]:
+    """Return whether test tracks of another corpus have the names of training tracks so often that they are the same.
+
+    Numbers such as rock.00000 are used in many corpora, so there is only a note on them. Words are a title: if most
+    tracks have titles of training tracks, they are the same music. The features of a copy may have fewer digits or come
+    from another file, and are then not recognised.
+
+    Raises:
+        UserError: most have the titles of training tracks, and the split does not allow the leak.
+    """
+    test = datamodule.tracks["test"]
+    named = [track for track in test if track in trained.known_tracks]
+    titled = [track for track in named if not track.rpartition(".")[2].isdecimal()]
+    most = max(_FEW_NAMES, min(len(test), len(trained.known_tracks)) / 2)
+    if len(named) < most:
+        return False, []
+    count = f"{len(named)} of {len(test)} test tracks, such as {printable((titled or named)[0], most=100)}, have the "
+    count += "names of tracks in its training or validation part"
+    if len(titled) >= most and not allow_leak:
+        hint = "if they are other recordings, give the tracks other names; or add a split with split.allow_leak=true"
+        raise UserError(count, key="dataset.corpus", value=corpus, hint=hint)
+    count += f", and dataset.corpus={printable(corpus, most=100)} means that they are other recordings"
+    return len(titled) >= most, [] if len(titled) >= most else [f"{count}: if they are not, these scores are no test"]
 
 
 def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
