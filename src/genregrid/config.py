@@ -162,7 +162,10 @@ class DatasetConfig:
         )
         _require(self, "dataset.pooling", self.pooling in (None, "mean"), "mean, or null to refuse such columns")
         is_file = self.path is None or not (self.synthetic or self.tables)
-        _require(self, "dataset.path", is_file, "only dataset=csv reads a path", "add dataset=csv")
+        problem, hint = "only dataset=csv reads a path", "add dataset=csv"
+        if self.tables and not self.synthetic:
+            problem, hint = "dataset.tables names tables too", "take dataset=csv, with only one of the two"
+        _require(self, "dataset.path", is_file, problem, hint)
         hint = "leave it out, or write a CSV of the twin first"
         _require(self, "dataset.cache", self.cache is None or not self.synthetic, "the twin is drawn, not read", hint)
         is_size = not self.num_tracks % 10 and 20 <= self.num_tracks <= 1_000_000

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from genregrid.cli.argument import check_form, with_hint
 from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, mistake_of
 from genregrid.cli.nearest import Keys
+from genregrid.cli.override import with_literal_text
 from genregrid.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("composed")  # registers the schemas
@@ -98,6 +100,9 @@ def command_in(mistake: UserError) -> str:
         ("evaluate", "E=mc2.mp3", "python evaluate.py checkpoint=PATH audio=E=mc2.mp3"),
         ("train", "model=lda lr=0.1", "it has model.names, model.transform, "),
         ("train", "model.foo=3", "it has model.transform, "),
+        ("train", "dataset.filtered.valid=F", "python train.py dataset.filtered.val=F"),
+        ("train", "dataset=csv dataset.filtered.validation=F", "python train.py dataset=csv dataset.filtered.val=F"),
+        ("train", "dataset.filtered.foo=F", "`--cfg job` shows every key"),
         ("train", "zzz=3", "`--cfg job` shows every key"),
         ("train", "dataset.zzz=3", "`--cfg job` shows every key"),
         ("train", "hydra.launcher.zzz=3", "`--cfg job` shows every key"),
@@ -137,6 +142,39 @@ def test_the_mistakes_of_hydra_have_the_command_that_was_meant(
     mistake = mistake_of(caught.value)
     assert mistake is not None
     assert command_in(with_hint(mistake, [override], script, project_root / "conf")) == command
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "command"),
+    [
+        ("train", "model=lstm,mlp dataset=csv", "python train.py -m model=lstm,mlp dataset=csv"),
+        ("train", "dataset=csv slice=choice(1,2)", "python train.py -m dataset=csv 'slice=choice(1,2)'"),
+        ("train", "seed=1 dataset.genres=a,b", "python train.py seed=1 'dataset.genres=[a,b]'"),
+        ("evaluate", "runs=A,B", "python evaluate.py 'runs=[A,B]'"),
+        ("evaluate", "checkpoint=x audio=A,B", "python evaluate.py checkpoint=x 'audio=[A,B]'"),
+        ("train", "model=mlp slice='3'", "python train.py model=mlp slice=3"),
+    ],
+)
+def test_several_or_quoted_values_have_the_whole_command(
+    script: str, line: str, command: str, composed: Composed, project_root: Path
+) -> None:
+    for name in "AB":
+        Path(name).mkdir()
+    words = line.split()
+    with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
+        composed(*map(with_literal_text, words), config=script)
+    mistake = mistake_of(caught.value)
+    assert mistake is not None
+    assert command_in(with_hint(mistake, words, script, project_root / "conf")) == command
+
+
+@pytest.mark.parametrize("argument", ["~model", "~split=track"])
+def test_a_group_that_a_training_needs_cannot_be_removed(
+    argument: str, project_root: Path, user_error: Callable[..., Any]
+) -> None:
+    with user_error(argument, hint=f"leave out {argument}"):
+        check_form([argument], "train", project_root / "conf")
+    check_form(["~logger"], "train", project_root / "conf")
 
 
 def test_every_name_of_other_programs_leads_to_a_key(project_root: Path) -> None:

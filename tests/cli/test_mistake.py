@@ -84,16 +84,10 @@ def test_a_key_without_its_group_is_an_assertion_of_this_version_of_omegaconf(co
     assert mistake is not None
     assert (mistake.key, mistake.value, mistake.hint) == ("dataset.recipe", "x", "add dataset=csv")
     assert missing_group(["checkpoint=x", "trainer.devices=2"], {"dataset": "dataset=csv"}) is None
-
-
-@pytest.mark.parametrize("override", ["model=lstm,mlp", "dataset.genres=a,b"])
-def test_several_values_name_the_command_for_them(
-    override: str, composed: Composed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["somewhere/train.py", override])
-    hint = mistake_in(composed, override).hint or ""
-    assert f"python train.py -m {override}" in hint
-    assert ("dataset.genres=[a,b]" in hint) == ("genres" in override)
+    groups = {"dataset": "dataset=csv", "split": "split=track"}
+    mistake = missing_group(["checkpoint=x", "dataset=csv", "dataset.path=x", "split.fold=1"], groups)
+    assert mistake is not None
+    assert (mistake.key, mistake.hint) == ("split.fold", "add split=track")
 
 
 @pytest.mark.parametrize("argument", ["=", "=3"])

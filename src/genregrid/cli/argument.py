@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from hydra._internal.utils import get_args_parser
 
-from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, NOT_KEY_VALUE, UNREADABLE, of_form
+from genregrid.cli.mistake import CHOOSE, EXPECTED_NUMBERS, NO_SUCH_KEY, NOT_KEY_VALUE, SEVERAL, UNREADABLE, of_form
 from genregrid.cli.nearest import Keys, command_of
 from genregrid.config import LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
 from genregrid.errors import UserError
@@ -35,6 +35,9 @@ def check_form(arguments: Sequence[str], script: str, conf: Path) -> None:
     bare = _bare_words(arguments)
     for argument in arguments:
         _check_path(argument)
+        if script == "train" and re.fullmatch("~(model|dataset|split)(=.*)?", argument):
+            hint = f"leave out {argument}, or choose another by {argument[1:].partition('=')[0]}=NAME"
+            raise UserError("it cannot be removed", key=argument, hint=hint)
     if bare:
         raise _of_words(bare, arguments, Keys(arguments, script, conf))
     _check_options(arguments)
@@ -60,6 +63,11 @@ def with_hint(mistake: UserError, arguments: Sequence[str], script: str, conf: P
     keys = Keys(arguments, script, conf)
     if mistake.problem == NO_SUCH_KEY or (mistake.problem == UNREADABLE and not keys.has(key)):
         return _of_key(key, arguments, keys) or mistake
+    if mistake.problem == SEVERAL:
+        return _of_several(mistake, arguments, keys)
+    if mistake.problem in EXPECTED_NUMBERS and (place := _quoted(key, arguments)) is not None:
+        hint = f"without quotation marks: `{keys.command(arguments, {place: [f'{key}={mistake.value}']})}`"
+        return UserError("it is text, as it has quotation marks", key=key, value=f"'{mistake.value}'", hint=hint)
     if mistake.problem.startswith(CHOOSE):
         for place, argument in enumerate(arguments):
             group, _, value = argument.partition("=")
@@ -71,6 +79,25 @@ def with_hint(mistake: UserError, arguments: Sequence[str], script: str, conf: P
                     hint = f"write `{keys.command(arguments, {place: [chosen]})}`"
                     return UserError(mistake.problem, key=group, value=one, hint=hint)
     return mistake
+
+
+def _of_several(mistake: UserError, arguments: Sequence[str], keys: Keys) -> UserError:
+    """Return the mistake of several values, with the whole command: a list has brackets, other values need -m."""
+    key = mistake.key or ""
+    for place, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name.lstrip("+") == key and key in TEXT_LISTS and not value.startswith(("choice(", "[")):
+            hint = f"a list has brackets: `{keys.command(arguments, {place: [f'{name}=[{value}]']})}`"
+            return UserError(mistake.problem, key=key, value=value, hint=hint)
+    of_list = f"; a list has brackets: {key}=[{mistake.value}]" if key.startswith("model.") else ""
+    hint = f"they need -m: `{command_of(keys.script, ['-m', *arguments])}`{of_list}"
+    return UserError(mistake.problem, key=key, value=mistake.value, hint=hint)
+
+
+def _quoted(key: str, arguments: Sequence[str]) -> int | None:
+    """Return the position of an override that has a number in quotation marks; ``None`` if there is none."""
+    number = re.compile(rf"\+{{0,2}}{re.escape(key)}=(['\"])-?[0-9.]+\1")
+    return next((place for place, argument in enumerate(arguments) if number.fullmatch(argument)), None)
 
 
 def _of_key(key: str, arguments: Sequence[str], keys: Keys) -> UserError | None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,18 +21,21 @@ from genregrid.training.devices import is_first_process
 
 NO_SUCH_KEY = "there is no such key"
 NOT_KEY_VALUE = "it is not key=value"
+SEVERAL = "these are several values"
 CHOOSE = "choose one of "
 UNREADABLE = "its value cannot be read"
 _HINT = "`--cfg job` shows every key, `--help` every choice"
 _NO_GROUP = re.compile("Could not override '([^'@]*)'. No match in the defaults list")
 _SEVERAL = re.compile("(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
 _SET_BY_LIGHTNING = "PYTORCH_NVML_BASED_CUDA_CHECK"
+#: Problems of a value that must be a number.
+EXPECTED_NUMBERS = ("expected a number", "expected a whole number")
 # OmegaConf names Python's types; by a part of its message, the same in plain words
 _EXPECTED = {
     "is not Optional": "it must not be null",
-    "to Integer": "expected a whole number",
-    "to Float": "expected a number",
-    "Union[int, float]": "expected a number",
+    "to Integer": EXPECTED_NUMBERS[1],
+    "to Float": EXPECTED_NUMBERS[0],
+    "Union[int, float]": EXPECTED_NUMBERS[0],
     "valid bool": "expected true or false",
 }
 
@@ -57,9 +59,7 @@ def mistake_of(error: BaseException) -> UserError | None:
             return of_form(cause.override)
         if isinstance(cause, ConfigCompositionException) and (several := _SEVERAL.match(str(cause))):
             key, _, value = several[1].partition("=")
-            of_list = f"; a list has brackets: {key}=[{value}]" if "." in key else ""
-            hint = f"they need -m: python {Path(sys.argv[0]).name} -m {shlex.quote(several[1])}{of_list}"
-            return UserError("these are several values", key=key, value=value, hint=hint)
+            return UserError(SEVERAL, key=key, value=value, hint="several values need -m")
         if isinstance(cause, ConfigCompositionException) and (without := _NO_GROUP.match(str(cause))):
             return UserError(NO_SUCH_KEY, key=without[1], hint=_HINT)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
@@ -111,10 +111,11 @@ def missing_group(overrides: Sequence[str], optional_groups: Mapping[str, str]) 
     OmegaConf 2.3 reports it as an `AssertionError` without a cause, and the dict ``dataset={path:FILE}`` as an
     `AttributeError`. `optional_groups` has an override for each part of the configuration that may be null.
     """
+    chosen = {override.partition("=")[0].lstrip("+") for override in overrides}
     for override in overrides:
         key, _, value = override.partition("=")
         part, dot, _ = key.lstrip("+").partition(".")
-        if (dot or value.startswith("{")) and part in optional_groups:
+        if (dot or value.startswith("{")) and part in optional_groups and (dot == "" or part not in chosen):
             return UserError("its group is not chosen", key=key, value=value, hint=f"add {optional_groups[part]}")
     return None
 

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from genregrid.config import TEXT_DICTS
+from genregrid.config import TEXT_DICTS, TEXT_KEYS
 from genregrid.record.folder import BEST_CHECKPOINT
 
 # Names that other programs have for an override, without signs and in lower case; {} is the value.
@@ -124,13 +124,17 @@ class Keys:
 
     def has(self, key: str) -> bool:
         """Return whether a key exists; Hydra's own keys and those of free dicts are not known here."""
-        return key in self._keys or key.startswith("hydra") or key.rpartition(".")[0] in TEXT_DICTS or key[:1] in "+~"
+        is_of_dict = key.rpartition(".")[0] in TEXT_DICTS and key in TEXT_KEYS
+        return key in self._keys or key.startswith("hydra") or is_of_dict or key[:1] in "+~"
 
     def meant(self, key: str, value: str) -> list[str]:
         """Return the overrides that were probably meant by one whose key does not exist; empty if none is near."""
         if len(key) > 100:
             return []
         whole, last = _plain(key), _plain(key.rpartition(".")[2])
+        if (parent := key.rpartition(".")[0]) in TEXT_DICTS:
+            parts = [one.rpartition(".")[2] for one in sorted(TEXT_KEYS) if one.startswith(f"{parent}.")]
+            return [f"{parent}.{part}={value}" for part in parts if last.startswith(part) or part.startswith(last)]
         if (last in _FILES or value.endswith(".ckpt")) and (overrides := self.with_key(value)):
             return overrides
         same = [one for one in self._keys if last == _plain(one.rpartition(".")[2])]

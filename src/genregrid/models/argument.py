@@ -3,7 +3,7 @@
 A signature such as ``def __init__(self, *, hidden_size: Count = 64, dropout: Share = 0.3)`` is all that a class needs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from types import FunctionType
@@ -86,6 +86,14 @@ def split_arguments(cls: type, given: Mapping[str, Any]) -> tuple[dict[str, Any]
     """Split arguments into those of a constructor and the others."""
     own = {name: given[name] for name in parameters(cls) if name in given}
     return own, {name: value for name, value in given.items() if name not in own}
+
+
+def check_known(given: Iterable[str], known: Collection[str]) -> None:
+    """Raise a UserError for the first of the arguments that is not known, and name those that are."""
+    for name in given:
+        if name not in known:
+            hint = f"the chosen model has {', '.join(known)}"
+            raise UserError("the model has no such argument", key=f"model.{name}", hint=hint)
 
 
 def check_arguments(cls: type, values: Mapping[str, Any]) -> None:

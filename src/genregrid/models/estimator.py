@@ -27,7 +27,16 @@ from torch import Tensor, nn
 
 from genregrid.checkpoint.packed import is_trusted, pack, unpack, unsound
 from genregrid.errors import UserError
-from genregrid.models.argument import Allowed, Part, Positive, Switch, check_arguments, split_arguments
+from genregrid.models.argument import (
+    Allowed,
+    Part,
+    Positive,
+    Switch,
+    check_arguments,
+    check_known,
+    parameters,
+    split_arguments,
+)
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator_check import check_estimator
 from genregrid.models.pooling import MOST_SUMMARIES, SUMMARIES, filled, pooled_slice
@@ -67,6 +76,8 @@ def build_estimator(name: str, arguments: Mapping[str, Any], names: Mapping[str,
     try:
         estimator = cls(**{names.get(key, key): value for key, value in arguments.items()})
     except TypeError as error:
+        own = {argument: key for key, argument in names.items()}
+        check_known(arguments, [own.get(argument, argument) for argument in parameters(cls)])
         raise UserError(str(error), key="model.estimator", value=name) from None
     check_arguments(cls, arguments)
     declared = getattr(cls, "_parameter_constraints", {})

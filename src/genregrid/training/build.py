@@ -19,6 +19,7 @@ from genregrid.data.split import TRAIN, VAL, Split, split_table
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError, printable
 from genregrid.files import write_text
+from genregrid.models.argument import check_known, parameters
 from genregrid.models.base import GenreClassifier
 from genregrid.models.trained import blank_model
 from genregrid.record.facts import Provenance, RunFacts, training_facts
@@ -168,6 +169,9 @@ def _model(model_config: Any, settings: TrainerConfig, table: FeatureTable) -> G
     except UserError:
         raise
     except Exception as error:  # an argument that the class does not have, or a fault in a network of the user
+        if isinstance(error, TypeError) and isinstance(constructor.func, type):
+            known = parameters(constructor.func).keys() - {"genres", "feature_names", "slice_seconds"}
+            check_known(constructor.keywords, sorted(known))
         raise UserError(f"{type(error).__name__}: {error}", key="model._target_", value=target) from error
     if not isinstance(model, GenreClassifier):
         raise UserError("a model is a subclass of GenreClassifier", key="model._target_", value=target)
