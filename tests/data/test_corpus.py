@@ -530,6 +530,30 @@ def test_features_are_checked_against_the_note_of_a_single_table(several: Datase
         with_features(single, "rich")
 
 
+def test_the_advice_for_missing_features_names_a_table_that_is_read_then(
+    write_csv: Writer, tmp_path: Path, user_error: Expect
+) -> None:
+    single = DatasetConfig(name="mine", path=str(write_csv(name="base.csv", genres=GENRES)))
+    listed = DatasetConfig(name="mine", root=str(tmp_path), tables=["base.csv"])
+    new = tmp_path / "base.rich.csv"
+    with user_error("features", hint=f"--recipe rich --slice 3 --out {new}, and set dataset.path={new}"):
+        with_features(single, "rich")
+    with user_error("features", hint=f"--recipe rich --slice 3 --out {new}"):
+        with_features(listed, "rich")
+    write_note(write_csv(name="base.rich.csv", genres=GENRES, seed=1), "rich-reflect")
+    with user_error("features", hint=f"set dataset.path={new}"):
+        with_features(single, "rich")
+    assert with_features(replace(single, path=str(new)), "rich").recipe == "rich-reflect"
+    assert with_features(listed, "rich").tables == ["base.rich.csv"]
+
+
+def test_a_known_slice_length_is_not_doubted(write_csv: Writer, user_error: Expect) -> None:
+    path = write_csv(genres=GENRES)
+    write_note(path, "kaggle-reflect")
+    with user_error("slice", 5, hint="choose one of them"):
+        load_corpus(slice_seconds=5, name="mine", corpus="mine", label="mine", path=str(path))
+
+
 def test_the_twin_has_no_other_features(user_error: Expect) -> None:
     twin = DatasetConfig(**arguments_of(config_named("twin")))
     assert with_features(twin, "kaggle") == twin

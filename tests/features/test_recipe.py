@@ -17,7 +17,7 @@ from genregrid.features import handmade
 from genregrid.features.analysis import Analysis
 from genregrid.features.descriptors import kaggle_descriptors
 from genregrid.features.handmade import HandmadeRecipe
-from genregrid.features.known_recipe import OPTIONS, may_overlap, recipe_named
+from genregrid.features.known_recipe import OPTIONS, may_overlap, option_of, recipe_named
 from genregrid.features.recipe import MIN_SLICE_SECONDS, SliceDescriber
 from genregrid.features.spectrum import Padding
 
@@ -199,3 +199,15 @@ def test_recipes_of_commercial_music_with_genre_tags_may_overlap() -> None:
     assert {name for name in OPTIONS if may_overlap(name)} == {"musicnn-msd", "musicnn-msd-tags"}
     assert not may_overlap("kaggle-reflect")
     assert not may_overlap("unknown")
+
+
+@pytest.mark.parametrize("name", ["nope", "musicnn", "kaggle-zeros", "rich-"])
+def test_an_unknown_recipe_is_refused_with_the_known_ones(
+    name: str, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    with user_error("features", name, hint="musicnn-mtt"):
+        option_of(name)
+
+
+def test_every_recipe_of_the_command_has_its_option() -> None:
+    assert [option_of(name).split()[:2] for name in OPTIONS] == [["--recipe", name] for name in OPTIONS]

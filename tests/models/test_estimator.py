@@ -174,7 +174,7 @@ def test_only_classifiers_of_known_packages_are_built(estimator: str, problem: s
 
 
 def test_an_unknown_argument_is_refused(user_error: Expect) -> None:
-    with user_error("model.estimator", "sklearn.linear_model.LogisticRegression", problem="'num_trees'"):
+    with user_error("model.num_trees", problem="no such argument", hint="penalty, "):
         model(num_trees=3)
 
 

@@ -82,6 +82,15 @@ def test_a_run_replaces_no_file_of_others(
     assert f"{tmp_path / 'run'}: its finished run of knn is replaced\n" in capsys.readouterr().out
 
 
+def test_a_checkpoint_without_its_dataset_names_path_and_recipe_at_once(
+    run: MakeResult, composed: MakeConfig, tmp_path: Path, user_error: UserErrors
+) -> None:
+    run("run", "dataset.recipe=kaggle-reflect", model="lda")
+    hint = "dataset=csv dataset.path=FILE dataset.recipe=kaggle-reflect (it read features.csv)"
+    with user_error("checkpoint", hint=hint):
+        evaluate(composed(f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}", config="evaluate"), tmp_path / "again")
+
+
 def test_run_folder_keeps_the_contract(run: MakeResult, tmp_path: Path) -> None:
     run("run", "split.fold=1", "seed=3")
     folder = tmp_path / "run"

@@ -103,11 +103,14 @@ def with_notes(corpus: Corpus, table: FeatureTable, notes: Sequence[str]) -> Cor
     return replace(corpus, table=replace(table, notes=(*table.notes, *notes)) if notes else table)
 
 
-def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
+def with_features(
+    dataset: DatasetConfig, features: str, option_of: Callable[[str], str] = lambda name: f"--recipe {name}"
+) -> DatasetConfig:
     """Return a dataset with tables of another recipe, by the notes beside its tables and beside their siblings.
 
     `features` names the recipe, such as ``rich-constant``, or only what comes before one of its dashes: ``rich``. The
-    dataset's own tables of that recipe are chosen if it has any, otherwise siblings: see `_siblings`.
+    dataset's own tables of that recipe are chosen if it has any, otherwise siblings: see `_siblings`. `option_of` gives
+    the option by which the recipe is extracted, and raises for an unknown one.
 
     Raises:
         UserError: there is no table of such a recipe, or there are tables of several.
@@ -131,17 +134,20 @@ def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
         where = dataset.path if dataset.path is not None else own[0].parent
         known = ", ".join(sorted({dataset.recipe, *recipes.values()} - {UNKNOWN_RECIPE}))
         problem = f"{where} has no table of this recipe" + (f"; it has {known}" if known else "")
-        option = "hf --weights MODEL" if features.startswith("hf") else features
-        hint = f"make it: python -m genregrid.features MUSIC --recipe {option} --slice 3 --out {own[0].parent}"
         folder = own[0].parent
+        new = folder / f"{_bare_name(own[0]).replace('__sec', '_3_sec')}.{features}.csv"
         others = [path.name for path in sorted(folder.glob("*.csv")) if path not in (*own, *more)]
-        others = [name for name in others if (note := read_note(folder / name)) and _is_of(note.recipe, features)]
+        others = [path.name for path in _of_recipe([folder / name for name in others], features)]
         if found:
             problem, hint = f"{where} has tables of several such recipes", f"choose one: {', '.join(sorted(found))}"
+        elif dataset.path is not None and (beside := _of_recipe(_siblings(own), features)):
+            hint = f"set dataset.path={beside[0]}"
         elif others and dataset.path is None:
             problem = f"{own[0].name} has no table of this recipe beside it"
-            name = f"{_bare_name(own[0]).replace('__sec', '_3_sec')}.{features}.csv"
-            hint = f"if {others[0]} has the same tracks, name it in dataset.tables or call it {name}"
+            hint = f"if {others[0]} has the same tracks, name it in dataset.tables or call it {new.name}"
+        else:
+            hint = f"make it: python -m genregrid.features MUSIC {option_of(features)} --slice 3 --out {new}"
+            hint += "" if dataset.path is None else f", and set dataset.path={new}"
         raise UserError(problem, key="features", value=features, hint=hint)
     (recipe,) = found
     if dataset.path is not None:
@@ -155,6 +161,11 @@ def with_features(dataset: DatasetConfig, features: str) -> DatasetConfig:
 
 def _no_table() -> UserError:
     return UserError("there is no feature CSV to read", key="dataset.path", hint="set dataset.path=FILE to yours")
+
+
+def _of_recipe(tables: Sequence[Path], features: str) -> list[Path]:
+    """Return those tables whose notes name a recipe that `features` means."""
+    return [path for path in tables if (note := read_note(path)) and _is_of(note.recipe, features)]
 
 
 def _siblings(tables: Sequence[Path]) -> list[Path]:
@@ -324,7 +335,9 @@ def _choose_tables(
         makeable = _makeable(dataset, seconds, needs_labels)
         problem = f"the tables have slices of {lengths} seconds and can make {makeable} seconds"
         hint = None
-        if dataset.table_slice_seconds is None:
+        if all(name in (dataset.downloads or {}) or read_note(Path(dataset.root) / name) for name in tables):
+            hint = f"choose one of them, or another dataset, instead of {slice_seconds:g}"
+        elif dataset.table_slice_seconds is None:
             whole = "set dataset.table_slice_seconds to the slice length of the table"
             other = f"if the column 'length' does not count samples at {SAMPLE_RATE_HZ} Hz, {whole}"
             hint = _other_unit(max(counts) if len(counts) == 1 else 0, slice_seconds) or other

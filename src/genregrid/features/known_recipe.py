@@ -63,6 +63,30 @@ def near_recipe(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR_NAME)), None)
 
 
+def option_of(features: str) -> str:
+    """Return the options of ``python -m genregrid.features`` by which a recipe is extracted.
+
+    >>> option_of("rich"), option_of("rich-constant")
+    ('--recipe rich', '--recipe rich --padding constant')
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if features == "hf" or HfRecipe.named(features):
+        return "--recipe hf --weights MODEL"
+    name, _, padding = features.partition("-")
+    if name in DESCRIPTORS and padding in get_args(Padding):
+        return f"--recipe {name} --padding {padding}"
+    if features not in _NAMED:
+        raise UserError(
+            "no table has this recipe, and it cannot be extracted here",
+            key="features",
+            value=features,
+            hint=f"choose one of {', '.join(OPTIONS)}, or the recipe in the note of a table",
+        )
+    return f"--recipe {features}"
+
+
 def may_overlap(name: str) -> bool:
     """Return whether a recipe's network may have been trained on the music of a test; false for unknown recipes."""
     recipe = recipe_named(name)

@@ -37,10 +37,10 @@ class CorpusReader:
             with_features,
             with_notes,
         )  # scripts need the class before they need pandas
-        from genregrid.features.known_recipe import columns_of, near_recipe
+        from genregrid.features.known_recipe import columns_of, near_recipe, option_of
 
         if features is not None:
-            dataset = with_features(dataset, features)
+            dataset = with_features(dataset, features, option_of)
         key = json.dumps([asdict(dataset), float(slice_seconds), needs_labels, os.getcwd(), _file_states(dataset)])
         if self._corpus is None or key != self._key:
             if self._folder is not None and dataset.cache is None and not dataset.synthetic:

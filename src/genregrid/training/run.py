@@ -257,7 +257,9 @@ def _own_dataset(trained: Provenance, named: DatasetConfig | None) -> DatasetCon
     """
     files = ", ".join(sorted(trained.facts.data_hashes))
     had = "" if trained.path is None else f"; training had dataset.path={trained.path}"
-    hint = f"repeat the dataset of the training, such as dataset=csv dataset.path=FILE (it read {files}{had})"
+    recipe = trained.facts.recipe if trained.facts.recipe not in (None, UNKNOWN_RECIPE) else None
+    more = f" dataset.recipe={recipe}" if recipe else ""
+    hint = f"repeat the dataset of the training, such as dataset=csv dataset.path=FILE{more} (it read {files}{had})"
     if named is None:
         raise UserError(f"its dataset '{trained.facts.dataset}' is not in conf/dataset", key="checkpoint", hint=hint)
     named = _of_recipe(named, trained)
