@@ -662,15 +662,23 @@ def test_a_row_of_another_length_is_refused(make_frame: Frames, write_csv: Write
     with user_error(place(path, 5, "length"), problem="10 s, and most rows have 3 s", hint="table_slice_seconds"):
         read_table([path])
     (note,) = (note for note in read_table([path], slice_seconds=3).notes if "length" in note)
-    assert "1 of 12 slices have another length than 3 s, such as 10 s; all are taken as 3 s" in note
+    assert "1 of 12 rows have another length than 3 s, such as 10 s; all are taken as 3 s" in note
     frame.loc[3, "length"] = 66_510  # as in Kaggle's file
     assert read_table([write_csv(frame)]).slice_seconds == 3
+
+
+def test_whole_recordings_may_have_any_length(make_frame: Frames, write_csv: Writer) -> None:
+    frame = make_frame(whole_clips=True, slice_seconds=30)
+    frame.loc[3, "length"] = 2_205_000
+    table = read_table([write_csv(frame)])
+    assert table.slice_seconds == 30
+    assert any("1 of 18 rows have another length than 30 s, such as 100 s" in note for note in table.notes)
 
 
 def test_a_given_slice_length_that_the_lengths_contradict_is_noted(write_csv: Writer) -> None:
     path = write_csv(slices=2, tracks=2)
     notes = read_table([path], slice_seconds=10).notes
-    assert any("12 of 12 slices have another length than 10 s, such as 3 s" in note for note in notes)
+    assert any("12 of 12 rows have another length than 10 s, such as 3 s" in note for note in notes)
     assert not any("another length" in note for note in read_table([path], slice_seconds=3).notes)
 
 

@@ -1,6 +1,7 @@
 """The runs of a process read a corpus once, and processes share its tables."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_a_corpus_is_read_again_only_if_its_files_or_settings_change(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")  # a relative path would mean another file
     assert reader.read(dataset, 3) is not fewer
+
+
+def test_a_misspelt_recipe_is_noted(write_csv: Callable[..., Path]) -> None:
+    path = write_csv()
+    misspelt, own = (CorpusReader().read(replace(dataset_of(path), recipe=name), 3) for name in ("kagle-reflect", "my"))
+    assert "genregrid has no recipe kagle-reflect; is dataset.recipe=kaggle-reflect meant?" in misspelt.table.notes
+    assert misspelt.table is misspelt.source
+    assert not any("recipe" in note for note in own.table.notes)
 
 
 def test_readers_with_one_folder_share_tables_as_mapped_files(write_csv: Callable[..., Path], tmp_path: Path) -> None:

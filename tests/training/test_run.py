@@ -539,7 +539,7 @@ def test_any_columns_are_trained_on_and_a_checkpoint_asks_for_its_own(
     checkpoint = f"checkpoint={tmp_path / 'run/checkpoint.ckpt'}"
     again = evaluate(composed(checkpoint, *data, config="evaluate"), tmp_path / "again")
     assert again.scores == pytest.approx(result.scores)
-    with user_error("dataset.features", ["e0", "e1"], problem="trained on 512 other descriptors", hint="leave it out"):
+    with user_error("dataset.features", ["e0", "e1"], problem="another choice, 512 descriptors", hint="leave it out"):
         evaluate(composed(checkpoint, *data[:2], "dataset.features=[e0,e1]", config="evaluate"), tmp_path / "two")
     frame.drop(columns="e7").to_csv(tmp_path / "f.csv.gz", index=False)
     with user_error("dataset.features", problem="fits 'e7'"):

@@ -142,17 +142,20 @@ def _known_artists(
     """Leave out words that stand for an unknown artist; also return notes on names that may not be one artist."""
     if artists is None:
         return None, []
-    known = {track: artist for track, artist in artists.items() if not is_unknown_artist(artist)}
+    unknown = set(filter(is_unknown_artist, set(artists.values())))
+    known = {track: artist for track, artist in artists.items() if artist not in unknown}
     of_table = [artists[name] for name in map(one_form, table.tracks) if name in artists]
+    names = list(dict.fromkeys(of_table))
     notes = []
-    if missing := [artist for artist in of_table if is_unknown_artist(artist)]:
+    if missing := [artist for artist in of_table if artist in unknown]:
         form = counted(len(missing), "track has a word", "tracks have a word")
         notes.append(f"{form} such as '{printable(missing[0], most=100)}' as artist, which is read as unknown")
-    if several := [artist for artist in of_table if is_several_artists(artist)]:
-        name = printable(several[0], most=100)
-        form = counted(len(several), "track", "tracks")
-        notes.append(f"'{name}' is the artist of {form}, which are kept together; give each track its own artist")
-    if pairs := artist_look_alikes(artist for artist in of_table if not is_unknown_artist(artist)):
+    collective = set(filter(is_several_artists, names))
+    if (num_several := sum(artist in collective for artist in of_table)) > 1:
+        name = printable(next(filter(is_several_artists, names)), most=100)
+        form = f"'{name}' is the artist of {num_several} tracks, which are kept together"
+        notes.append(f"{form}; give each track its own artist")
+    if pairs := artist_look_alikes(name for name in names if name not in unknown):
         first, second = (printable(name, most=100) for name in shown_apart(*pairs[0]))
         others = f", and {counted(len(pairs) - 1, 'other pair does', 'other pairs do')} too" if len(pairs) > 1 else ""
         form = f"'{first}' and '{second}' look like one artist{others}"

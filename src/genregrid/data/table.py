@@ -226,6 +226,10 @@ def _assemble(
     genre = pd.Index(genres).get_indexer(rows["label"].iloc[first_row]).astype(np.int64)
     check_no_labels(features, rows, genre[track], feature_names)
     known_lengths = length_samples if all(source.has_length for source in sources) else None
+    seconds = slice_seconds or _common_slice_seconds(rows, length_samples)
+    if slice_seconds is None and is_clips.all():
+        for source in sources:
+            notes = [*notes, *_other_lengths(Path(source.source).name, source.length_samples, seconds)]
     return FeatureTable(
         features=features,
         feature_names=feature_names,
@@ -235,7 +239,7 @@ def _assemble(
         slice_index=rows["slice"].to_numpy(np.int64),
         genre=genre,
         genres=tuple(genres),
-        slice_seconds=slice_seconds or _common_slice_seconds(rows, length_samples),
+        slice_seconds=seconds,
         hashes=hashes,
         notes=(*notes, *join_notes, *_constant_columns(features, known_lengths, feature_names)),
     )
@@ -324,7 +328,8 @@ def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32
             whole_clips = bool(rows["whole_clip"].to_numpy()[own].all())
             lengths = length_samples[own].astype(np.float64)
             known[source] = _slice_seconds(lengths, whole_clips, source)
-            _check_one_length(rows[own], lengths, known[source])
+            if not whole_clips:  # whole recordings may have any length
+                _check_one_length(rows, np.flatnonzero(own), lengths, known[source])
     first, seconds = next(iter(known.items()))
     for source, others in known.items():
         if others != seconds:
@@ -333,14 +338,15 @@ def _common_slice_seconds(rows: pd.DataFrame, length_samples: NDArray[np.float32
     return seconds
 
 
-def _check_one_length(rows: pd.DataFrame, length_samples: NDArray[np.float64], slice_seconds: float) -> None:
-    """Raise if a row of a file is much shorter or longer than most."""
+def _check_one_length(
+    rows: pd.DataFrame, own: NDArray[np.int64], length_samples: NDArray[np.float64], slice_seconds: float
+) -> None:
+    """Raise if one of a file's `own` rows is much shorter or longer than most; its lengths are (own row,)."""
     median = np.median(length_samples)
     far = np.abs(length_samples - median) > _LENGTH_TOLERANCE * median
     if far.any():
-        bad = rows.iloc[int(far.argmax())]
-        own = length_samples[far.argmax()]
-        problem = f"its {own:g} samples are {own / SAMPLE_RATE_HZ:.3g} s, and most rows have {slice_seconds:g} s"
+        bad, length = rows.iloc[own[far.argmax()]], length_samples[far.argmax()]
+        problem = f"its {length:g} samples are {length / SAMPLE_RATE_HZ:.3g} s, and most rows have {slice_seconds:g} s"
         hint = "give each length of slices a table of its own, or set dataset.table_slice_seconds to take all as one"
         raise UserError(problem, key=place(bad["source"], bad["row"], "length"), hint=hint)
 
@@ -351,7 +357,7 @@ def _other_lengths(name: str, length_samples: NDArray[np.float32], slice_seconds
     far = np.abs(seconds - slice_seconds) > _LENGTH_TOLERANCE * slice_seconds
     if not far.any():
         return []
-    found = f"{int(far.sum())} of {len(far)} slices have another length than {slice_seconds:g} s"
+    found = f"{int(far.sum())} of {len(far)} rows have another length than {slice_seconds:g} s"
     found += f", such as {seconds[far.argmax()]:.3g} s"
     by = f"{printable(name)}: by its column 'length' at {SAMPLE_RATE_HZ} Hz"
     return [f"{by}, {found}; all are taken as {slice_seconds:g} s"]

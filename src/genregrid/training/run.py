@@ -308,7 +308,7 @@ def _check_choice(wanted: Any, trained: Any, own: Sequence[str]) -> None:
         if set(chosen_columns(own, ["0"] * len(own), wanted, "the checkpoint")) == set(own):
             return
     shown = printable(", ".join(own), most=100)
-    problem = f"the checkpoint was trained on {counted(len(own), 'other descriptor')}: {shown}"
+    problem = f"the checkpoint was trained on another choice, {counted(len(own), 'descriptor')}: {shown}"
     raise UserError(problem, key="dataset.features", value=wanted, hint="leave it out: those are read")
 
 
