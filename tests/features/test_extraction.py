@@ -394,6 +394,16 @@ def test_an_output_that_is_no_path_is_reported_before_anything_is_read(
     assert read_paths == []
 
 
+@pytest.mark.parametrize("out", ["o.csv.gz", "o.parquet", "o.TXT"])
+def test_an_output_of_another_kind_makes_no_folder(
+    music: Path, out: str, capsys: pytest.CaptureFixture[str], read_paths: list[str]
+) -> None:
+    assert run(music, out=out) == 2
+    assert "; give o.csv, or a folder" in mistake(capsys)
+    assert read_paths == []
+    assert not Path(out).exists()
+
+
 @pytest.mark.parametrize("out", ["/proc/nowhere/features.csv"])
 def test_an_output_that_cannot_be_written_is_reported_before_anything_is_read(
     music: Path, out: str, capsys: pytest.CaptureFixture[str], read_paths: list[str]

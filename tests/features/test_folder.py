@@ -500,3 +500,20 @@ def test_a_list_with_an_open_quote_is_a_mistake(listed: Callable[[str], Path], u
     source = listed('path,label\n"' + 200_000 * "a" + ".wav,rock\n")
     with user_error(f"{source}, row 1", problem="not a CSV"):
         find_tracks(source)
+
+
+def test_the_folder_of_one_genre_is_refused_with_the_folder_of_all(
+    music: Callable[..., Path], user_error: Mistake
+) -> None:
+    folder = music("blues/a.wav", "rock/b.wav")
+    with user_error(folder / "blues", hint=f"if 'blues' is a genre, give the folder of all genres, {folder};"):
+        find_tracks(folder / "blues")
+    assert names(find_tracks(folder)) == ["blues.a", "rock.b"]
+
+
+def test_the_home_folder_is_known_in_a_list(
+    music: Callable[..., Path], listed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(music("rock/a.wav")))
+    (track,) = find_tracks(listed("path,label\n~/rock/a.wav,rock\n")).tracks
+    assert track.path.is_file()

@@ -22,6 +22,9 @@ from genregrid.files import home_path
 from genregrid.parallel.pool import num_cores
 
 _MOST_KINDS = 20  # of files that are not audio, in the summary
+# Endings of files, which are no names of folders.
+_OTHER_FILES = {".gz", ".bz2", ".xz", ".zst", ".zip", ".parquet", ".feather", ".txt", ".tsv", ".npz", ".npy", ".pkl"}
+_OTHER_FILES |= {".json", ".xls", ".xlsx", ".h5", ".hdf5", ".arff"}
 _SOMETHING_SKIPPED = 3  # not 1, which Python uses for a traceback
 
 
@@ -147,6 +150,10 @@ def _out(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("it is empty; give a CSV or a folder")
     is_file = path.suffix.lower() == ".csv" and not path.is_dir()
+    if path.suffix.lower() in _OTHER_FILES and not path.is_dir():
+        name = re.sub(r"\.csv$", "", path.stem, flags=re.IGNORECASE)
+        problem = f"'{printable(path.name, 60)}' is the name of another kind of file, and only CSVs are written"
+        raise argparse.ArgumentTypeError(f"{problem}; give {printable(name, 60)}.csv, or a folder")
     folders = path.parents if is_file else (path, *path.parents)
     if other := next((folder for folder in folders if folder.exists() and not folder.is_dir()), None):
         raise argparse.ArgumentTypeError(f"'{printable(str(other), 200)}' is not a folder")

@@ -14,12 +14,13 @@ from genregrid.data.fma import fma_genre, read_fma
 from genregrid.data.slice_rows import SEPARATORS, name_of_path
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import unguarded
-from genregrid.files import check_regular, read_bytes
+from genregrid.files import check_regular, home_expanded, read_bytes
 from genregrid.name import MOST_GENRE_CHARACTERS, look_alikes, name_fault, shown_apart
 from genregrid.recording.content import AUDIO_SUFFIXES, READABLE_SUFFIXES, is_recording
 
 _WANTED = "give a folder with one folder per genre, or a CSV of path and label"
 _NO_LABELS = "leave it out, as a CSV of path and label has the labels"
+_OUTSIDE = "lies outside the folders of genres"
 _MOST_LIST_BYTES = 1 << 28  # of a CSV of recordings: a million long paths
 _MOST_LIST_COLUMNS = 1000
 # What zip files of macOS, network storage and disks have beside one's own folders
@@ -74,6 +75,9 @@ def find_tracks(source: Path, labels: Path | None = None) -> Found:
         found = _unique(source, _in_list(source))
     if not found.tracks:
         hint = f"put audio files into one folder per genre ({source}/rock/song.mp3), or give a CSV of path and label"
+        if any(reason == _OUTSIDE for _, reason in found.skipped):
+            name, parent = source.resolve().name, source.parent if source.name else source.resolve().parent
+            hint = f"if '{name}' is a genre, give the folder of all genres, {parent}; otherwise {hint}"
         if not source.is_dir():
             hint = "list recordings in the columns path and label"
         such = [f" ({len(found.skipped)} skipped, such as {path}: {reason})" for path, reason in found.skipped[:1]]
@@ -140,7 +144,7 @@ def _in_folder(folder: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 raise UserError(fault, key=folder / genre, hint="rename the folder")
             yield TrackFile(path, track_name(genre, Path(*within)), genre)
         else:
-            yield path, "lies outside the folders of genres"
+            yield path, _OUTSIDE
 
 
 def _in_fma(folder: Path, labels: Path) -> Iterator[TrackFile | tuple[Path, str]]:
@@ -180,6 +184,8 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 is_path = Path(path).name and "\0" not in path
                 if "\\" in path and not (is_path and os.path.exists(csv_path.parent / path)):
                     path = path.replace("\\", "/")  # a list that was made on Windows
+                if path.startswith("~") and not os.path.exists(csv_path.parent / path):
+                    path = home_expanded(path)
                 fault = _genre_fault(genre) if is_path else f"'{path}' is not the path of a file"
                 if fault:
                     raise UserError(fault, key=f"{csv_path}, row {reader.line_num}")
