@@ -219,7 +219,10 @@ def test_descriptors_are_chosen_by_names_and_patterns(
     assert choose_columns(path, wanted) == chosen
 
 
-@pytest.mark.parametrize(("wanted", "hint"), [("tempi", "is it tempo"), (["x*"], "choose from e0, e1")])
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [("tempi", "is it tempo"), (["x*"], "choose from e0, e1, e10, tempo"), (["artists"], "choose from e0")],
+)
 def test_a_pattern_without_a_column_is_refused(
     tmp_path: Path, user_error: Callable[..., Any], wanted: str | list[str], hint: str
 ) -> None:
