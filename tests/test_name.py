@@ -82,3 +82,12 @@ def test_spellings_of_one_genre_are_alike_and_shown_apart(first: str, second: st
 )
 def test_different_letters_digits_and_marks_are_different_genres(genres: list[str]) -> None:
     assert look_alikes(genres) is None
+
+
+def test_letters_of_other_scripts_that_look_alike_are_no_second_genre() -> None:
+    cyrillic = "r\N{CYRILLIC SMALL LETTER O}ck"
+    assert look_alikes([cyrillic, "rock"]) == (cyrillic, "rock")
+    assert shown_apart(cyrillic, "rock") == (r"r\u043eck", "rock")
+    assert look_alikes(["R\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}A", "ria"]) is not None
+    assert look_alikes(["r\N{GREEK SMALL LETTER OMICRON}ck", "rock"]) is not None
+    assert look_alikes(["1.0", "10", "m\u00fasica", "musica", "\u0440\u043e\u043a", "rock"]) is None

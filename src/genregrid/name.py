@@ -20,9 +20,13 @@ UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Letters and marks that are not shown, such as those that choose between the forms of an emoji.
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
+# Letters of other scripts that look like Latin ones, after case is folded; a capital dotted I leaves a mark.
+_LATIN = str.maketrans("авекмнорстухіјѕοαρνικτχı", "abekmhopctyxijsoapviktxi", "\u0307")
+
 # Words for an artist that is not known, and for several, as `folded` writes them.
 _UNKNOWN_ARTISTS = {"", "na", "n/a", "nan", "none", "null", "unknown", "unknown artist", "<unknown>", "?", "-"}
 _SEVERAL_ARTISTS = {"various artists", "various", "va", "v.a.", "v/a"}
+_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _GUEST = re.compile(r"\W+(feat|ft|featuring)\b.*")
 _ARTICLE = re.compile(r"^the\s+(?=.)|(?<=.),\s*the$")
 _ACCENT = re.compile("[\u0300-\u036f]")
@@ -133,12 +137,14 @@ def _artist_letters(spelling: str) -> str:
 
 
 def shown_apart(first: str, second: str) -> tuple[str, str]:
-    r"""Return two names as text for a sentence: with escapes if they look the same.
+    r"""Return two names as text for a sentence: with escapes if they look the same, or are of two scripts.
 
     >>> shown_apart("Rock", "rock"), shown_apart("hip hop", "hip\N{NO-BREAK SPACE}hop")
     (('Rock', 'rock'), ('hip hop', 'hip\\xa0hop'))
     """
-    return (ascii(first)[1:-1], ascii(second)[1:-1]) if _look(first) == _look(second) else (first, second)
+    (look, plain), (other, other_plain) = ((_look(name), _look(name).casefold()) for name in (first, second))
+    is_script = plain != other_plain and plain.translate(_LATIN) == other_plain.translate(_LATIN)
+    return (ascii(first)[1:-1], ascii(second)[1:-1]) if look == other or is_script else (first, second)
 
 
 def _look(name: str) -> str:
@@ -148,9 +154,15 @@ def _look(name: str) -> str:
 
 
 def _letters(genre: str) -> str:
-    """Return what two spellings of a genre have in common."""
-    text = _IGNORABLE.sub("", folded(genre))
-    letters = "".join(character for character in text if unicodedata.category(character)[0] in "LNM")
+    r"""Return what two spellings of a genre have in common.
+
+    >>> _letters("Hip-Hop"), _letters("1.0"), _letters("r\N{CYRILLIC SMALL LETTER O}ck")
+    ('hiphop', '1.0', 'rock')
+    """
+    text = _IGNORABLE.sub("", folded(genre)).translate(_LATIN)
+    points = {found.start() for found in _POINT.finditer(text)}
+    kept = (letter for at, letter in enumerate(text) if unicodedata.category(letter)[0] in "LNM" or at in points)
+    letters = "".join(kept)
     return letters or "".join(character for character in text if _is_visible(character))
 
 

@@ -409,3 +409,22 @@ def test_names_that_are_no_track_are_counted(write: Writer, make_table: Callable
     artists = read_artists(write("a.csv", f"track,artist\n{rows}pop.00001.wav,A\nb/pop.00002,B\n"), table.tracks)
     split = split_table(table, SplitConfig(protocol="artist", folds=3), artists=artists)
     assert split.notes[1] == "2 names of the artist index are no tracks of this table, such as pop.00001"
+
+
+@pytest.mark.parametrize("line", ["{}\tblues", "{},blues", "{}; Blues", "{} blues", "blues/{}\t0"])
+def test_a_label_after_the_name_of_a_listed_track_is_no_part_of_it(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(line.format("blues.00029.wav") + "\n")
+    assert read_lists({"train": path}, ["blues.00029"]) == {"blues.00029": "train"}
+
+
+def test_only_a_genre_or_a_number_is_a_label_after_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("rock.Some Song\nblues.00029.wav,jazz\n")
+    assert not {"rock.Some", "blues.00029"} & set(read_lists({"train": path}, ["rock.Some", "blues.00029"]))
+
+
+def test_a_quotation_mark_after_a_blank_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "artists.csv"
+    path.write_text('track , artist\nblues.00029 , "A, B"\n')
+    assert read_artists(path) == {"blues.00029": "A, B"}

@@ -484,7 +484,7 @@ def test_lists_that_share_an_artist_are_refused(make_table: Tables, user_error: 
     lists["classical.00000"] = "train"
     divide(table, "filtered", lists=lists, artists={"blues.00000": "X", "metal.00001": "X", "blues.00001": "X"})
     problem = "the lists leak: blues.00000 (train) and classical.00001 (test) are of one artist"
-    with user_error("split", "filtered", problem=problem):
+    with user_error("split", "filtered", problem=problem, hint="those of one part"):
         divide(table, "filtered", lists=lists, artists={"blues.00000": "X y", "classical.00001": "x Y"})
 
 
@@ -543,7 +543,8 @@ def test_missing_lists_are_an_error(make_table: Tables, user_error: Expect) -> N
 @pytest.mark.parametrize("empty", PARTS)
 def test_a_list_without_a_track_of_the_table_is_refused(make_table: Tables, empty: str, user_error: Expect) -> None:
     lists = {f"blues.0000{number}": part for number, part in enumerate(PARTS) if part != empty}
-    with user_error("split", "filtered", problem=f"none of the tracks is in the list of the part '{empty}'"):
+    problem = f"none of the tracks is in the list of the part '{empty}', which has such as 'pop.00000'"
+    with user_error("split", "filtered", problem=problem, hint="in each line, such as blues.00000"):
         divide(make_table(), "filtered", lists=lists | {"pop.00000": empty})
 
 

@@ -290,7 +290,7 @@ def test_missing_name_or_label_is_named(
     spoilt: Callable[[int, str, str], Path], column: str, text: str, reason: str
 ) -> None:
     path = spoilt(4, column, text)
-    with refused(path, 4, column, problem=reason):
+    with refused(path, 4, column, problem=reason, hint="fill "):
         read_table([path])
 
 
@@ -496,7 +496,7 @@ def test_label_that_contradicts_the_file_name_is_refused(make_frame: Frames, wri
     frame.loc[frame["filename"].str.startswith("rock.00001"), "label"] = "blues"
     path = write_csv(frame)
     problem = "'blues' contradicts the genre 'rock' in the file name 'rock.00001.0.wav'"
-    with refused(path, 11, "label", problem=problem):
+    with refused(path, 11, "label", problem=problem, hint="write the genre in one way in both"):
         read_table([path])
 
 

@@ -78,7 +78,8 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
     r"""Read the part of each track, by track name in the form of `one_form`, from the list of each part.
 
     Lines are ``blues/blues.00029.wav``, ``blues\blues.00029.wav`` or ``blues.00029``; parts are named as in "train".
-    With the `tracks` of the table, `TrackNames` finds them; names that are none of them stay in the result.
+    With the `tracks` of the table, `TrackNames` finds them, also where a genre or its number follows the name; names
+    that are none of them stay in the result.
 
     Raises:
         UserError: a list is missing, a line names no track, or a track is in two lists.
@@ -90,7 +91,7 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
         for row, line in enumerate(io.StringIO(text, newline=None), start=1):
             if not (written := unguarded(line.strip())):
                 continue
-            track = names.find(written) or plain_track(written)
+            track = names.find(written) or _before_label(written, names) or plain_track(written)
             if track is None and (written.startswith("#") or (row == 1 and folded(written) in _TRACK_COLUMNS)):
                 continue  # a comment, or a header
             if track is None or len(track) > MOST_TRACK_CHARACTERS:
@@ -99,6 +100,17 @@ def read_lists(paths: Mapping[str, Path], tracks: Iterable[str] = ()) -> dict[st
                 problem = f"{_shown(track)} is in the list of '{part_of[track]}' already"
                 raise UserError(problem, key=place(path, row))
     return part_of
+
+
+def _before_label(written: str, names: TrackNames) -> str | None:
+    """Return the track of a line that has a name and its label; ``None`` if the rest is neither genre nor number."""
+    for separator in "\t,; ":
+        name, found, label = written.partition(separator)
+        if found and (track := names.find(name.strip())) is not None:
+            label = folded(label.strip("\t,; "))
+            if label.isdecimal() or folded(track).startswith(f"{label}."):
+                return track
+    return None
 
 
 def _text(path: Path, what: str) -> str:
@@ -149,9 +161,8 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, str, str]]:
         if "artist" in {folded(unquoted(name)) for name in text[start:end].split(",")}:
             break  # the sign is the name of a column
         num_skipped, start = num_skipped + 1, end
-    reader = csv.reader(
-        io.StringIO(text[start:], newline=""), strict=True
-    )  # a quotation mark that is not closed is an error
+    # a quotation mark that is not closed is an error; one after a blank is one too
+    reader = csv.reader(io.StringIO(text[start:], newline=""), strict=True, skipinitialspace=True)
     try:
         columns = next(reader, [])
         if text[start:].strip() and not columns:

@@ -290,7 +290,7 @@ def _name_cell_fault(cell: str, most: int) -> tuple[str, str | None] | None:
     if not cell:
         return "the cell is empty", "fill it or leave the whole track out"
     if cell.lower() in MISSING_WORDS:
-        return f"'{cell}' is read as a missing value", None
+        return f"'{cell}' is read as a missing value", f"fill the cell, or write another name, such as '{cell}_'"
     fault = name_fault(unguarded(cell), most)
     return (f"'{printable(cell, SHOWN)}' cannot be a name: {fault}", "rename it") if fault else None
 

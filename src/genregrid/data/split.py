@@ -327,7 +327,8 @@ def _other_folds(units: _Units, split: SplitConfig) -> str:
             return f"take split.folds={folds}" + (f" and split.fold=0 to {folds - 1}" if is_other else "")
     if smallest < len(PARTS):
         needed = "a genre needs three of them, one each for training, validation and test"
-        return f"{needed}: add tracks, or leave its rows out of the table"
+        others = " of other artists" if "artists" in units.shared else ""
+        return f"{needed}: add tracks{others}, or leave its rows out of the table"
     return "add tracks, or leave the rows of a genre with few tracks or artists out of the table"
 
 
@@ -401,8 +402,11 @@ def _split_by_lists(
     track_part = np.array([numbers.get(lists.get(name, ""), LEFT_OUT) for name in names], np.int8)
     for number, name in enumerate(PARTS):
         if not (track_part == number).any():
+            others = sorted(other for other, part in lists.items() if part == name and other not in set(names))
             problem = f"none of the tracks is in the list of the part '{name}'"
-            raise UserError(problem, key="split", value=protocol)
+            problem += f", which has such as '{printable(others[0], most=60)}'" if others else ""
+            hint = f"write one name as in the table in each line, such as {printable(table.tracks[0], most=60)}"
+            raise UserError(problem, key="split", value=protocol, hint=hint)
     listed = set(table.genre[track_part != LEFT_OUT])
     untrained = [table.genres[number] for number in sorted(listed - set(table.genre[track_part == TRAIN]))]
     num_unlisted = int((track_part == LEFT_OUT).sum())
@@ -418,7 +422,8 @@ def _split_by_lists(
     for what, group in groups.items():
         if leak := _crossing(table, track_part, group):
             if protocol == "filtered":
-                raise UserError(f"the lists leak: {leak} {what}", key="split", value=protocol)
+                hint = "leave all of them but those of one part out of the lists"
+                raise UserError(f"the lists leak: {leak} {what}", key="split", value=protocol, hint=hint)
             notes.append(f"the official split leaks and is kept as it was published: {leak} {what}")
     if untrained and protocol == "filtered":
         problem = f"the genre '{printable(untrained[0], most=100)}' has no track in the list of the part 'train'"

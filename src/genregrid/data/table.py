@@ -288,7 +288,8 @@ def _keyed(keys: pd.DataFrame, source: str) -> pd.DataFrame:
     contradiction = "'{label}' contradicts the genre '{prefix}' in the file name '{filename}'"
     has_folders = any(re.search(r"[/\\].*\.", name) for name in tracks)
     contradicts = has_label & (label != prefix[track])
-    refuse(contradicts, "label", contradiction, "leave folders out of file names" if has_folders else None)
+    hint = "leave folders out of file names" if has_folders else "write the genre in one way in both"
+    refuse(contradicts, "label", contradiction, hint)
     slices = np.array([number or 0 for number in numbers])[ending]
     return keys.assign(source=pd.Categorical([source]).repeat(len(keys)), slice=slices, whole_clip=whole_clip)
 
