@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -275,3 +276,10 @@ def test_a_label_never_leaves_the_folder_of_results(composed: Composed, label: s
     assert len(folder.parts) == 3
     assert ".." not in folder.parts
     assert folder.parts[1] == (name or folder.parts[1])
+
+
+def test_a_path_beside_tables_has_the_one_advice_that_works(
+    user_error: Callable[..., AbstractContextManager[None]],
+) -> None:
+    with user_error("dataset.path", "a.csv", problem="dataset.tables", hint="only one of the two"):
+        DatasetConfig(name="csv", corpus="csv", label="csv", path="a.csv", tables=["b.csv"])

@@ -531,7 +531,7 @@ def test_what_makes_a_genre_have_too_few_groups_is_named(make_table: Tables, use
     table = make_table(tracks=5)
     copies = {f"blues.0000{number}": "blues.00000" for number in range(1, 5)} if "features" in cause else {}
     artists = {} if copies else {f"blues.0000{number}": "X" for number in range(5)}
-    with user_error("split.folds", 5, problem=cause):
+    with user_error("split.folds", 5, problem=cause, hint="add tracks of other artists"):
         divide(with_copied(table, copies), "artist", artists=artists | {"metal.00000": "Y"})
 
 

@@ -171,3 +171,13 @@ def test_a_recipe_that_may_know_the_test_music_is_marked_wherever_its_figures_ar
     assert sorted([*pairs["first"], *pairs["second"]]) == ["lstm 3 s kaggle-reflect", "lstm 3 s musicnn-msd"]
     page = (tmp_path / "report/report.html").read_text()
     assert "It may know recordings or artists of the test" in page
+
+
+def test_a_table_of_others_is_not_replaced(
+    report: Report, tmp_path: Path, user_error: Callable[..., AbstractContextManager[None]]
+) -> None:
+    (tmp_path / "leaderboard.csv").write_text("mine")
+    with user_error(tmp_path / "leaderboard.csv"):
+        write_report(report.folder.parent / "grid", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["leaderboard.csv"]
+    assert (tmp_path / "leaderboard.csv").read_text() == "mine"
