@@ -12,11 +12,11 @@ import pytest
 
 from genregrid.config import SplitConfig
 from genregrid.data.catalogue import read_artists, read_lists
-from genregrid.data.scan import place
 from genregrid.data.split import split_table
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError
 from genregrid.exhibit import spreadsheet
+from genregrid.tablefile.scan import place
 
 Writer = Callable[[str, str], Path]
 Expect = Callable[..., Any]

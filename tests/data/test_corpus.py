@@ -18,10 +18,10 @@ from genregrid.data import corpus as corpus_module
 from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.note import RecipeNote, note_path
-from genregrid.data.scan import place
 from genregrid.errors import UserError
 from genregrid.features.known_recipe import columns_of
 from genregrid.features.rich import RICH_FEATURE_NAMES
+from genregrid.tablefile.scan import place
 
 Writer = Callable[..., Path]
 Expect = Callable[..., Any]

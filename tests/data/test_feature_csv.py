@@ -11,10 +11,10 @@ import pytest
 
 from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.feature_csv import choose_columns
-from genregrid.data.scan import place
 from genregrid.data.table import read_table, table_from_frame
 from genregrid.errors import UserError
 from genregrid.exhibit import spreadsheet
+from genregrid.tablefile.scan import place
 from genregrid.twin.draw import draw_twin
 
 Expect = Callable[..., Any]

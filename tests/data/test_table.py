@@ -15,9 +15,9 @@ import pytest
 
 from genregrid.data.columns import FEATURE_NAMES
 from genregrid.data.reslice import reslice
-from genregrid.data.scan import place
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError
+from genregrid.tablefile.scan import place
 
 Frames = Callable[..., pd.DataFrame]
 Writer = Callable[..., Path]

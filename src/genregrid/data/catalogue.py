@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from genregrid.data.scan import place
 from genregrid.data.slice_rows import TrackNames, plain_track, unquoted
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import KIND_BYTES, file_kind, read_bytes
 from genregrid.name import MOST_TRACK_CHARACTERS, folded, one_form
+from genregrid.tablefile.scan import place
 
 # A million tracks with 250 bytes each; the largest public index, of the Million Song Dataset, has 84 MB.
 _MOST_BYTES = 250_000_000

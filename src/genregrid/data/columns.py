@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from genregrid.data.scan import place
 from genregrid.errors import UserError, printable
 from genregrid.name import MOST_COLUMNS, folded
+from genregrid.tablefile.scan import place
 
 _FRAME_DESCRIPTORS = (
     "chroma_stft",

@@ -11,7 +11,6 @@ import numpy as np
 from genregrid.config import DatasetConfig
 from genregrid.data.catalogue import read_artists, read_lists
 from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ
-from genregrid.data.csv_file import unpacked_sha256
 from genregrid.data.download import fetch_file
 from genregrid.data.feature_csv import choose_columns, read_feature_csv
 from genregrid.data.fma import fma_artists, fma_parts, is_fma
@@ -22,6 +21,7 @@ from genregrid.data.split import PARTS
 from genregrid.data.store import files_key, stored
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError, counted, printable
+from genregrid.tablefile.csv_file import unpacked_sha256
 from genregrid.twin.draw import draw_twin
 
 # Sample rates of music, and the milliseconds of a second, which lengths are counted in by mistake.

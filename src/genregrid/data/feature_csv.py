@@ -20,14 +20,14 @@ from genregrid.data.columns import (
     check_columns,
     chosen_columns,
 )
-from genregrid.data.csv_file import CsvFile, opened_csv
-from genregrid.data.scan import place, records, scan
 from genregrid.data.slice_rows import BLOCK_ROWS, Allocate, SliceRows, concatenated, in_memory, name_keys
 from genregrid.data.value_range import EXTRACT_AGAIN, range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import unguarded
 from genregrid.files import KIND_BYTES, text_kind
 from genregrid.name import MOST_GENRE_CHARACTERS, MOST_GENRES, MOST_TRACK_CHARACTERS, folded, name_fault
+from genregrid.tablefile.csv_file import CsvFile, opened_csv
+from genregrid.tablefile.scan import place, records, scan
 
 # Text that pandas reads at once, so that long lines take no more memory than many short ones.
 _BLOCK_BYTES = 64 << 20

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.data.scan import place
 from genregrid.errors import UserError
+from genregrid.tablefile.scan import place
 
 # In fewer rows a descriptor may be the same, or only rise, by chance.
 _ROWS = 20

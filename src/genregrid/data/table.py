@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from genregrid.data.columns import FEATURE_NAMES, SAMPLE_RATE_HZ, check_columns
 from genregrid.data.feature_csv import extra_note, peek_lengths, read_feature_csv
 from genregrid.data.label_column import check_no_labels
-from genregrid.data.scan import place
 from genregrid.data.slice_rows import (
     Allocate,
     SliceRows,
@@ -34,6 +33,7 @@ from genregrid.data.slice_rows import (
 from genregrid.data.value_range import range_fault, value_ranges
 from genregrid.errors import UserError, counted, printable
 from genregrid.name import look_alikes, shown_apart
+from genregrid.tablefile.scan import place
 
 # of a column's standard deviation; extractions on two machines differ by 3e-6, and a thousandth matters to no model
 _SAME_ROW_TOLERANCE = 1e-3

@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.npz`: a NumPy archive is read as the CSV of its columns, and nothing is unpickled."""
+"""Claims about `genregrid.tablefile.npz`: a NumPy archive is read as a CSV of its columns, and nothing is unpickled."""
 
 import io
 import pickle
@@ -13,9 +13,9 @@ import pytest
 from omegaconf import DictConfig
 
 from genregrid.data.feature_csv import choose_columns
-from genregrid.data.scan import place
 from genregrid.data.table import peek_slice_seconds, read_table
 from genregrid.files import sha256_of
+from genregrid.tablefile.scan import place
 from genregrid.training.run import train
 
 Frames = Callable[..., pd.DataFrame]
@@ -77,7 +77,7 @@ def test_a_matrix_of_means_makes_columns_of_means(tmp_path: Path, embedded: Arra
 
 
 def test_many_rows_are_read_in_blocks(tmp_path: Path, embedded: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genregrid.data.npz._BLOCK_BYTES", 1000)  # three rows
+    monkeypatch.setattr("genregrid.tablefile.npz._BLOCK_BYTES", 1000)  # three rows
     for order in ("C", "F"):
         np.savez(tmp_path / f"{order}.npz", **embedded | {"e": np.asarray(embedded["e"], order=order)})
         table = read_table([tmp_path / f"{order}.npz"], feature_names=("e1", "e12"))

@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.csv_file`: gzip and Parquet are read as their CSV, and other files are named."""
+"""Claims about `genregrid.tablefile.csv_file`: gzip and Parquet are read as their CSV, and other files are named."""
 
 import bz2
 import codecs
@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genregrid.data.scan import place
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table
 from genregrid.errors import UserError
 from genregrid.files import sha256_of
+from genregrid.tablefile.scan import place
 
 Frames = Callable[..., pd.DataFrame]
 Expect = Callable[..., Any]
@@ -80,7 +80,7 @@ def test_a_damaged_gzip_file_is_refused(
 def test_a_gzip_file_that_unpacks_to_far_more_is_refused(
     tmp_path: Path, csv: bytes, user_error: Expect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genregrid.data.csv_file._LEAST_BYTES", 1 << 16)
+    monkeypatch.setattr("genregrid.tablefile.csv_file._LEAST_BYTES", 1 << 16)
     path = tmp_path / "f.csv.gz"
     path.write_bytes(gzip.compress(csv + b"\n" * 2_000_000))
     with user_error(path, problem="unpack to more than", hint="unpack it"):
@@ -88,8 +88,8 @@ def test_a_gzip_file_that_unpacks_to_far_more_is_refused(
 
 
 def test_a_peek_unpacks_no_more_than_it_needs(tmp_path: Path, csv: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genregrid.data.csv_file._PEEK_BYTES", 1000)
-    monkeypatch.setattr("genregrid.data.csv_file._PIECE_BYTES", 1500)
+    monkeypatch.setattr("genregrid.tablefile.csv_file._PEEK_BYTES", 1000)
+    monkeypatch.setattr("genregrid.tablefile.csv_file._PIECE_BYTES", 1500)
     path = tmp_path / "f.csv.gz"
     path.write_bytes(gzip.compress(csv)[:-8])
     assert peek_slice_seconds(path) == 3.0
@@ -115,7 +115,7 @@ def test_a_parquet_file_without_pyarrow_names_the_package(
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr("genregrid.data.csv_file.importlib.import_module", missing)
+    monkeypatch.setattr("genregrid.tablefile.csv_file.importlib.import_module", missing)
     path = tmp_path / "f.csv"
     path.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
     for read in READERS:

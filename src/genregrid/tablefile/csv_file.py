@@ -16,10 +16,10 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from genregrid.data.npz import npz_pieces
-from genregrid.data.scan import MOST_LINE_BYTES
 from genregrid.errors import UserError, printable
 from genregrid.files import GZIP, NPZ, PARQUET, check_regular, file_kind, sha256_of
+from genregrid.tablefile.npz import npz_pieces
+from genregrid.tablefile.scan import MOST_LINE_BYTES
 
 # Bytes that a packed table may have for each of its file, and in any case. Feature CSVs shrink to a third, and tables
 # of constants to a hundredth.

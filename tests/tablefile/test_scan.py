@@ -1,4 +1,4 @@
-"""Claims about `genregrid.data.scan`: a CSV is refused before a reader would take time or memory without limit."""
+"""Claims about `genregrid.tablefile.scan`: a CSV is refused before a reader would take time or memory without limit."""
 
 import csv
 import hashlib
@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from genregrid.data.scan import MOST_LINE_BYTES, place, records, scan
 from genregrid.data.table import peek_slice_seconds, read_table
 from genregrid.errors import UserError
+from genregrid.tablefile.scan import MOST_LINE_BYTES, place, records, scan
 
 Expect = Callable[..., Any]
 Frames = Callable[..., pd.DataFrame]
@@ -45,7 +45,7 @@ ENDS = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r"}
 def test_lines_commas_and_hash_are_those_of_the_file(
     written: Callable[[bytes], Path], end: bytes, is_ended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genregrid.data.scan._PIECE_BYTES", 5)  # line ends and letters are cut
+    monkeypatch.setattr("genregrid.tablefile.scan._PIECE_BYTES", 5)  # line ends and letters are cut
     content = "é,b\n,\n\n1,2\n".encode().replace(b"\n", end) + (b"x" if not is_ended else b"")
     path = written(content)
     with path.open("rb") as file:

@@ -1,0 +1,1 @@
+"""Files of tables, whatever their kind, as the bytes and the rows of a CSV."""
