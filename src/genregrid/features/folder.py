@@ -179,6 +179,10 @@ def _in_list(csv_path: Path) -> Iterator[TrackFile | tuple[Path, str]]:
                 hint = "give the columns path and label, separated by commas"
                 raise UserError(problem, key=f"{csv_path}, row 1", hint=hint)
             for cells in reader:
+                if more := cells.get(None):  # cells beyond the header's
+                    problem = f"it has {len(cells) - 1 + len(more)} cells, and the header has {len(cells) - 1}"
+                    hint = 'put quotation marks around a path or label with a comma: "a, b.mp3"'
+                    raise UserError(problem, key=f"{csv_path}, row {reader.line_num}", hint=hint)
                 texts = (unguarded(str(cells.get(name) or "")) for name in ("path", "label", "artist"))
                 path, genre, artist = (text.strip() for text in texts)
                 is_path = Path(path).name and "\0" not in path
@@ -230,7 +234,7 @@ def track_name(genre: str, within: Path) -> str:
 def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Found:
     """Collect the tracks, and skip files that cannot be read or whose name is taken."""
     tracks: dict[str, TrackFile] = {}
-    genre_of: dict[Path, str] = {}
+    genre_of: dict[str, str] = {}
     skipped: list[tuple[int, Path, str]] = []
     ignored = Counter[str]()
     # of two files of one name, that of a format which needs no ffmpeg is taken
@@ -238,18 +242,18 @@ def _unique(source: Path, entries: Iterable[TrackFile | tuple[Path, str]]) -> Fo
         if not isinstance(entry, TrackFile):
             skipped.append((number, *entry))
             continue
-        path = entry.path
+        path, file = entry.path, os.path.abspath(entry.path)  # rock/../jazz/a.mp3 is jazz/a.mp3
         if not entry.track:
             ignored[path.suffix.lower() or "no ending"] += 1
         elif entry.track.encode(errors="replace").decode() != entry.track:
             skipped.append((number, path, "its name is not UTF-8; rename it"))
-        elif genre_of.setdefault(path, entry.genre) != entry.genre:
-            reason = f"is listed under two genres, {genre_of[path]} and {entry.genre}; keep one"
+        elif genre_of.setdefault(file, entry.genre) != entry.genre:
+            reason = f"is listed under two genres, {genre_of[file]} and {entry.genre}; keep one"
             skipped.append((number, path, reason))
         elif entry.track in tracks:
             first = tracks[entry.track].path
             reason = f"{first} has the same track name, {entry.track}; rename one"
-            skipped.append((number, path, "is listed twice" if path == first else reason))
+            skipped.append((number, path, "is listed twice" if file == os.path.abspath(first) else reason))
         else:
             tracks[entry.track] = entry
     found = [(path, reason) for _, path, reason in sorted(skipped)]
