@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec
 
+from genregrid.program import install_command
 from genregrid.stream import safe_streams
 
 _NOT_GIVEN: Any = object()
@@ -126,7 +127,7 @@ def command(
                 except ModuleNotFoundError as error:
                     if extra is None:
                         raise
-                    mistake = UserError("not installed", key=error.name, hint=f'run `pip install -e ".[{extra}]"`')
+                    mistake = UserError("not installed", key=error.name, hint=f"run `{install_command(extra)}`")
                 except OSError as error:  # a folder without permission, a full disk
                     mistake = system_error(error)
                 except (Exception, KeyboardInterrupt) as error:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from genregrid.errors import UserError
+from genregrid.program import command_name
 
 _MOST_DOCUMENT_BYTES = 16 * 2**20  # of a JSON file; ours have some kilobytes
 _MOST_YAML_BYTES = 2**20  # reading YAML takes about a second per megabyte
@@ -278,7 +279,7 @@ class FileKind(NamedTuple):
 
 _UNPACK = "unpack it, and give the CSV in it"
 _AS_CSV = "save the table as CSV (UTF-8)"
-_AUDIO = "extract its features: python -m genregrid.features"
+_AUDIO = f"extract its features: {command_name('features')}"
 #: First bytes of a file by which `file_kind` and `text_kind` recognise it.
 KIND_BYTES = 512
 GZIP = FileKind("a gzip file", _UNPACK)

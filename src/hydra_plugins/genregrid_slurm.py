@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from genregrid.errors import UserError
+from genregrid.program import command_name, install_command
 
 _TARGET = "hydra_plugins.genregrid_slurm.SlurmLauncher"
 
@@ -24,7 +25,7 @@ class SlurmLauncher(Launcher):
         try:
             from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
         except ModuleNotFoundError:
-            raise _mistake("it needs submitit", 'run `pip install -e ".[slurm]"`') from None
+            raise _mistake("it needs submitit", f"run `{install_command('slurm')}`") from None
         self._submitit = SubmititLauncher(**settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -45,7 +46,7 @@ class SlurmLauncher(Launcher):
             sweep = self._config.hydra.sweep.dir
             hint = (
                 f"see the jobs' logs in {sweep}/.submitit; running jobs continue, and "
-                f"`python evaluate.py runs={sweep}` reports on what they write"
+                f"`{command_name('evaluate')} runs={sweep}` reports on what they write"
             )
             raise _mistake(f"SLURM refused or ended a job ({str(error).strip().splitlines()[0]})", hint) from error
         return returned

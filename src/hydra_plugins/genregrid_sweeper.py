@@ -27,6 +27,7 @@ from genregrid.cli.job import Job
 from genregrid.cli.override import quoted
 from genregrid.errors import UserError
 from genregrid.grid.progress import Progress, cell_of, earlier_folder, forget_failures, terminated_as_interrupted
+from genregrid.program import install_command
 
 
 @dataclass
@@ -168,7 +169,7 @@ class StudySweeper(_Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the trials that the command line asks for, and write the study's report."""
         if find_spec("optuna") is None:
-            raise UserError("it needs Optuna", key="sweep", value="optuna", hint='run `pip install -e ".[search]"`')
+            raise UserError("it needs Optuna", key="sweep", value="optuna", hint=f"run `{install_command('search')}`")
         from genregrid.search.sweep import sweep  # torch and Optuna take seconds to import
 
         folder = Path(str(self.config.hydra.sweep.dir))

@@ -112,4 +112,4 @@ def test_a_variable_that_ends_the_import_of_torch_is_a_mistake(monkeypatch: pyte
     assert mistake_of(ValueError("of the program")) is None
     mistake = mistake_of(imported())
     assert mistake is not None
-    assert (mistake.key, mistake.hint is not None and "env -u TORCH_LOGS" in mistake.hint) == ("TORCH_LOGS", True)
+    assert (mistake.key, mistake.hint is not None and "`unset TORCH_LOGS`" in mistake.hint) == ("TORCH_LOGS", True)

@@ -31,4 +31,4 @@ def test_every_choice_has_a_line(script: str, project_root: Path, monkeypatch: p
 @pytest.mark.parametrize(("script", "examples"), [("train", module._TRAIN), ("evaluate", module._EVALUATE)])
 def test_the_examples_are_right(script: str, examples: dict[str, str], project_root: Path) -> None:
     for example in examples:
-        check_form(shlex.split(example)[2:], script, project_root / "conf")
+        check_form(shlex.split(example), script, project_root / "conf")

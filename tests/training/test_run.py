@@ -593,7 +593,7 @@ def test_evaluate_refuses_a_file_that_is_no_checkpoint(
         ("slice=nan", ""),
         ("trainer.threads=0", ""),
         ("trainer.devices=0", ""),
-        ("trainer.devices=2", "only train.py starts processes"),
+        ("trainer.devices=2", "starts processes"),
         ("trainer.strategy=fsdp", "auto or ddp"),
         ("trainer.patience=-1", ""),
         ("trainer.stack=0", ""),

@@ -32,7 +32,7 @@ def check_form(arguments: Sequence[str], script: str, conf: Path) -> None:
     Raises:
         UserError: the first of them.
     """
-    bare = _bare_words(arguments)
+    bare = bare_words(arguments)
     for argument in arguments:
         _check_path(argument)
         if script == "train" and re.fullmatch("~(model|dataset|split)(=.*)?", argument):
@@ -128,16 +128,14 @@ def _of_other_script(key: str, place: int, arguments: Sequence[str], keys: Keys)
     other = keys.other_script()
     words = [arguments[place]] if other.has(key) else other.meant(key, arguments[place].partition("=")[2])
     if words and not (keys.script == "train" and keys.lacking(key)) and not key.startswith("hydra"):
-        return UserError(
-            NO_SUCH_KEY, key=key, hint=f"only {other.script}.py has it: `{command_of(other.script, words)}`"
-        )
+        return UserError(NO_SUCH_KEY, key=key, hint=f"another command has it: `{command_of(other.script, words)}`")
     if keys.script == "train" and (key.startswith("model.") or keys.lacking(key)):
         problem = f"the chosen model has no {keys.lacking(key) or key}"
         return UserError(problem, key=key, hint=f"it has {', '.join(keys.of_model())}")
     return None
 
 
-def _bare_words(arguments: Sequence[str]) -> set[int]:
+def bare_words(arguments: Sequence[str]) -> set[int]:
     """Return the positions of arguments that are neither options, nor their values, nor overrides."""
     values = {place + 1 for place, argument in enumerate(arguments) if argument in _OPTIONS_WITH_VALUE}
     end = arguments.index("--") if "--" in arguments else len(arguments)

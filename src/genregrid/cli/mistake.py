@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from traceback import walk_tb
 
 from hydra.errors import (
@@ -89,7 +88,7 @@ def _of_torch(error: BaseException) -> UserError | None:
     frames = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"]
     if not names or not any(frame.f_globals.get("__name__", "").startswith("torch") for frame in frames):
         return None
-    hint = f"is a value wrong? `env -u {' -u '.join(names)} python {Path(sys.argv[0]).name} ...` leaves them out"
+    hint = f"is a value wrong? `unset {' '.join(names)}` removes them"
     problem = f"torch cannot be imported ({type(error).__name__})"
     return UserError(problem, key=", ".join(names), hint=hint)
 

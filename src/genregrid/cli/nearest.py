@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from genregrid.config import TEXT_DICTS, TEXT_KEYS
+from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 
 # Names that other programs have for an override, without signs and in lower case; {} is the value.
@@ -207,16 +208,16 @@ class Keys:
 
 
 def command_of(script: str, words: Sequence[str]) -> str:
-    """Write a command for the way out of a mistake: extract features where train.py was given recordings.
+    """Write a command for the way out of a mistake: extract features where `train` was given recordings.
 
     >>> command_of("train", ["model=lstm", "dataset.path=my songs.csv"])
     "python train.py model=lstm 'dataset.path=my songs.csv'"
     """
     if script == "train" and any(word.startswith("audio=") for word in words):
-        first = "python -m genregrid.features FOLDER --slice 3 --out FILE.csv"
-        return f"{first}` and `python train.py dataset=csv dataset.path=FILE.csv slice=3"
+        first = f"{command_name('features')} FOLDER --slice 3 --out FILE.csv"
+        return f"{first}` and `{command_name('train')} dataset=csv dataset.path=FILE.csv slice=3"
     is_train = script == "train" and any(word.startswith(("checkpoint=", "runs=", "ensemble=")) for word in words)
-    return f"python {'evaluate' if is_train else script}.py {shlex.join(words)}"
+    return f"{command_name('evaluate' if is_train else script)} {shlex.join(words)}"
 
 
 @cache

@@ -60,6 +60,15 @@ def quoted(text: str) -> str:
     return next((form for form in forms if _is_read_as(form, text)), forms[1])
 
 
+def listed(texts: Sequence[str]) -> str:
+    """Write texts as a list of which Hydra reads each as it is.
+
+    >>> listed(["a", "b (1), c"])
+    "['a','b (1), c']"
+    """
+    return f"[{','.join(QuotedString(text, Quote.single).with_quotes() for text in texts)}]"
+
+
 def _escaped(path: str) -> str:
     r"""Escape expressions in the name of a file: ``a${b}`` is ``a\${b}``."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", path)

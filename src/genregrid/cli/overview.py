@@ -10,16 +10,18 @@ from pathlib import Path
 from textwrap import shorten
 
 from genregrid.config import LEAKING_PROTOCOLS
+from genregrid.program import command_name
 
+# Arguments of examples, and what they do.
 _TRAIN = {
-    "python train.py": "the default model on a synthetic corpus",
-    "python train.py model=lda dataset=csv dataset.path=my.csv": "your own features",
-    "python train.py -m model=mlp,lstm slice=3,6,9": "a grid: every combination",
+    "": "the default model on a synthetic corpus",
+    "model=lda dataset=csv dataset.path=my.csv": "your own features",
+    "-m model=mlp,lstm slice=3,6,9": "a grid: every combination",
 }
 _EVALUATE = {
-    "python evaluate.py checkpoint=latest": "the newest training, on its own test tracks",
-    "python evaluate.py checkpoint=latest audio=song.mp3": "the genre of a recording",
-    "python evaluate.py runs=outputs": "a report on all runs",
+    "checkpoint=latest": "the newest training, on its own test tracks",
+    "checkpoint=latest audio=song.mp3": "the genre of a recording",
+    "runs=outputs": "a report on all runs",
 }
 # Title and page of each group of choices.
 _GROUPS = {
@@ -41,7 +43,9 @@ def overview(script: str, conf: Path, about: str, commands: Mapping[str, str]) -
         about: what the script does, in a sentence.
         commands: usage and purpose of each command of the script.
     """
-    sections = {"Examples": _TRAIN if script == "train" else _EVALUATE, "Commands": commands}
+    words = _TRAIN if script == "train" else _EVALUATE
+    examples = {f"{command_name(script)} {one}".rstrip(): purpose for one, purpose in words.items()}
+    sections = {"Examples": examples, "Commands": commands}
     for group in _GROUPS if script == "train" else ("dataset", "split"):
         title, page = _GROUPS[group]
         choices = {path.stem: _about(path) for path in sorted((conf / group).glob("*.yaml"))}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from genregrid.errors import UserError, printable
 from genregrid.name import MOST_COLUMNS, folded
+from genregrid.program import command_name
 from genregrid.tablefile.scan import place
 
 _FRAME_DESCRIPTORS = (
@@ -113,7 +114,7 @@ def _missing_columns(missing: list[str], counts: Counter[str], key: str) -> User
         hint = seconds if missing == ["length"] else f"{seconds}; {hint}"
     if len(means) >= _MOST_MISSING:
         problem += f": it has means only, such as '{means[0].removesuffix('_mean')}', and no variances"
-        hint = "extract the features again: python -m genregrid.features"
+        hint = f"extract the features again: {command_name('features')}"
         if renames:
             hint += f"; rename {', '.join(pairs[:3])}"
     return UserError(problem, key=key, hint=hint)

@@ -21,6 +21,7 @@ from genregrid.data.split import PARTS
 from genregrid.data.store import files_key, stored
 from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, table_from_frame
 from genregrid.errors import UserError, counted, printable
+from genregrid.program import command_name
 from genregrid.tablefile.csv_file import unpacked_sha256
 from genregrid.twin.draw import draw_twin
 
@@ -146,7 +147,7 @@ def with_features(
             problem = f"{own[0].name} has no table of this recipe beside it"
             hint = f"if {others[0]} has the same tracks, name it in dataset.tables or call it {new.name}"
         else:
-            hint = f"make it: python -m genregrid.features MUSIC {option_of(features)} --slice 3 --out {new}"
+            hint = f"make it: {command_name('features')} MUSIC {option_of(features)} --slice 3 --out {new}"
             hint += "" if dataset.path is None else f", and set dataset.path={new}"
         raise UserError(problem, key="features", value=features, hint=hint)
     (recipe,) = found

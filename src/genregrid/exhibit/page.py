@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Column, Figure, Section, Table
+from genregrid.program import command_name
 
 _TEMPLATE = Path(__file__).parent / "template"
 _OWN_ANCHORS = ("main", "contents", "theme", "listening-test", "listening-data")
@@ -56,6 +57,7 @@ def render_page(
         listening=Markup(data) if items else "",
         listening_key=hashlib.sha256(data.encode()).hexdigest()[:16],
         num_listening=len(items),
+        evaluate=command_name("evaluate"),
         style=Markup((_TEMPLATE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

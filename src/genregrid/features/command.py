@@ -20,6 +20,7 @@ from genregrid.features.spectrum import Padding
 from genregrid.features.weights import get_musicnn
 from genregrid.files import home_path
 from genregrid.parallel.pool import num_cores
+from genregrid.program import command_name
 
 _MOST_KINDS = 20  # of files that are not audio, in the summary
 # Endings of files, which are no names of folders.
@@ -89,7 +90,7 @@ def _first_ctrl_c_only() -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Options(
-        prog="python -m genregrid.features",
+        prog=command_name("features"),
         description="Describe every recording of a corpus, slice by slice, in feature CSVs (data/README.md).",
     )
     source = "a folder with one folder per genre, or a CSV of path, label [, artist]"

@@ -17,6 +17,7 @@ from torch import Tensor
 from genregrid.errors import UserError, counted, printable
 from genregrid.features.recipe import WHOLE_CLIP_TOLERANCE
 from genregrid.parallel.threads import one_thread
+from genregrid.program import install_command
 
 #: Longer slices are described in windows: the memory of attention grows with the square of the length.
 MOST_WINDOW_SECONDS = 10.0
@@ -122,7 +123,7 @@ def _loaded(folder: Path) -> tuple[Any, Any, list[str]]:
     try:
         import transformers  # takes seconds
     except ModuleNotFoundError as error:
-        hint = 'the recipe hf needs `pip install -e ".[embedding]"`'
+        hint = f"the recipe hf needs `{install_command('embedding')}`"
         raise UserError("it is not installed", key=error.name, hint=hint) from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -16,6 +16,7 @@ from pathlib import Path
 from genregrid.checkpoint.tensor_bundle import BundleError, TensorBundle
 from genregrid.errors import UserError
 from genregrid.files import read_bytes
+from genregrid.program import command_name
 
 #: The wheel of Pons and Serra's package on PyPI, 2019.
 WHEEL_NAME = "musicnn-0.1.0-py3-none-any.whl"
@@ -23,7 +24,7 @@ WHEEL_BYTES = 29_292_476
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
 #: Names a folder that holds the wheel; without it, it is in the user's cache.
 FOLDER_VARIABLE = "GENREGRID_WEIGHTS"
-_GET = f"get it by `python -m genregrid.features --get musicnn`, or set {FOLDER_VARIABLE} to the folder that has it"
+_GET = f"get it by `{command_name('features')} --get musicnn`, or set {FOLDER_VARIABLE} to the folder that has it"
 _MOST_SECONDS = 1800.0
 
 

@@ -23,6 +23,7 @@ from genregrid.metrics.vote import track_vote
 from genregrid.models.base import GenreClassifier, check_finite
 from genregrid.models.trained import load_checkpoint
 from genregrid.name import UNFIT
+from genregrid.program import command_name, install_command
 from genregrid.record.facts import Provenance
 
 try:
@@ -35,7 +36,7 @@ try:
     from genregrid.listening.timeline import ScoredRecording
     from genregrid.recording.audio import AudioError
 except ModuleNotFoundError as error:
-    raise UserError("it is not installed", key=error.name, hint='audio needs `pip install -e ".[audio]"`') from None
+    raise UserError("it is not installed", key=error.name, hint=f"audio needs `{install_command('audio')}`") from None
 
 _LONGEST_STEM = 60  # characters in a picture's name; file systems allow 255 bytes, and a letter may have four
 _LONGEST_PATH = 1000  # characters of a path that are printed; the tables have all
@@ -205,7 +206,7 @@ def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
     recipe = recipe_named(name)
     if recipe is None:
         problem = f"the model was trained on the recipe '{name}', which cannot be computed from audio here"
-        hint = "train on a CSV of `python -m genregrid.features`, or dataset.recipe=kaggle-reflect if it is Kaggle's"
+        hint = f"train on a CSV of `{command_name('features')}`, or dataset.recipe=kaggle-reflect if it is Kaggle's"
         raise UserError(problem, key="checkpoint", value=checkpoint, hint=hint)
     return recipe
 

@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from genregrid.errors import UserError
 from genregrid.models.argument import Allowed, Count, Positive, is_number, is_whole
+from genregrid.program import install_command
 
 try:
     import lightgbm
 except ModuleNotFoundError:
-    hint = 'run pip install -e ".[boosting]"'
+    hint = f"run {install_command('boosting')}"
     raise UserError("lightgbm is not installed", key="model", value="boosting", hint=hint) from None
 
 _ROW_SHARE = 0.7  # of the training rows, drawn for every tree: trees of the same rows make the same errors

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from genregrid.errors import UserError
+from genregrid.program import install_command
 
 _AHEAD = 2  # tasks submitted per CPU: none waits for its next task, and few are queued
 _MAX_ATTEMPTS = 3  # a machine that fails costs one attempt; a task that ends its process uses all of them
@@ -41,7 +42,7 @@ def connected(address: str, key: str) -> Iterator[None]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("Ray is not installed", key=key, value=address, hint='`pip install -e ".[ray]"`') from None
+        raise UserError("Ray is not installed", key=key, value=address, hint=f"`{install_command('ray')}`") from None
     head = re.fullmatch(r"(.+):(\d{1,5})", address)
     if head is None and address != "auto":
         hint = "give auto, or HOST:PORT of its head node"

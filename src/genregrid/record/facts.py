@@ -19,6 +19,7 @@ from genregrid.errors import UserError, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
+from genregrid.program import is_installed
 from genregrid.record.checked import HINT, checked, checked_dict
 
 if TYPE_CHECKING:
@@ -403,6 +404,8 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the commit of this source tree, with a plus where it has uncommitted changes; ``None`` outside of git."""
+    if is_installed():  # below a folder of the user, which may be a repository too
+        return None
     here = Path(__file__).parent
     try:
         command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]

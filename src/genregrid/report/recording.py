@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from genregrid.errors import UserError
+from genregrid.program import install_command
 from genregrid.report.cell import Cell
 from genregrid.report.rows import datasets
 
@@ -50,7 +51,7 @@ def _tracks_in(folder: Path) -> dict[str, Path]:
     try:
         from genregrid.features.folder import find_tracks
     except ModuleNotFoundError as error:
-        hint = '`pip install -e ".[audio]"` lets a report find recordings'
+        hint = f"`{install_command('audio')}` lets a report find recordings"
         raise UserError("this package is not installed", key=error.name, hint=hint) from None
     return {track.track: track.path for track in find_tracks(folder).tracks}
 

@@ -24,6 +24,7 @@ from genregrid.exhibit.drawing import COLOURS, INK, draw_key, finished, in_perce
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.page import render_page
 from genregrid.exhibit.table import Column, Exhibit, Figure, Form, Section, Table
+from genregrid.program import command_name
 from genregrid.search.score import mean_scores
 from genregrid.search.space import to_overrides, written
 from genregrid.search.study import COUNTED, load_study
@@ -116,7 +117,7 @@ def best_command(study: optuna.Study) -> str:
     """Return the command that trains and tests the settings of the best trial, without overrides of the search."""
     own = ("sweep=", "search.", "logger=")
     fixed = [override for override in study.user_attrs["fixed"] if not override.startswith(own)]
-    return shlex.join(["python", "train.py", *fixed, *to_overrides(study.best_trial.params)])
+    return f"{command_name('train')} {shlex.join([*fixed, *to_overrides(study.best_trial.params)])}"
 
 
 def _best(study: optuna.Study, trials: pd.DataFrame) -> list[str]:

@@ -13,9 +13,8 @@ from hydra.types import RunMode
 
 from genregrid.config import TrainerConfig
 from genregrid.errors import UserError
+from genregrid.program import PARENT, command_name, is_child
 
-# The process that starts others sets it to its own number, so the variable means nothing in any other process.
-_PARENT = "GENREGRID_PARENT"
 # Variables of launchers, from which Lightning would take this process for one of several.
 _RANKS = ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "JSM_NAMESPACE_RANK"]
 _RANKS += ["MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT", "PL_GLOBAL_SEED"]
@@ -24,12 +23,7 @@ _SLURM_RANKS = ["SLURM_PROCID", "SLURM_NTASKS"]
 
 def is_first_process() -> bool:
     """Return whether this process prints and writes; Lightning numbers the processes of a run in LOCAL_RANK."""
-    return not _is_child() or os.environ.get("LOCAL_RANK") == "0"
-
-
-def _is_child() -> bool:
-    """Return whether Lightning started this process for a run on several devices."""
-    return os.environ.get(_PARENT) == str(os.getppid())
+    return not is_child() or os.environ.get("LOCAL_RANK") == "0"
 
 
 def forget_ranks(*, in_job: bool = False) -> None:
@@ -38,26 +32,26 @@ def forget_ranks(*, in_job: bool = False) -> None:
     They may be left over in a shell, or belong to a launcher that started this process for another reason. With
     `in_job` SLURM's own stay: submitit reads them at the end of a job.
     """
-    if not _is_child():
+    if not is_child():
         for name in _RANKS if in_job else [*_RANKS, *_SLURM_RANKS]:
             os.environ.pop(name, None)
 
 
 def announce_parent(settings: TrainerConfig) -> None:
     """Let the processes that Lightning starts for a run recognise this one."""
-    if settings.devices > 1 and not _is_child():
-        os.environ[_PARENT] = str(os.getpid())
+    if settings.devices > 1 and not is_child():
+        os.environ[PARENT] = str(os.getpid())
 
 
 def check_devices(settings: TrainerConfig) -> None:
-    """Raise a UserError for several devices in a multirun or outside of train.py, which starts the processes."""
+    """Raise a UserError for several devices in a multirun or outside of a command, which starts the processes."""
     if settings.devices == 1:
         return
     most = max(os.cpu_count() or 1, 2)
     if settings.devices > most:  # no machine has more GPUs than cores, and each process needs a core
         raise _refused(settings, f"this machine has {most} cores, and a device needs one", "take fewer devices")
     if not HydraConfig.initialized():
-        raise _refused(settings, "only train.py starts processes")
+        raise _refused(settings, f"only `{command_name('train')}` starts processes")
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         hint = "leave out -m and experiment, or set trainer.devices=1"
         raise _refused(settings, "every process would run all jobs of a multirun", hint)
