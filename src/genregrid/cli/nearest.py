@@ -13,7 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from genregrid.cli.override import quoted
 from genregrid.config import TEXT_DICTS, TEXT_KEYS
+from genregrid.program import command_name
 from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 
@@ -100,9 +102,11 @@ class Keys:
     """
 
     def __init__(self, arguments: Sequence[str], script: str, conf: Path) -> None:
-        self.script, self._arguments, self._conf = script, arguments, conf
-        groups = [path for path in conf.glob("*/") if path.is_dir()]
-        self.choices = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in groups}
+        self.script, self._arguments, self._conf, self._own = script, arguments, conf, _own_conf(arguments)
+        self.choices: dict[str, list[str]] = {}
+        for group in [path for root in (conf, self._own) if root for path in root.glob("*/") if path.is_dir()]:
+            names = {file.stem for file in group.glob("*.yaml")} | set(self.choices.get(group.name, ()))
+            self.choices[group.name] = sorted(names)
 
     @cached_property
     def _keys(self) -> dict[str, None]:
@@ -112,7 +116,7 @@ class Keys:
         overrides = [
             f"{key}={value}" for key, value in chosen if value in self.choices.get(key, ()) and self._has_group(key)
         ]
-        keys = dict.fromkeys(_composed_keys(self.script, self._conf, tuple(overrides)))
+        keys = dict.fromkeys(_composed_keys(self.script, self._conf, self._own, tuple(overrides)))
         return keys | dict.fromkeys(one for one in self.choices if self._has_group(one))
 
     def other_script(self) -> "Keys":
@@ -220,8 +224,19 @@ def command_of(script: str, words: Sequence[str]) -> str:
     return f"{command_name('evaluate' if is_train else script)} {shlex.join(words)}"
 
 
+def _own_conf(arguments: Sequence[str]) -> Path | None:
+    """Return the folder of ``--config-dir``, which adds choices to those of the package; ``None`` without one."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd") and os.path.isdir(folder := value if equals else following):
+            return Path(folder)
+    return None
+
+
 @cache
-def _composed_keys(script: str, conf: Path, overrides: tuple[str, ...]) -> tuple[str, ...]:
+def _composed_keys(script: str, conf: Path, own: Path | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    if own is not None:
+        overrides = (f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]", *overrides)
     with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
         try:
             cfg = compose(script, list(overrides))
