@@ -226,7 +226,7 @@ def command_of(script: str, words: Sequence[str]) -> str:
 
 def _own_conf(arguments: Sequence[str]) -> Path | None:
     """Return the folder of ``--config-dir``, which adds choices to those of the package; ``None`` without one."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, value = argument.partition("=")
         if name in ("--config-dir", "-cd") and os.path.isdir(folder := value if equals else following):
             return Path(folder)
