@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from genregrid.cli.override import quoted
 from genregrid.config import TEXT_DICTS, TEXT_KEYS
 from genregrid.program import command_name
-from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 
 # Names that other programs have for an override, without signs and in lower case; {} is the value.
