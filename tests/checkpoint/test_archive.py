@@ -194,7 +194,9 @@ def _entries(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", LARGE)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.torture] * (what == "three million empty lists")) for what in LARGE]
+)
 def test_a_large_content_is_refused_before_it_takes_memory(tmp_path: Path, what: str) -> None:
     path = tmp_path / "a.ckpt"
     LARGE[what](path)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from genregrid.cli.start import start
@@ -25,7 +26,16 @@ def started(
 
 
 def test_a_run_and_its_report_depend_on_no_variable_of_the_environment(project_root: Path, tmp_path: Path) -> None:
-    odd = {"MPLBACKEND": "nonsense", "HOME": None, "LOCAL_RANK": "x", "USER": None, "LOGNAME": None, "TERM": "nonsense"}
+    fonts = matplotlib.get_cachedir()  # without it, as HOME is missing, matplotlib looks at every font again
+    odd = {
+        "MPLCONFIGDIR": fonts,
+        "MPLBACKEND": "nonsense",
+        "HOME": None,
+        "LOCAL_RANK": "x",
+        "USER": None,
+        "LOGNAME": None,
+    }
+    odd["TERM"] = "nonsense"
     done = started(project_root, tmp_path, "train.py", *QUICK, variables=odd)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "run: out"

@@ -232,7 +232,7 @@ def test_sequences_may_interleave(make_table: Tables) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_sorted", [True, False])
+@pytest.mark.parametrize("is_sorted", [pytest.param(True, marks=pytest.mark.torture), False])
 def test_a_corpus_never_takes_more_than_three_times_its_size(
     make_frame: Callable[..., pd.DataFrame], write_csv: Callable[..., Path], is_sorted: bool
 ) -> None:

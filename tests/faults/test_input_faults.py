@@ -8,7 +8,7 @@ from tests.faults.areas import first_cases
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("area", "number"), first_cases(csvs=16, caches=6, recordings=10))
+@pytest.mark.parametrize(("area", "number"), first_cases(csvs=9, caches=4, recordings=6))
 def test_an_input_is_refused_in_one_sentence_or_gives_the_same_numbers(
     survives: Callable[[str, int], None], area: str, number: int
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_grid_that_is_killed_moved_and_resumed_gives_the_same_bytes(project_ro
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_the_other_jobs_run_when_one_fails_and_one_ends_its_process(project_root: Path, tmp_path: Path) -> None:
     """An impossible slice length, and a model that kills its process in the first of two jobs that run together."""
     (tmp_path / "deadly.py").write_text(

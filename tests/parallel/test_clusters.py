@@ -258,6 +258,7 @@ extract(find_tracks(Path("music")), {TableKey(HandmadeRecipe(), 0.5): Path("f.cs
 """
 
 
+@pytest.mark.torture
 def test_a_node_that_dies_costs_a_retry_and_a_deadly_recording_is_skipped(
     run: Run, cluster: Any, music: Path, tmp_path: Path
 ) -> None:

@@ -68,13 +68,15 @@ def why_failed(run: Path) -> str:
 def check_replaceable(folder: Path, names: Iterable[str]) -> str | None:
     """Check that a run may replace files of these names: they are of an earlier run, or there are none.
 
+    A folder of such a name is never replaced: whoever writes the file refuses it.
+
     Returns:
         A line to print before a finished run is replaced, or ``None``.
 
     Raises:
         UserError: the folder has such a file, and no file that genregrid wrote.
     """
-    found = sorted(name for name in names if os.path.lexists(folder / name))
+    found = sorted(name for name in names if os.path.lexists(folder / name) and not (folder / name).is_dir())
     if not found:
         return None
     if not is_ours(folder):
