@@ -106,6 +106,8 @@ def test_a_stack_without_room_for_its_checkpoint_leaves_one_sentence_in_each_of_
         raise OSError(28, "No space left on device", "0/stack.ckpt")
 
     monkeypatch.setattr(StackCheckpoint, "save", full)
+    # in this process it would load Hydra's plugins once more, whose classes later grids could not send to processes
+    monkeypatch.setattr(Singleton, "set_state", lambda _: None)
     data = ["dataset=csv", f"dataset.path={write_csv(tracks=9, slices=2)}", "split.folds=3", "model=mlp", "logger=none"]
     config = composed("hydra.mode=MULTIRUN", hydra=True)
     grid = Grid(HydraContext(config_loader, Callbacks(config)), config, Job(train.main))

@@ -18,7 +18,7 @@ from genregrid.errors import UserError
 from genregrid.files import read_bytes
 from genregrid.program import command_name
 
-#: The wheel of Pons and Serra's package on PyPI, 2019.
+#: The wheel of Pons and Serra's package, 2019.
 WHEEL_NAME = "musicnn-0.1.0-py3-none-any.whl"
 WHEEL_BYTES = 29_292_476
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
