@@ -246,3 +246,9 @@ def test_a_key_of_some_models_in_a_sweep_over_models_gets_its_plus_signs(project
     mistake = UserError(NO_SUCH_KEY, key="model.refit")
     hint = command_in(with_hint(mistake, words, "train", project_root / "conf"))
     assert hint == "python train.py -m model=lda,svm ++model.refit=true"
+
+
+def test_a_second_checkpoint_is_not_advised(project_root: Path) -> None:
+    words = ["checkpoint=mine.ckpt", "weights=models"]
+    mistake = UserError(NO_SUCH_KEY, key="weights")
+    assert with_hint(mistake, words, "evaluate", project_root / "conf").hint is None

@@ -31,6 +31,7 @@ def frame(second: np.ndarray) -> pd.DataFrame:
     [
         np.repeat([2, 0, 1], NUM_ROWS // 3),  # a label in numbers
         np.repeat([0.1, 0.7, 0.2], NUM_ROWS // 3),  # and scaled
+        np.repeat([0, 1, 0], NUM_ROWS // 3),  # whether it is metal
         np.arange(NUM_ROWS),  # an index
         NUM_ROWS - np.arange(NUM_ROWS) // 2,  # numbers of tracks, downwards
     ],
@@ -51,7 +52,17 @@ def test_a_column_that_numbers_genres_tracks_or_rows_is_refused(
             np.zeros(NUM_ROWS // 3), np.random.default_rng(1).random(NUM_ROWS - NUM_ROWS // 3)
         ],  # silence in one genre
         np.sort(np.random.default_rng(1).random(NUM_ROWS)),  # rises, but counts nothing
+        np.sort(np.random.default_rng(1).integers(0, 10_000, NUM_ROWS)),  # a table sorted by a whole number
     ],
 )
 def test_a_descriptor_is_no_label(column: np.ndarray) -> None:
     assert table_from_frame(frame(column), source="frame", feature_names=NAMES).num_slices.sum() == NUM_ROWS
+
+
+def test_a_value_that_two_of_four_genres_share_tells_no_genre() -> None:
+    table = pd.concat([frame(np.repeat([3, 2, 4], NUM_ROWS // 3)), frame(np.full(NUM_ROWS, 4)).head(NUM_ROWS // 3)])
+    last = np.arange(len(table)) >= NUM_ROWS
+    table["filename"] = table["filename"].where(~last, table["filename"].str.replace("jazz", "rock"))
+    table["label"] = table["label"].where(~last, "rock")
+    table["e1"] = np.random.default_rng(2).standard_normal(len(table))
+    assert table_from_frame(table, source="frame", feature_names=NAMES).num_slices.sum() == len(table)

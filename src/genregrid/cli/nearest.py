@@ -144,6 +144,8 @@ class Keys:
         same = [one for one in self._keys if last == _plain(one.rpartition(".")[2])]
         for name in (whole, last):
             words = [word.replace("{}", _value(word, value)) for word in _OVERRIDES.get(name, "").split()]
+            if words[:1] == [f"checkpoint={value}"] and any(one.startswith("checkpoint=") for one in self._arguments):
+                continue  # another one is given: weights of a recipe are meant, or nothing that is known
             if words and value.lower() in _NO and words[0] in _WITHOUT:
                 return [_WITHOUT[words[0]]]
             if words and all(self.has(word.partition("=")[0]) for word in words):

@@ -16,7 +16,7 @@ _ROWS = 20
 def check_no_labels(
     features: NDArray[np.float32], rows: pd.DataFrame, genre: NDArray[np.int64], feature_names: Sequence[str]
 ) -> None:
-    """Refuse a column that has one value in each genre, or whole numbers that only rise or only fall over the rows.
+    """Refuse a column that is the genre in numbers, the mark of one genre, or counts tracks or rows.
 
     Args:
         features: (row, feature).
@@ -36,7 +36,7 @@ def check_no_labels(
 
 
 def _of_genres(features: NDArray[np.float32], genre: NDArray[np.int64], names: Sequence[str]) -> list[str]:
-    """Return the columns with one value in each of several genres, and another in another."""
+    """Return the columns with one value in each genre that tells all genres apart, or one genre from all others."""
     numbers, counts = np.unique(genre[genre >= 0], return_counts=True)
     if len(numbers) < 2 or counts.max() < _ROWS:
         return []
@@ -44,13 +44,16 @@ def _of_genres(features: NDArray[np.float32], genre: NDArray[np.int64], names: S
     found = []
     for column in map(int, np.flatnonzero(np.ptp(features[most], axis=0) == 0)):
         values = pd.Series(features[:, column]).groupby(genre)
-        if (values.min() == values.max()).all() and values.min().nunique() > 1:
-            found.append(names[column])
+        if (values.min() == values.max()).all():
+            counts_of_value = values.min().value_counts()
+            is_mark = len(counts_of_value) == 2 and counts_of_value.min() == 1  # of one genre, such as is_rock
+            if len(counts_of_value) == len(numbers) or is_mark:
+                found.append(names[column])
     return found
 
 
 def _of_rows(features: NDArray[np.float32], rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Return the columns of several whole numbers that only rise, or only fall, over the rows of the first file."""
+    """Return the columns that count up or down, by 0 or 1 from row to row of the first file, and do not stay."""
     own = np.flatnonzero((rows["source"] == rows["source"].iloc[0]).to_numpy())
     if len(own) < _ROWS:
         return []
@@ -62,4 +65,4 @@ def _of_rows(features: NDArray[np.float32], rows: pd.DataFrame, names: Sequence[
         return []
     order = own[np.argsort(row[own])]
     steps = {int(c): np.diff(features[order, c]) for c in np.flatnonzero(may_count)}
-    return [names[c] for c, step in steps.items() if (step >= 0).all() or (step <= 0).all()]
+    return [names[c] for c, step in steps.items() if np.isin(step, (0, 1)).all() or np.isin(step, (0, -1)).all()]
