@@ -1050,6 +1050,7 @@ def test_ctrl_c_while_workers_start_ends_in_one_line_too(
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_ctrl_c_again_and_again_is_one_ctrl_c(
     long_music: Path, tmp_path: Path, command: Callable[..., subprocess.Popen[str]]
 ) -> None:

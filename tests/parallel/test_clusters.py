@@ -206,6 +206,7 @@ def test_a_cluster_writes_the_bytes_that_one_machine_writes(run: Run, cluster: A
         assert (music.parent / "here" / name).read_bytes() == (music.parent / "there" / name).read_bytes()
 
 
+@pytest.mark.torture
 def test_ctrl_c_ends_in_one_line_and_the_next_run_resumes(run: Run, cluster: Any, music: Path, tmp_path: Path) -> None:
     samples = 0.1 * np.random.default_rng(0).standard_normal(600 * SAMPLE_RATE_HZ)  # ten minutes: seconds of work
     for name in ("a", "b", "c"):
@@ -297,6 +298,7 @@ main()
 """
 
 
+@pytest.mark.torture
 def test_a_job_that_ends_its_process_has_an_error_file_and_the_others_run(
     run: Run, cluster: Any, tmp_path: Path, project_root: Path
 ) -> None:

@@ -278,6 +278,7 @@ def test_a_trial_outside_a_study_logs_its_scores(
     assert "mean over 3 inner folds" in capsys.readouterr().out
 
 
+@pytest.mark.torture
 def test_a_trial_that_was_stopped_while_its_values_were_drawn_draws_the_same_values(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
