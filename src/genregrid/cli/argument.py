@@ -109,9 +109,8 @@ def _of_key(key: str, arguments: Sequence[str], keys: Keys) -> UserError | None:
         if equals and (name == key or not keys.has(name)):
             if os.path.isfile(argument):  # of a name such as E=mc2.mp3
                 return _of_words({place}, arguments, keys)
-            if key.startswith("model.") and keys.has(
-                key
-            ):  # Hydra composes a sweep over models with the default model first
+            # Hydra composes a sweep over models with the default model first
+            if key.startswith("model.") and keys.has(key):
                 hint = f"write `{keys.command(arguments, {place: [f'++{name}={value}']})}`"
                 return UserError("the default model has no such key", key=key, hint=hint)
             if words := keys.meant(name, value):

@@ -98,10 +98,9 @@ def load_corpus(
 
 def with_notes(corpus: Corpus, table: FeatureTable, notes: Sequence[str]) -> Corpus:
     """Return a corpus with another table, and more notes in it; what is cached does not have them."""
-    if table is corpus.source:  # for both, so that it is still seen that they are one
-        table = replace(table, notes=(*table.notes, *notes)) if notes else table
-        return replace(corpus, table=table, source=table)
-    return replace(corpus, table=replace(table, notes=(*table.notes, *notes)) if notes else table)
+    noted = replace(table, notes=(*table.notes, *notes)) if notes else table
+    # if both are one table, they stay one
+    return replace(corpus, table=noted, source=noted if table is corpus.source else corpus.source)
 
 
 def with_features(

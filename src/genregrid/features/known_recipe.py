@@ -1,7 +1,7 @@
 """The recipes that genregrid can compute, by name."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
@@ -45,9 +45,13 @@ OPTIONS: Mapping[str, Callable[[Choice], Recipe]] = {
 
 def recipe_named(name: str) -> Recipe | None:
     """Return the recipe with a name; ``None`` for names of features that were computed elsewhere."""
+    return HfRecipe.named(name) or next((recipe for recipe in _named() if recipe.name == name), None)
+
+
+def _named() -> Iterator[Recipe]:
+    """Yield every recipe that its name alone makes, each padding on its own."""
     paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
-    known = (make(Choice(padding)) for make in _NAMED.values() for padding in paddings)
-    return HfRecipe.named(name) or next((recipe for recipe in known if recipe.name == name), None)
+    return (make(Choice(padding)) for make in _NAMED.values() for padding in paddings)
 
 
 def near_recipe(name: str) -> str | None:
@@ -58,9 +62,8 @@ def near_recipe(name: str) -> str | None:
     """
     if recipe_named(name) is not None:
         return None
-    paddings: Sequence[Padding] = cast("tuple[Padding, ...]", get_args(Padding))
-    known = {make(Choice(padding)).name for make in _NAMED.values() for padding in paddings}
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR_NAME)), None)
+    known = sorted({recipe.name for recipe in _named()})
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_NEAR_NAME)), None)
 
 
 def option_of(features: str) -> str:

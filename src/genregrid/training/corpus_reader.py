@@ -32,11 +32,8 @@ class CorpusReader:
 
         `features` is as in `genregrid.data.corpus.with_features`; ``None`` for the tables that the dataset names.
         """
-        from genregrid.data.corpus import (
-            load_corpus,
-            with_features,
-            with_notes,
-        )  # scripts need the class before they need pandas
+        # scripts need the class before they need pandas
+        from genregrid.data.corpus import load_corpus, with_features, with_notes
         from genregrid.features.known_recipe import columns_of, near_recipe, option_of
 
         if features is not None:
