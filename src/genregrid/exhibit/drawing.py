@@ -15,7 +15,6 @@ from xml.sax.saxutils import escape
 
 import matplotlib
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
@@ -26,6 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from genregrid.errors import printable
+from genregrid.exhibit.colour import genre_colours, ink_on
 from genregrid.exhibit.mark import Mark
 from genregrid.exhibit.table import Figure
 
@@ -168,14 +168,14 @@ def stacked_areas(
         axes: to draw on.
         edges: (slice + 1,) seconds at which slices start, and at which the last one stops.
         probs: (slice, genre), rows sum to 1.
-        genres: names in the order of the genre axis; the order fixes their colours.
+        genres: names in the order of the genre axis.
         order: numbers of genres from bottom to top.
     """
-    colours = colormaps["tab10" if len(genres) <= 10 else "tab20"]
+    colours = genre_colours(genres)
     names = genre_labels(genres)
     areas: list[Patch] = []
     for number, (low, high) in zip(order, pairwise(_levels(probs, order)), strict=True):
-        colour = colours(number % colours.N)
+        colour = colours[genres[number]]
         areas.append(axes.stairs(high, edges, baseline=low, fill=True, color=colour, label=names[number]))
     axes.set(xlim=(np.min(edges), np.max(edges)), ylim=(0, 1), xlabel="seconds", ylabel="probability")
     return areas
@@ -185,9 +185,9 @@ def name_areas(
     axes: Axes, edges: NDArray[np.float64], probs: NDArray[np.floating], genres: Sequence[str], order: Sequence[int]
 ) -> None:
     """Write each genre's name where its area is highest, if the name fits; arguments as in `stacked_areas`."""
-    box, genres = axes.get_window_extent(), genre_labels(genres)
+    box, colours, names = axes.get_window_extent(), genre_colours(genres), genre_labels(genres)
     for number, (below, above) in zip(order, pairwise(_levels(probs, order)), strict=True):
-        seconds = LETTER * len(genres[number]) * (edges[-1] - edges[0]) / box.width
+        seconds = LETTER * len(names[number]) * (edges[-1] - edges[0]) / box.width
         span = max(1, int(np.ceil(seconds / np.diff(edges).min())))
         if span > len(probs):
             continue
@@ -195,7 +195,8 @@ def name_areas(
         best = int(np.argmax(high - low))
         if (high - low)[best] * box.height > 16:
             middle = (edges[best] + edges[best + span]) / 2
-            axes.text(middle, (low + high)[best] / 2, genres[number], ha="center", va="center", color="#111111")
+            ink = ink_on(colours[genres[number]])
+            axes.text(middle, (low + high)[best] / 2, names[number], ha="center", va="center", color=ink)
 
 
 def _levels(probs: NDArray[np.floating], order: Sequence[int]) -> NDArray[np.floating]:

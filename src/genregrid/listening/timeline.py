@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from genregrid.errors import counted, printable
-from genregrid.exhibit.drawing import stacked_areas
+from genregrid.exhibit.drawing import name_areas, stacked_areas
 from genregrid.exhibit.mark import Mark
 from genregrid.record.result import prediction_columns
 
@@ -98,7 +98,7 @@ class ScoredRecording:
         edges = self.slice_seconds * bounds
         probs = np.add.reduceat(np.exp(self.log_probs), bounds[:-1]) / np.diff(bounds)[:, None].astype(np.float32)
         order = np.argsort(-probs.mean(axis=0), kind="stable").tolist()
-        stacked_areas(axes, edges, probs, self.genres, order)
+        areas = stacked_areas(axes, edges, probs, self.genres, order[::-1])[::-1]  # the most probable one on top
         prediction = self.prediction()
         name, genre = (printable(str(text), _LONGEST_TITLE) for text in (Path(self.file).name, prediction["genre"]))
         title = f"{name}: {genre}, certainty {prediction['certainty']:.2f} decades"
@@ -108,9 +108,11 @@ class ScoredRecording:
             axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 6, 10]))
             axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
             axes.set_xlabel("time")
-        figure.legend(loc="outside right upper", frameon=False)
+        figure.legend(handles=areas, loc="outside right upper", frameon=False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # matplotlib's font lacks some scripts
+            figure.draw_without_rendering()  # the layout gives the axes their size
+            name_areas(axes, edges, probs, self.genres, order[::-1])
             figure.savefig(path, dpi=120)
 
 
