@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
+from genregrid.data.datamodule import GenreDataModule
 from genregrid.errors import UserError
 from genregrid.metrics.score import confusion_matrix, scores
 from genregrid.metrics.vote import track_vote
@@ -72,6 +73,22 @@ class GenreClassifier(pl.LightningModule):
         self.curves: list[dict[str, float]] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
+    def setup(self, stage: str) -> None:
+        """Fit the transform on the training slices of the trainer's datamodule, unless it is fitted already.
+
+        A run fits it before; this is for a plain trainer of Lightning.
+
+        Raises:
+            UserError: it is not fitted, and this is no training, or the trainer has no `GenreDataModule`.
+        """
+        if self.transform.is_fitted:
+            return
+        # only a `GenreDataModule` has training rows; batches alone may be mixed or augmented
+        datamodule = getattr(self.trainer, "datamodule", None) if stage == "fit" else None
+        if not isinstance(datamodule, GenreDataModule):
+            raise _not_fitted()
+        self.transform.fit(datamodule.table.features, datamodule.training_rows)
+
     def logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute logits of a batch of raw features, (batch, genre) float32.
 
@@ -128,8 +145,10 @@ class GenreClassifier(pl.LightningModule):
             tracks: names of the tracks, for the error.
 
         Raises:
-            UserError: the logits of a window are not finite.
+            UserError: the logits of a window are not finite, or the transform is not fitted.
         """
+        if not self.transform.is_fitted:
+            raise _not_fitted()
         self.eval()
         for batch in batches:
             self.validation_step(batch, 0)
@@ -158,6 +177,14 @@ class GenreClassifier(pl.LightningModule):
         logits, genre, track = (torch.cat(values) for values in zip(*self._seen, strict=True))
         self._seen.clear()
         return logits, genre, track
+
+
+def _not_fitted() -> UserError:
+    """Return the error of a model whose transform does nothing yet: its answers would be little better than chance."""
+    hint = (
+        "train it with Trainer.fit(model, datamodule=GenreDataModule(...)), or call its transform.fit(features, rows)"
+    )
+    return UserError("its transform is not fitted to training slices", key="model", hint=hint)
 
 
 def check_finite(logits: Tensor, track: Tensor, tracks: Sequence[str] = ()) -> None:

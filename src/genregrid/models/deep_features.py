@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genregrid.errors import UserError
 from genregrid.models.argument import Part, Switch, split_arguments
-from genregrid.models.estimator import EstimatorHead, build_estimator, is_fitting
+from genregrid.models.estimator import EstimatorHead, build_estimator, is_fitting, skip_sanity_check
 from genregrid.models.lstm import LSTM
 
 
@@ -46,6 +46,11 @@ class DeepFeatureLSTM(LSTM):
             raise UserError(problem, key="model.ema_decay", value=self.ema_decay, hint="set null")
         blank = build_estimator(estimator, arguments, names)
         self.estimator = EstimatorHead(len(self.genres), smoothing, blank, [StandardScaler()] if standardise else [])
+
+    def setup(self, stage: str) -> None:
+        """Fit the transform if it is not fitted, and skip the trainer's first check of validation."""
+        super().setup(stage)
+        skip_sanity_check(self)
 
     def vectors(self, batch: dict[str, Tensor]) -> Tensor:
         """Compute the LSTM's state at the last slice of each window, (batch, hidden)."""

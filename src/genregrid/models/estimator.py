@@ -55,6 +55,7 @@ _MOST_IN_LIST = 10**4  # a list has layers of a network
 # LightGBM has five names for the number of threads, and crashes if there are too many.
 _MOST_OF = dict.fromkeys(("n_jobs", "num_threads", "num_thread", "nthreads", "nthread"), 256)
 _MOST_OF |= {"random_state": 2**32 - 1}
+_DEFAULT_EPOCHS = 1000  # Lightning's, of a trainer that is given no number
 _INACCURACY = 1e-3  # of a sum of probabilities; some estimators compute in float32
 
 
@@ -208,6 +209,8 @@ class EstimatorHead(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Compute logits, (row, genre) float32: logarithms of the estimator's smoothed probabilities."""
+        if self.estimator is None:
+            raise UserError("its estimator is not fitted", key="model", hint="train it with Trainer.fit")
         try:
             with threadpool_limits(1), np.errstate(all="ignore"):
                 predicted = self.estimator.predict_proba(vectors.detach().float().cpu().numpy())
@@ -358,11 +361,22 @@ class EstimatorClassifier(GenreClassifier):
         logits: Tensor = self.head(self.vectors(batch))
         return logits
 
-    def configure_optimizers(self) -> None:
-        """Return nothing: there are no gradients."""
+    def setup(self, stage: str) -> None:
+        """Fit the transform if it is not fitted, and skip the trainer's first check of validation."""
+        super().setup(stage)
+        skip_sanity_check(self)
+
+    def configure_optimizers(self) -> list[Any]:
+        """Return no optimizer: there are no gradients. Lightning warns of ``None``, and not of an empty list."""
+        return []
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Do nothing: the estimator is fitted on all training windows at once, before validation."""
+
+    def on_train_epoch_end(self) -> None:
+        """End a training whose trainer was given no number of epochs: one is enough."""
+        if self.trainer.max_epochs == _DEFAULT_EPOCHS:
+            self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
         """Fit the estimator, if this validation ends a training epoch."""
@@ -382,6 +396,11 @@ class EstimatorClassifier(GenreClassifier):
             batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]  # Lightning leaves the type open
             self.eval()
             self.head.fit(batches, self.vectors)
+
+
+def skip_sanity_check(model: GenreClassifier) -> None:
+    """Leave out a trainer's check of validation before training: an estimator predicts nothing before it is fitted."""
+    model.trainer.num_sanity_val_steps = 0
 
 
 def is_fitting(model: GenreClassifier) -> bool:

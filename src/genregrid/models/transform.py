@@ -36,6 +36,9 @@ class FeatureTransform(nn.Module):
         kind: one of `TRANSFORMS`.
         feature_names: names of the feature axis.
 
+    Attributes:
+        is_fitted: whether its numbers are those of `fit` or of a checkpoint; before, they change nothing.
+
     Source: Yeo and Johnson, "A new family of power transformations to improve normality or symmetry", Biometrika 87,
     2000, for ``yeo_johnson``.
     """
@@ -58,6 +61,8 @@ class FeatureTransform(nn.Module):
         # (number, feature): floors, NaN for unchanged columns; quantiles; or mean, scale and power. Ones give finite
         # values before `fit`
         self.register_buffer("shape", torch.ones(rows, num))
+        self.is_fitted = False
+        self.register_load_state_dict_post_hook(_mark_fitted)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def fit(self, features: NDArray[np.float32] | Tensor, rows: NDArray[np.int64] | None = None) -> None:
         """Set all numbers from training slices; a constant feature becomes 0.
@@ -90,6 +95,7 @@ class FeatureTransform(nn.Module):
         mean, scale = _mean_and_scale(lambda: (self._shaped(torch.from_numpy(block)).numpy() for block in blocks()))
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(scale))
+        self.is_fitted = True
 
     def check(self) -> None:
         """Refuse numbers that `fit` cannot have set, such as those of a damaged checkpoint.
@@ -124,6 +130,11 @@ class FeatureTransform(nn.Module):
         if self.kind == "yeo_johnson":
             return _yeo_johnson((features - self.shape[0]) / self.shape[1], self.shape[2])
         return features
+
+
+def _mark_fitted(transform: FeatureTransform, _: object) -> None:
+    """Note that a transform has the numbers of a checkpoint."""
+    transform.is_fitted = True
 
 
 def _mean_and_scale(

@@ -201,8 +201,6 @@ def lightning_run() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".* directory .* exists and is not empty")
             # the checkpoint has the averaged weights, and a test needs nothing else of the averaging
             warnings.filterwarnings("ignore", ".*WeightAveraging callback, but loading a checkpoint.*")
-            # a model of scikit-learn has no optimizer
-            warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.*")
             # Lightning 2.6 calls a function that torch 2.13 deprecates
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
             yield
