@@ -24,9 +24,13 @@ from genregrid.name import (
     shown_apart,
 )
 
-PROTOCOLS = ("track", "artist", "filtered", "official", "row", "misaligned", "mixed")
-#: Protocols whose parts are published with the corpus; they have no folds.
+#: The protocol of a final model: every track is trained on, and none is tested.
+NO_TEST = "none"
+PROTOCOLS = ("track", "artist", "filtered", "official", "row", "misaligned", "mixed", NO_TEST)
+#: Protocols whose parts are published with the corpus.
 PUBLISHED_PROTOCOLS = ("filtered", "official")
+#: Protocols without folds.
+UNFOLDED_PROTOCOLS = (*PUBLISHED_PROTOCOLS, NO_TEST)
 LEAKING_PROTOCOLS = ("row", "misaligned", "mixed")
 #: The protocol of an evaluation that tests on every track of a corpus; not a choice on the command line.
 EVERY_TRACK = "all"
@@ -315,6 +319,7 @@ class TrainConfig:
     batch_size: int = 16
     seed: int = 0
     resume: bool = False
+    final: bool = False
     search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
@@ -322,6 +327,14 @@ class TrainConfig:
         _require(self, "seed", 0 <= self.seed <= _MAX_SEED, f"a seed is 0 to {_MAX_SEED}")
         _check_split(self.split)
         _require(self.split, "split.seed", self.split.seed is not None, "training needs a seed of 0 or more")
+        is_scored = self.split.protocol not in (NO_TEST, *LEAKING_PROTOCOLS)
+        problem, hint = "it scores the settings by folds first, which this split does not", "take split=artist or track"
+        _require(self, "final", is_scored or not self.final, f"with split={self.split.protocol}, {problem}", hint)
+        is_search = self.search is not None
+        hint = "search under split=artist or track, then train with final=true"
+        problem = "every track is trained on, and a search needs validation tracks"
+        _require(self.split, "split.protocol", not is_search or self.split.protocol != NO_TEST, problem, hint)
+        _require(self, "final", not is_search or not self.final, "a trial of a search trains no final model", hint)
         problem = f"a slice has {_LEAST_SLICE_SECONDS:g} to {MOST_SLICE_SECONDS:g} seconds"
         _require(self, "slice", _LEAST_SLICE_SECONDS <= self.slice <= MOST_SLICE_SECONDS, problem)
         fault = self.features is not None and name_fault(self.features, MOST_RECIPE_CHARACTERS)
@@ -357,6 +370,9 @@ class EvaluateConfig:
         _require(self, "seed", self.seed is None or self.seed >= 0, "a seed is 0 or more")
         if self.split is not None:
             _check_split(self.split)
+            problem = "it is a split of final models, which are trained on every track"
+            hint = "take another split, or leave it out to score every track that the model was not trained on"
+            _require(self.split, "split.protocol", self.split.protocol != NO_TEST, problem, hint)
 
 
 def _are_lists(value: object) -> bool:

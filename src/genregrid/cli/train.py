@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from genregrid.errors import UserError
 from genregrid.training.corpus_reader import CorpusReader
 
 ABOUT = "Train one model on one corpus, slice length and protocol, and test it on tracks that it was not trained on."
@@ -23,6 +25,15 @@ def main(cfg: DictConfig, folder: Path, corpora: CorpusReader, fitted: Mapping[s
     model = HydraConfig.get().runtime.choices["model"]
     if cfg.search is not None:
         return score_trial(cfg, folder, model, corpora)
+    if cfg.final:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            hint = "choose the settings by a grid first, then train one final model without -m"
+            raise UserError("a grid of final models is not possible", key="final", value=True, hint=hint)
+        from genregrid.final.train import train_final
+
+        trained = train_final(cfg, folder, model, corpora)
+        print(f"{trained} is finished already" if isinstance(trained, Path) else trained.summary())
+        return None
     if cfg.resume and (finished := finished_before(cfg, folder, model, corpora)) is not None:
         print(f"{finished} is finished already")
     else:

@@ -7,11 +7,13 @@ Four of the seven protocols are honest:
 - ``filtered``: published lists of tracks, checked to share no artist and no duplicate.
 - ``official``: the split that a corpus is published with; artists and duplicates in two parts are noted.
 
-The other three leak test tracks into training and are negative controls:
+Three leak test tracks into training and are negative controls:
 
 - ``row``: slices at random, regardless of their track.
 - ``misaligned``: rows cut into sequences by position, so that after one missing row every sequence spans two tracks.
 - ``mixed``: slices shuffled within their genre, then cut into sequences, so that each has slices of several tracks.
+
+``none`` is for a final model: every track is in the training part.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, PUBLISHED_PROTOCOLS, SplitConfig
+from genregrid.config import EVERY_TRACK, LEAKING_PROTOCOLS, NO_TEST, PUBLISHED_PROTOCOLS, SplitConfig
 from genregrid.data.duplicate import duplicate_groups, merged_groups
 from genregrid.data.table import FeatureTable
 from genregrid.errors import UserError, counted, printable
@@ -87,6 +89,8 @@ def split_table(
     """
     if split.protocol == EVERY_TRACK:
         return split_by_name(table, EVERY_TRACK)
+    if split.protocol == NO_TEST:
+        return Split(NO_TEST, np.full(len(table.track), TRAIN, np.int8), table.track, _groups_in(table, source))
     artists, artist_notes = _known_artists(table, artists)
     if split.protocol in PUBLISHED_PROTOCOLS:
         return _split_by_lists(table, split.protocol, lists, artists, _groups_in(table, source), artist_notes)

@@ -41,6 +41,7 @@ except ModuleNotFoundError as error:
 _LONGEST_STEM = 60  # characters in a picture's name; file systems allow 255 bytes, and a letter may have four
 _LONGEST_PATH = 1000  # characters of a path that are printed; the tables have all
 _WRITE_SECONDS = 60.0  # between writing the tables, and twenty times as long as writing takes
+_MOST_NEAR = 5  # training tracks that are named
 _VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 MiB; layers take some ten times that
 # slices of all windows of a recording: a day of slices of 3 s in windows of an hour. The time grows with their product
 _MOST_WINDOW_SLICES = 1 << 26
@@ -164,10 +165,13 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
         raise AudioError(f"its {num_slices} slices are too many for the model's windows of {longest} slices; cut it")
     logits = _growing_logits(model, table.features, longest)
     check_finite(logits, torch.zeros(num_slices, dtype=torch.int64), [str(path)])
+    card = settings.trained.card
     log_probs = logits.float().log_softmax(dim=1)
     hop = None if settings.hop_slices is None else min(settings.hop_slices, num_slices)
     voting = window_bounds(np.array([num_slices]), longest, hop)[2] - 1
-    total = track_vote(log_probs[voting], torch.zeros(len(voting), dtype=torch.int64))[0][0]
+    total = track_vote(log_probs[voting], torch.zeros(len(voting), dtype=torch.int64))[0]
+    if card is not None:  # its temperature was fitted on votes; windows of clips are such votes
+        log_probs, total = ((values / card.temperature).log_softmax(dim=1) for values in (log_probs, total))
     fingerprint = int(track_fingerprints(table)[0])
     names = {path.stem, track_name(path.parent.name, Path(path.name))}
     return ScoredRecording(
@@ -175,11 +179,23 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
         genres=model.genres,
         slice_seconds=table.slice_seconds,
         log_probs=log_probs.numpy(),
-        total=total.numpy(),
+        total=total[0].numpy(),
         seconds=description.recording.seconds,
         marks=settings.trained.facts.marks,
         notes=[*description.recording.notes, *settings.trained.notes_on(fingerprint, names)],
+        window_slices=longest,
+        threshold=None if card is None else card.threshold,
+        near=_near(model, settings.trained, table),
     )
+
+
+def _near(model: GenreClassifier, trained: Provenance, table: FeatureTable) -> tuple[str, ...]:
+    """Return the names of the training tracks that are nearest to a recording, nearest first."""
+    if trained.map is None or trained.map.projection.shape[0] != table.features.shape[1]:
+        return ()
+    with torch.inference_mode():
+        mean = model.transform(torch.from_numpy(table.features)).mean(dim=0).numpy()
+    return tuple(trained.tracks["train"][number] for number in trained.map.nearest(mean, _MOST_NEAR))
 
 
 def _growing_logits(model: GenreClassifier, features: NDArray[np.float32], longest: int) -> torch.Tensor:

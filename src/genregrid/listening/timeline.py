@@ -3,25 +3,24 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from genregrid.errors import counted, printable
-from genregrid.exhibit.drawing import name_areas, stacked_areas
 from genregrid.exhibit.mark import Mark
+from genregrid.listening.verdict import Section, Verdict, sections
 from genregrid.record.result import prediction_columns
 
 _MOST_SPANS = 12  # in a printed timeline
 _MOST_STEPS = 500  # in a picture, whose axis has some 700 pixels
 _LONG_SECONDS = 1800.0  # from here on a picture has a clock instead of seconds
+_MANY_DECADES = 3  # from here on the ratio is not printed exactly
 _LONGEST_PATH, _LONGEST_TITLE = 1000, 80  # characters of a file's path that are printed, and of its name in a picture
 
 
@@ -37,11 +36,27 @@ class ScoredRecording:
     seconds: float  # length of the recording
     marks: tuple[Mark, ...] = ()  # warnings about the model's training
     notes: list[str] = field(default_factory=list)  # warnings about the recording
+    window_slices: int = 1  # longest window
+    threshold: float | None = None  # of the sets of possible genres; None for a model that has no card
+    near: tuple[str, ...] = ()  # names of the training tracks that are nearest, nearest first; empty if not known
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The genres that the whole recording can be."""
+        return Verdict.of(self.total.astype(np.float64), self.genres, self.threshold)
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """Parts that differ in style; empty if there are no two of which the model is sure."""
+        log_probs = self.log_probs.astype(np.float64)
+        return sections(log_probs, self.genres, self.slice_seconds, self.window_slices, self.threshold)
 
     def prediction(self) -> dict[str, Any]:
         """Return the row of the whole recording: the columns of `_columns`, its length, notes and marks."""
         row: dict[str, Any] = {"file": self.file, "seconds": round(self.seconds, 2)}
         row |= self._columns(self.total[None]).iloc[0].to_dict()
+        if self.verdict.has_set:
+            row["possible"] = "; ".join(self.verdict.genres)
         row |= {"num_slices": len(self.log_probs), "notes": "; ".join(self.notes)}
         return row | ({"marks": " ".join(self.marks)} if self.marks else {})
 
@@ -61,21 +76,32 @@ class ScoredRecording:
 
     def summary(self) -> str:
         """Describe the prediction with its top three genres, and the timeline in spans of one genre."""
-        prediction = self.prediction()
-        best = np.argsort(-self.total, kind="stable")[:3]
-        shares = ", ".join(f"{self.genres[number]} {100 * np.exp(self.total[number]):.1f} %" for number in best)
         spans = [f"{_clock(a)}-{_clock(b)}  {genre}  {mean:.2f}" for a, b, genre, mean in self._spans()]
         if len(spans) > _MOST_SPANS:
             spans[_MOST_SPANS:] = [f"... and {len(spans) - _MOST_SPANS} more spans in timeline.csv"]
         length = f"{_clock(self.seconds)} long, {counted(len(self.log_probs), 'slice')} of {self.slice_seconds:g} s"
         lines = [
-            f"{shares}; certainty {prediction['certainty']:.2f} decades",
+            f"{self.shares}; {self.certainty}",
             f"{length}; predictions along it, with mean certainty:",
             *spans,
             *(f"note: {note}" for note in self.notes),
         ]
-        first = f"{printable(self.file, _LONGEST_PATH)}: {printable(str(prediction['genre']))}"
+        first = f"{printable(self.file, _LONGEST_PATH)}: {printable(self.verdict.text)}"
         return "\n  ".join([first, *(printable(line, _LONGEST_PATH) for line in lines)])
+
+    @property
+    def shares(self) -> str:
+        """The three most probable genres with their probabilities."""
+        best = np.argsort(-self.total, kind="stable")[:3]
+        return ", ".join(f"{self.genres[number]} {100 * np.exp(self.total[number]):.1f} %" for number in best)
+
+    @property
+    def certainty(self) -> str:
+        """The certainty, and what it means, such as "certainty 0.30 decades, 2.0 times as probable as the second"."""
+        first, second = np.sort(self.total.astype(np.float64))[::-1][:2]
+        decades = (first - second) / np.log(10)
+        times = f"{10**decades:.1f}" if decades < _MANY_DECADES else f"over {10**_MANY_DECADES:.0f}"
+        return f"certainty {decades:.2f} decades: {times} times as probable as the second"
 
     def _spans(self) -> Iterator[tuple[float, float, str, float]]:
         """Yield start and stop in seconds, genre and mean certainty of consecutive slices with one predicted genre."""
@@ -86,10 +112,17 @@ class ScoredRecording:
 
     def draw(self, path: Path) -> None:
         """Draw the probability of each genre along the recording as a picture (PNG)."""
+        import matplotlib  # takes half a second, and a printed answer needs no picture
+
         with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name does not start a formula
             self._draw(path)
 
     def _draw(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        from genregrid.exhibit.drawing import name_areas, stacked_areas
+
         figure = Figure(figsize=(9, 4), layout="constrained")
         axes = figure.subplots()
         # slices of a long recording are narrower than a pixel: the mean of neighbours is drawn

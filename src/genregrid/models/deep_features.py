@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genregrid.errors import UserError
 from genregrid.models.argument import Part, Switch, split_arguments
-from genregrid.models.estimator import EstimatorHead, build_estimator, is_fitting, skip_sanity_check
+from genregrid.models.estimator import EstimatorHead, build_estimator, has_validation, is_fitting, skip_sanity_check
 from genregrid.models.lstm import LSTM
 
 
@@ -66,3 +66,9 @@ class DeepFeatureLSTM(LSTM):
         """Fit the estimator on the current LSTM, if this validation ends a training epoch."""
         if is_fitting(self):
             self.estimator.fit(self.trainer.train_dataloader, self.vectors)  # type: ignore[arg-type]  # Lightning leaves the type open
+
+    def on_train_end(self) -> None:
+        """Fit the estimator on the last LSTM, if there was no validation."""
+        if not has_validation(self):
+            self.eval()
+            self.estimator.fit(self.trainer.train_dataloader, self.vectors)  # type: ignore[arg-type]  # as above

@@ -391,9 +391,9 @@ class EstimatorClassifier(GenreClassifier):
         super().on_validation_epoch_end()
 
     def on_train_end(self) -> None:
-        """Fit the estimator again on training and validation windows, if `refit` is set."""
-        if self.refit:
-            batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders)  # type: ignore[arg-type]  # Lightning leaves the type open
+        """Fit the estimator on training and validation windows, if `refit` is set or there was no validation."""
+        if self.refit or not has_validation(self):
+            batches = chain(self.trainer.train_dataloader, self.trainer.val_dataloaders or ())  # type: ignore[arg-type]  # Lightning leaves the type open
             self.eval()
             self.head.fit(batches, self.vectors)
 
@@ -406,3 +406,8 @@ def skip_sanity_check(model: GenreClassifier) -> None:
 def is_fitting(model: GenreClassifier) -> bool:
     """Return whether a model's trainer is training, and not only validating."""
     return model.trainer.state.fn == TrainerFn.FITTING
+
+
+def has_validation(model: GenreClassifier) -> bool:
+    """Return whether a model's trainer validates; that of a final model does not."""
+    return bool(model.trainer.enable_validation)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 
-from genregrid.config import PROTOCOLS, PUBLISHED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
+from genregrid.config import PROTOCOLS, UNFOLDED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
 from genregrid.errors import UserError, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
 from genregrid.program import is_installed
+from genregrid.record.card import Card, TrackMap
 from genregrid.record.checked import HINT, checked, checked_dict
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and are facts themselves; the other keys distinguish settings of one model.
-_NOT_SETTINGS = {"dataset", "split", "slice", "features", "seed", "logger", "resume", "search"}
+_NOT_SETTINGS = {"dataset", "split", "slice", "features", "seed", "logger", "resume", "search", "final"}
 # Keys that change where and how fast a run is computed, not its result.
 _NO_EFFECT = {
     f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")
@@ -47,7 +48,7 @@ _Size = Annotated[int, Allowed("1 or more", lambda value: is_whole(value, 1, 2**
 _Seconds = Annotated[float, Allowed("a thousandth or more", lambda value: is_number(value, 0.001, 1e6))]
 _MOST_TRACKS = 2_000_000
 # Fields of `Provenance` that are made from other keys.
-_CHECKED_APART = ("facts", "split", "tracks", "seen")
+_CHECKED_APART = ("facts", "split", "tracks", "seen", "card", "map")
 _PARTS = ("train", "val", "test")
 
 
@@ -153,6 +154,8 @@ class Provenance:
     source_slice_seconds: _Seconds  # slice length of the table that slices were pooled from
     window_slices: _Size  # longest window of training
     path: str | None = None  # of the CSV, in the checkpoints of older versions; only shown
+    card: Card | None = None  # of a final model
+    map: TrackMap | None = None  # of a final model whose tracks could be mapped
 
     @cached_property
     def known_tracks(self) -> set[str]:
@@ -203,6 +206,8 @@ class Provenance:
             "seen": torch.from_numpy(seen),
             "source_slice_seconds": self.source_slice_seconds,
             "window_slices": self.window_slices,
+            **({} if self.card is None else {"card": self.card.to_json()}),
+            **({} if self.map is None else {"map": self.map.to_json()}),
         }
 
     @classmethod
@@ -245,11 +250,15 @@ class Provenance:
             trained_split = SplitConfig(**split)
         except UserError as error:
             raise UserError(f"its split is not sound: {error}".rstrip("."), key=source, hint=HINT) from error
+        tracks = {part: _names(content, part, source) for part in _PARTS}
+        num_tracks, track_map = len(tracks["train"]), content.get("map")
         return cls(
             facts=facts,
             split=trained_split,
-            tracks={part: _names(content, part, source) for part in _PARTS},
+            tracks=tracks,
             seen=_fingerprints(content, source),
+            card=None if content.get("card") is None else Card.from_json(content["card"], source),
+            map=None if track_map is None else TrackMap.from_json(track_map, num_tracks, source),
             **checked(cls, flat, source, without=_CHECKED_APART),
         )
 
@@ -329,7 +338,7 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
     """Return the fields of `RunFacts` about a table and its split, other than marks."""
     from genregrid.features.known_recipe import may_overlap  # a report reads facts only, and does without it
 
-    has_folds = split.protocol in PROTOCOLS and split.protocol not in PUBLISHED_PROTOCOLS
+    has_folds = split.protocol in PROTOCOLS and split.protocol not in UNFOLDED_PROTOCOLS
     return {
         "dataset": dataset.name,
         "dataset_label": dataset.label,
@@ -349,7 +358,7 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
 
 def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
     """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities."""
-    settings = _settings(config, without={"logger", "resume"} | _NO_EFFECT | _LOCATIONS)
+    settings = _settings(config, without={"logger", "resume", "final"} | _NO_EFFECT | _LOCATIONS)
     settings = {key: value for key, value in settings.items() if value is not None or key not in _NEW_SETTINGS}
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

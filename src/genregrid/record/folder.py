@@ -33,7 +33,7 @@ REPAIR = "remove the run folder or run it again"
 #: Files that `genregrid.record.result.Result` writes.
 RESULT_FILES = (
     *("run.json", "metrics.json", "per_genre.csv", "predictions.csv", "predictions_val.csv", "timeline.csv"),
-    *("split.csv", "curves.csv", "confusion.csv", "confusion_slice.csv"),
+    *("split.csv", "curves.csv", "confusion.csv", "confusion_slice.csv", "card.md"),
 )
 _FILES, _OWN = "files", "sha256"  # keys of run.json
 _SENTENCE_BYTES = 2000  # of error.txt; the rest is a traceback

@@ -158,9 +158,6 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFac
     if scored is None:
         raise RuntimeError("the model was not tested")
     genres = list(table.genres)
-    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
-    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
-    names = np.array(table.tracks, dtype=object)[pairs["track"]]
     return Result(
         facts=facts,
         scores=scored.scores,
@@ -169,18 +166,26 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFac
         timeline=timeline_table(model, datamodule),
         confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
         window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
-        split=pd.DataFrame(
-            {
-                "track": names,
-                "part": np.array(PARTS, dtype=object)[pairs["part"]],
-                "genre": np.array(genres, dtype=object)[table.genre[pairs["track"]]],
-                "group": split.group[pairs["track"]],
-                "num_slices": table.num_slices[pairs["track"]],
-            }
-        ),
+        split=split_frame(datamodule),
         group=split.group[scored.track.numpy()],
         curves=pd.DataFrame(model.curves),
         notes=notes,
+    )
+
+
+def split_frame(datamodule: GenreDataModule) -> pd.DataFrame:
+    """Return the part of each track, see `Result.split`."""
+    table, split = datamodule.table, datamodule.split
+    pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
+    pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
+    return pd.DataFrame(
+        {
+            "track": np.array(table.tracks, dtype=object)[pairs["track"]],
+            "part": np.array(PARTS, dtype=object)[pairs["part"]],
+            "genre": np.array(table.genres, dtype=object)[table.genre[pairs["track"]]],
+            "group": split.group[pairs["track"]],
+            "num_slices": table.num_slices[pairs["track"]],
+        }
     )
 
 

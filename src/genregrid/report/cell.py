@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genregrid.config import PUBLISHED_PROTOCOLS
+from genregrid.config import NO_TEST, PUBLISHED_PROTOCOLS
 from genregrid.errors import UserError
 from genregrid.exhibit.mark import Mark
 from genregrid.metrics.interval import ClusterBootstrap
@@ -201,7 +201,7 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
         if "run.json" not in names:
             failed = f"failed and was skipped: {why_failed(path)}" if ERROR_FILE in names else ""
             notes.append(f"{path} {failed or 'has no result yet and was skipped'}")
-    runs = [_read_run(path) for path in finished]
+    runs = [run for path in finished if (run := _read_run(path)) is not None]
     for run in runs:
         missing = run["tables"].folder.missing(_OPTIONAL)
         notes += [f"{run['folder']} has lost its {name}, and what is made of it lacks this run" for name in missing]
@@ -233,10 +233,13 @@ def _notes_on_comparing(cells: list[Cell]) -> Iterator[str]:
             yield f"{cell.title}: its runs were made by {num} commits of the source"
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def _read_run(path: Path) -> dict[str, Any] | None:
+    """Read what a report needs of a run; ``None`` for a final model, which was not tested."""
     folder = RunFolder(path)
     facts = RunFacts.from_json(folder.content, path / "run.json")
     _check_facts(facts, path / "run.json")
+    if facts.protocol == NO_TEST:
+        return None
     tables = RunTables(folder)
     return vars(facts) | {
         "dataset": facts.dataset_label,

@@ -38,8 +38,13 @@ def build_trainer(
     logger: Logger | None,
     callbacks: list[Callback],
     files: CheckpointFiles | None = None,
+    *,
+    validates: bool = True,
 ) -> pl.Trainer:
-    """Build the trainer of a fit or test, and set the number of CPU threads; without `files`, it writes no checkpoint.
+    """Build the trainer of a fit or test, and set the number of CPU threads.
+
+    Without `files` it writes no checkpoint. Without `validates` it needs no validation tracks, and stops early only if
+    one of the callbacks does.
 
     Raises:
         UserError: an accelerator or a precision that this machine does not have.
@@ -49,7 +54,7 @@ def build_trainer(
     announce_parent(settings)
     if settings.devices > 1:
         os.environ["OMP_NUM_THREADS"] = str(num_threads)  # otherwise Lightning sets the number again
-    if settings.patience is not None:
+    if settings.patience is not None and validates:
         callbacks.append(EarlyStopping("val/loss", patience=settings.patience))
     shows_bar = sys.stdout.isatty() if settings.progress_bar is None else settings.progress_bar
     if shows_bar:
@@ -66,12 +71,13 @@ def build_trainer(
             log_every_n_steps=1,  # Lightning warns if an epoch is shorter than its default of 50
             use_distributed_sampler=False,  # it needs a DataLoader, and batches do not come from one
             max_epochs=settings.max_epochs,
+            limit_val_batches=None if validates else 0,
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=settings.strategy,
             precision=settings.precision,  # type: ignore[arg-type]  # one of Lightning's names, which it checks
             gradient_clip_val=settings.gradient_clip_val,
-            enable_checkpointing=files is not None,
+            enable_checkpointing=files is not None and validates,  # without validation no epoch is the best
             callbacks=callbacks,
             plugins=plugins,
         )
@@ -106,6 +112,40 @@ def fit_and_test(ready: Prepared, folder: Path, logger: Logger | None) -> None:
             raise diverged()
         _predict_on_one_thread()
         trainer.test(model, ready.datamodule, ckpt_path=best.path, verbose=False, weights_only=True)
+
+
+def fit_untested(ready: Prepared, folder: Path, logger: Logger | None, num_epochs: int | None) -> None:
+    """Train on every track, and keep the last epoch as checkpoint.ckpt.
+
+    Args:
+        ready: whose split has training tracks only.
+        folder: the run folder.
+        logger: of the epochs.
+        num_epochs: after which the training stops; ``None`` trains all epochs. The schedule of the learning rate is
+            that of all epochs.
+
+    Raises:
+        UserError: the loss of the last epoch is not finite.
+    """
+    model, files = ready.model, CheckpointFiles()
+    callbacks: list[Callback] = [] if num_epochs is None else [_StopAfter(num_epochs)]
+    with lightning_run():
+        trainer = build_trainer(model, ready.settings.trainer, folder, logger, callbacks, files, validates=False)
+        trainer.fit(model, ready.datamodule)
+        if model.curves and not math.isfinite(model.curves[-1]["train/loss"]):
+            raise diverged("training loss")
+        trainer.save_checkpoint(folder / BEST_CHECKPOINT)
+
+
+class _StopAfter(Callback):
+    """Ends a training after some epochs."""
+
+    def __init__(self, num_epochs: int) -> None:
+        self._num_epochs = num_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ask the trainer to stop after the last of the epochs."""
+        trainer.should_stop = trainer.current_epoch + 1 >= self._num_epochs
 
 
 def score_fitted(ready: Prepared, fitted: Fitted, folder: Path, logger: Logger | None) -> None:
@@ -157,9 +197,9 @@ def _predict_on_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def diverged() -> UserError:
+def diverged(loss: str = "validation loss") -> UserError:
     """Return the error of a training that left no model."""
-    problem = "no epoch had a finite validation loss, so there is no model"
+    problem = f"no epoch had a finite {loss}, so there is no model"
     return UserError(problem, key="model.learning_rate", hint="take a lower one")
 
 

@@ -7,12 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from genregrid.config import EVERY_TRACK, DatasetConfig, EvaluateConfig, SplitConfig, TrainConfig, TrainerConfig
+from genregrid.config import (
+    EVERY_TRACK,
+    NO_TEST,
+    DatasetConfig,
+    EvaluateConfig,
+    SplitConfig,
+    TrainConfig,
+    TrainerConfig,
+)
 from genregrid.data.columns import chosen_columns
 from genregrid.data.corpus import Corpus, with_features
 from genregrid.data.datamodule import GenreDataModule
@@ -25,11 +34,14 @@ from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorHead
 from genregrid.models.trained import load_checkpoint
 from genregrid.name import look_alikes, shown_apart
+from genregrid.record.card import Card
 from genregrid.record.facts import Provenance, RunFacts, evaluation_facts, identity
 from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT, RESULT_FILES, check_replaceable, finished_run
-from genregrid.record.result import Result, ResultLogger, result_of
+from genregrid.record.result import Result, ResultLogger, result_of, split_frame
 from genregrid.record.unlabelled import Unlabelled, predict_unlabelled
+from genregrid.record.untested import Untested
 from genregrid.training.build import Prepared, datamodule_of, plain_config, prepare, split_of, typed, write_config
+from genregrid.training.card import add_card
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.devices import check_divisible, is_first_process
 from genregrid.training.fit import (
@@ -37,6 +49,7 @@ from genregrid.training.fit import (
     build_trainer,
     diverged,
     fit_and_test,
+    fit_untested,
     lightning_run,
     score_fitted,
 )
@@ -56,8 +69,11 @@ def train(
     model_name: str,
     corpora: CorpusReader | None = None,
     fitted: Mapping[str, Fitted] | None = None,
-) -> Result:
+    card: Card | None = None,
+) -> Result | Untested:
     """Train one model on one fold, test its best epoch, and write the run folder.
+
+    With ``split=none`` it is trained on every track, and nothing is tested.
 
     With ``cfg.resume``, a run that was interrupted in this folder resumes from its last checkpoint, with the same
     results as without the interruption.
@@ -68,6 +84,7 @@ def train(
         model_name: name of the model in outputs: that of its YAML file.
         corpora: reads the corpus.
         fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
+        card: of a final model, for its checkpoint; a network is trained for the epochs that it says.
 
     Raises:
         UserError: a mistake in the configuration or in the data it names, the folder has files of others, or with
@@ -93,16 +110,27 @@ def train(
             remove_parts(folder)
             shutil.rmtree(folder / "wandb", ignore_errors=True)  # the whole run is logged again, as one W&B run
     own = (fitted or {}).get(ready.facts.identity or "")
+    is_final = ready.settings.split.protocol == NO_TEST
     with run_logger(ready.settings.logger if is_first_process() else None, ready.facts, folder) as logger:
-        if own is None:
+        if is_final:
+            add_card(ready, card)
+            fit_untested(ready, folder, logger, None if card is None else card.epochs)
+        elif own is None:
             fit_and_test(ready, folder, logger)
         else:
             score_fitted(ready, own, folder, logger)
-        result = result_of(ready.model, ready.datamodule, ready.facts, notes)
+        result = (
+            _untested(ready, card, notes) if is_final else result_of(ready.model, ready.datamodule, ready.facts, notes)
+        )
         if is_first_process():
             _write(result, folder, logger)
             (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
     return result
+
+
+def _untested(ready: Prepared, card: Card | None, notes: list[str]) -> Untested:
+    curves = pd.DataFrame(ready.model.curves)
+    return Untested(ready.facts, split_frame(ready.datamodule), curves, card, notes)
 
 
 def finished_before(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> Path | None:
@@ -140,6 +168,8 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
     if num_finished == len(runs):
         return {}
     models, modules = [run.model for run in runs], [run.datamodule for run in runs]
+    if any(run.settings.final or run.settings.split.protocol == NO_TEST for run in runs):
+        return {}
     if len(runs) < 2 or not can_be_stacked(models, runs[0].settings.trainer, len(modules[0].table.track)):
         return {}
     settings = runs[0].settings
@@ -362,7 +392,11 @@ def _tests_on_seen_tracks(datamodule: GenreDataModule, trained: Provenance, same
     known = [*equal, *named]
     if known and not allow_leak:
         count = f"{len(known)} of {len(test)} test tracks, such as {known[0]}, were in its training or validation part:"
-        hint = "give the dataset of the training without dataset.corpus, split and seed to test on its own test part, "
+        own_part = (
+            "give the dataset of the training without dataset.corpus, split and seed to test on its own test part, "
+        )
+        card = "the score of its settings is in card.md beside it; test it on other tracks, "
+        hint = card if trained.facts.protocol == NO_TEST else own_part
         if equal:
             reason = f"the features of {len(equal)} of them are equal" if named else "their features are equal"
         else:
@@ -433,8 +467,8 @@ def run_logger(logger_config: Any, facts: RunFacts, folder: Path) -> Iterator[Lo
             logger.close(failed=failed)
 
 
-def _write(result: Result, folder: Path, logger: object) -> None:
-    """Write the run folder, and log the result if the logger accepts results."""
+def _write(result: Result | Untested, folder: Path, logger: object) -> None:
+    """Write the run folder, and log a result with scores if the logger accepts results."""
     result.write(folder)
-    if isinstance(logger, ResultLogger):
+    if isinstance(logger, ResultLogger) and isinstance(result, Result):
         logger.log_result(result)
