@@ -361,6 +361,7 @@ class EvaluateConfig:
     audio: Any = None
     reference: str | None = None
     human: str | None = None
+    explain: bool | None = None
     dataset: DatasetConfig | None = None
     split: SplitConfig | None = None
     logger: Any = None

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from genregrid.cli.command import choose
 from genregrid.cli.evaluate import COMMANDS, main
 from genregrid.cli.recordings import RECORDINGS
-from genregrid.cli.report import REPORT
+from genregrid.cli.report import EXPLAIN, REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
 from genregrid.config import EvaluateConfig
@@ -28,6 +28,7 @@ UserErrors = Callable[..., Any]
         ("checkpoint=x dataset=gtzan split=row seed=1 logger=csv", SCORE),
         ("checkpoint=x audio=song.wav", RECORDINGS),
         ("runs=x audio=songs reference=paper human=answers.csv logger=wandb", REPORT),
+        ("runs=x explain=true reference=paper dataset=gtzan", EXPLAIN),
         ("ensemble=[a,b]", VOTE),
     ],
 )
@@ -52,6 +53,8 @@ def test_a_key_starts_its_command_with_the_keys_that_it_takes(overrides: str, co
         ("ensemble=z logger=wandb", "logger", None),
         ("runs=y dataset=gtzan", "dataset", None),
         ("runs=y split=track", "split", None),
+        ("runs=y explain=true split=track", "split", None),
+        ("checkpoint=x explain=true", "explain", True),
         ("checkpoint=", "checkpoint", ""),
         ("checkpoint=x audio=", "audio", ""),
         ("checkpoint= audio=x", "checkpoint", ""),

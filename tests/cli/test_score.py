@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from genregrid.cli.score import _dataset_named
+from genregrid.cli.score import dataset_named
 from genregrid.config import register_schemas
 
 
 def test_a_dataset_of_conf_is_composed_by_its_name(project_root: Path) -> None:
     register_schemas()
     with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
-        twin = _dataset_named("twin")
-        own = _dataset_named("csv")
+        twin = dataset_named("twin")
+        own = dataset_named("csv")
     assert twin is not None
     assert (twin.name, twin.synthetic, twin.num_tracks) == ("twin", True, 1000)
     assert own is not None
@@ -24,4 +24,4 @@ def test_a_dataset_of_conf_is_composed_by_its_name(project_root: Path) -> None:
 def test_a_name_that_is_no_choice_composes_nothing(project_root: Path, name: str) -> None:
     register_schemas()
     with initialize_config_dir(str(project_root / "conf"), version_base="1.3"):
-        assert _dataset_named(name) is None
+        assert dataset_named(name) is None

@@ -15,6 +15,7 @@ from genregrid.exhibit.figure import (
     accuracies,
     certainty_against_recall,
     genre_tree,
+    heat,
     learning_curves,
     mutual_confusion,
     protocols,
@@ -53,6 +54,10 @@ PROTOCOLS = pd.DataFrame(
         (ODD, "track", 0.6, 0.5, 0.7, False),
     ],
     columns=["model", "split", "value", "low", "high", "leaks"],
+)
+HEAT = pd.DataFrame(
+    [("tempo", ODD, 0.12, 0.05, 0.2), (ODD, ODD, -0.03, NAN, NAN), ("sum", "all", 0.4, -0.1, 0.5)],
+    columns=["row", "column", "value", "low", "high"],
 )
 CERTAINTY = pd.DataFrame(
     {
@@ -104,6 +109,11 @@ CASES: dict[str, tuple[Callable[[], Figure], list[str], list[str]]] = {
         lambda: genre_tree(CAPTION, CONFUSION, GENRES),
         GENRES,
         ["3 genres", "blues and jazz are closest, with 30.0 % of their tracks"],
+    ),
+    "heat": (
+        lambda: heat(CAPTION, HEAT, ["tempo", ODD, "sum"], ["all", ODD], "points", apart=["sum", "all"]),
+        ["tempo", ODD, "sum", "all", "12.0", "-3.0", "40.0"],
+        [f"all: sum +40.0, {ODD}: tempo +12.0."],
     ),
     "timeline": (
         lambda: timeline(CAPTION, [0, 3, 6], [3, 6, 9], PROBS, GENRES, "blues"),
@@ -251,3 +261,8 @@ def test_any_name_of_a_genre_is_drawn_as_text(name: str) -> None:
         assert ElementTree.fromstring(figure.svg).tag.endswith("svg")
         assert "<script" not in figure.svg
         assert "\x00" not in figure.svg
+
+
+def test_a_number_of_a_matrix_is_bold_where_its_interval_leaves_out_zero() -> None:
+    svg = heat(CAPTION, HEAT, ["tempo", ODD, "sum"], ["all", ODD], "points").svg
+    assert re.findall(r"<text[^>]*font-weight: 700[^>]*>([^<]*)<", svg) == ["12.0"]

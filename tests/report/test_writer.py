@@ -38,6 +38,7 @@ def test_every_table_is_a_csv_and_markdown_and_every_figure_a_drawing(report: Re
             assert (report.folder / f"{exhibit.name}.svg").read_text().startswith("<svg")
             assert exhibit.alt
     assert {"leaderboard", "table1", "certainty", "calibration", "conformal", "audit", "agreement"} <= set(names)
+    assert "importance" not in names  # nothing asked for it
     assert {"learning_curves", "accuracies", "reliability", "risk_coverage", "genre_tree", "protocols"} <= set(names)
 
 

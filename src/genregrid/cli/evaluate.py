@@ -6,14 +6,14 @@ from omegaconf import DictConfig
 
 from genregrid.cli.command import choose
 from genregrid.cli.recordings import RECORDINGS
-from genregrid.cli.report import REPORT
+from genregrid.cli.report import EXPLAIN, REPORT
 from genregrid.cli.score import SCORE
 from genregrid.cli.vote import VOTE
 from genregrid.errors import UserError
 from genregrid.record.folder import BEST_CHECKPOINT, LAST_CHECKPOINT, RESULT_FILES, check_replaceable
 
-# SCORE is last: RECORDINGS needs a checkpoint as well
-COMMANDS = (VOTE, REPORT, RECORDINGS, SCORE)
+# before those whose key they need
+COMMANDS = (VOTE, EXPLAIN, REPORT, RECORDINGS, SCORE)
 ABOUT = "Score a training or recordings, let runs vote, or report on runs."
 USAGES = {" ".join([*one.needs, one.usage]): one.about for one in reversed(COMMANDS)}
 OPTIONAL_GROUPS = {"dataset": "dataset=csv", "split": "split=track"}

@@ -1,19 +1,27 @@
 """Report on runs: ``python evaluate.py runs=FOLDER [reference=paper] [audio=FOLDER] [human=answers.csv]``."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from genregrid.cli.command import Command
 from genregrid.cli.place import given_paths
-from genregrid.errors import UserError
+from genregrid.cli.score import dataset_named
+from genregrid.errors import UserError, printable
+from genregrid.record.folder import BEST_CHECKPOINT
+
+if TYPE_CHECKING:
+    from genregrid.record.explanation import Explanation
 
 
 def report(cfg: DictConfig, folder: Path) -> str:
     """Write the report of the runs below the folders of ``cfg.runs``, log it to W&B if asked; return its leaderboard.
 
     Raises:
-        UserError: there is no finished run, the logger is not W&B, or `reference`, `audio` or `human` do not fit.
+        UserError: there is no finished run, the logger is not W&B, `reference`, `audio` or `human` do not fit, or no
+            checkpoint can be explained.
     """
     from genregrid.report.writer import write_report
 
@@ -29,6 +37,7 @@ def report(cfg: DictConfig, folder: Path) -> str:
         reference=cfg.reference,
         audio=None if audio is None else audio[0],
         human=None if cfg.human is None else Path(cfg.human),
+        explain=_explainer(cfg) if cfg.explain else None,
     )
     if cfg.logger:
         from genregrid.tracking.dashboard import log_report  # wandb takes a second to import
@@ -37,9 +46,28 @@ def report(cfg: DictConfig, folder: Path) -> str:
     return written.text
 
 
-REPORT = Command(
-    "runs=FOLDER",
-    "report on the runs below a folder, or a list of folders",
+def _explainer(cfg: DictConfig) -> Callable[[Path], "Explanation"]:
+    """Return what explains the run in a folder, on the given dataset or else on that of its training."""
+    from genregrid.config import EvaluateConfig
+    from genregrid.training.build import typed
+    from genregrid.training.corpus_reader import CorpusReader
+    from genregrid.training.explain import explain  # torch takes seconds to import, which other reports do not need
+
+    given, corpora = typed(cfg, EvaluateConfig).dataset, CorpusReader()
+
+    def explained(run: Path) -> "Explanation":
+        print(f"explaining {printable(str(run))}", flush=True)
+        return explain(run / BEST_CHECKPOINT, given, corpora, dataset_named)
+
+    return explained
+
+
+_TAKES = ("reference", "audio", "human", "logger")
+REPORT = Command("runs=FOLDER", "report on the runs below a folder, or a list of folders", report, takes=_TAKES)
+EXPLAIN = Command(
+    "explain=true",
+    "with a section on what models use, by their checkpoints",
     report,
-    takes=("reference", "audio", "human", "logger"),
+    needs=("runs=FOLDER",),
+    takes=(*_TAKES, "dataset"),
 )

@@ -16,10 +16,10 @@ def score(cfg: DictConfig, folder: Path) -> str:
     from genregrid.training.run import evaluate  # torch and Lightning take seconds to import; a report needs neither
 
     checkpoint = given_checkpoint(cfg.checkpoint)
-    return evaluate(cfg, folder, checkpoint=checkpoint, dataset_named=_dataset_named).summary()
+    return evaluate(cfg, folder, checkpoint=checkpoint, dataset_named=dataset_named).summary()
 
 
-def _dataset_named(name: str) -> DatasetConfig | None:
+def dataset_named(name: str) -> DatasetConfig | None:
     """Return a dataset of conf/dataset by its name; ``None`` if there is none of this name.
 
     The name may come from a checkpoint, so it is used only as one of the choices.

@@ -1,12 +1,14 @@
 """Draw the figures of a report, each from a table of numbers."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
@@ -16,7 +18,7 @@ from genregrid.errors import counted, printable
 from genregrid.exhibit import drawing as draw
 from genregrid.exhibit.drawing import COLOURS, DASHED, INK, LEAK, LETTER, finished, in_percent, panels, plot, styled
 from genregrid.exhibit.mark import Mark
-from genregrid.exhibit.table import Figure, written
+from genregrid.exhibit.table import Figure, Form, written
 
 _MOST_POINTS = 200  # of a line; more would not be visible
 _PARTS: dict[str, dict[str, Any]] = {
@@ -339,6 +341,62 @@ def timeline(
     )
     note = " ".join(filter(None, ("The line is the probability of the true genre, from 0 to 1.", note)))
     return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
+
+
+@styled
+def heat(
+    caption: Caption,
+    frame: pd.DataFrame,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    form: Form,
+    note: str = "",
+    *,
+    apart: Sequence[str] = (),
+) -> Figure:
+    """Draw a matrix of signed numbers, each written in a cell that is shaded by its size.
+
+    `frame` has columns row, column, value, low, high; a value or an interval may be NaN. `rows` and `columns`, at least
+    one each, are in order. Those named in `apart` are sums or means of others: they have a gap before them, and do not
+    count for the shades.
+    """
+    width, height = 52.0, 23.0
+    names = draw.genre_labels(columns)
+    left, top = 14 + LETTER * max(map(len, rows)), 16 + 0.72 * LETTER * max(map(len, names))
+    x, y = _spaced(columns, apart), _spaced(rows, apart)
+    across, up = width * (x[-1] + 1), height * (y[-1] + 1)
+    drawing, axes = plot(up, left=left, right=60, top=top, width=left + across + 60)
+    known = frame.dropna(subset="value")
+    largest = known.loc[~(known["row"].isin(apart) | known["column"].isin(apart)), "value"].abs().max()
+    x_of, y_of = dict(zip(columns, x, strict=True)), dict(zip(rows, y, strict=True))
+    for one in known.itertuples():
+        place = x_of[one.column], y_of[one.row]
+        share = min(1.0, abs(one.value) / largest) if largest > 0 else 0.0
+        colour = COLOURS[0] if one.value > 0 else COLOURS[1]
+        axes.add_patch(Rectangle(place, 0.96, 0.94, facecolor=colour, alpha=0.6 * share, linewidth=0))
+        is_clear = one.low > 0 or one.high < 0
+        text = written(one.value, form).lstrip("+")
+        middle = (place[0] + 0.48, place[1] + 0.5)
+        axes.text(*middle, text, ha="center", va="center", weight="bold" if is_clear else "normal")
+    for start, name in zip(x, names, strict=True):
+        axes.text(start + 0.4, -0.25, name, rotation=45, rotation_mode="anchor", ha="left", va="bottom")
+    axes.set(xlim=(0, x[-1] + 1), ylim=(y[-1] + 1, 0))
+    axes.set_yticks([place + 0.5 for place in y], list(map(printable, rows)))
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+    highest = known.sort_values("value", ascending=False, kind="stable").drop_duplicates("column")
+    described = (f"{one.column}: {one.row} {written(one.value, form)}" for one in highest.itertuples())
+    note = f"{note} Bold: the 95 % interval leaves out 0. Blue is above 0, orange below.".strip()
+    alt = f"{caption.title}. The largest number of each column: {', '.join(described) or 'none is known'}."
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
+
+
+def _spaced(names: Sequence[str], apart: Sequence[str]) -> list[float]:
+    """Return positions 0, 1, ... with a gap where those that are `apart` begin or end."""
+    gaps = [0.0, *(0.25 * ((one in apart) != (other in apart)) for one, other in pairwise(names))]
+    return [number + gap for number, gap in enumerate(np.cumsum(gaps).tolist())]
 
 
 def _bars(rows: pd.DataFrame) -> NDArray[np.float64]:

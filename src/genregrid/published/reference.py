@@ -25,6 +25,7 @@ class Reference:
             one of the three most probable.
         named: columns corpus, track and taken_for (predicted genres): tracks that the publication discusses.
         lines: columns label, value, a fraction, and caveat, why it does not compare: other published accuracies.
+        brightness: columns genre and remark: what it says of their brightness.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Reference:
     top: pd.DataFrame
     named: pd.DataFrame
     lines: pd.DataFrame
+    brightness: pd.DataFrame
 
     @property
     def corpus(self) -> str:
@@ -51,5 +53,5 @@ def read_reference(name: str = "paper") -> Reference:
     choices = sorted(path.name for path in _FOLDER.iterdir() if path.is_dir())
     if name not in choices:
         raise UserError("it is unknown", key="reference", value=name, hint=f"choose one of {', '.join(choices)}")
-    files = ("table1", "certainty", "top", "named", "lines")
+    files = ("table1", "certainty", "top", "named", "lines", "brightness")
     return Reference(name, *(pd.read_csv(_FOLDER / name / f"{file}.csv") for file in files))

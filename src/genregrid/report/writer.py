@@ -17,6 +17,7 @@ from genregrid.report.ambiguity import ambiguity_section
 from genregrid.report.audit import audit_section
 from genregrid.report.cell import Cell, read_grid
 from genregrid.report.comparison import comparison_section
+from genregrid.report.importance import Explain, importance_section
 from genregrid.report.leaderboard import chosen, leaderboard
 from genregrid.report.listener import listener_section, listening_genres, listening_items, people_table, read_answers
 from genregrid.report.paper import paper_section
@@ -44,11 +45,13 @@ def write_report(
     reference: str | None = None,
     audio: Path | None = None,
     human: Path | None = None,
+    explain: Explain | None = None,
 ) -> Report:
     """Read the runs below one folder or several and write their report into `folder`, which is made if missing.
 
     `reference` names published values, such as "paper". `audio` has recordings in a folder per genre; ``None`` searches
-    beside the feature CSVs. `human` has answers of the report's listening test.
+    beside the feature CSVs. `human` has answers of the report's listening test. `explain` explains a run by its
+    checkpoint; ``None`` leaves out the section on what models use.
 
     Raises:
         UserError: there is no finished run, the reference, the recordings or the answers do not fit, or the folder has
@@ -64,6 +67,10 @@ def write_report(
         notes += more
         people = [listener_section(answers, cells)]
         text += ["", people_table(answers).text()]
+    explained = []
+    if explain is not None:
+        section, more = importance_section(cells, explain, published)
+        explained, notes = [section], [*notes, *more]
     sections = (
         _overview(cells, board),
         *people,
@@ -72,6 +79,7 @@ def write_report(
         comparison_section(cells),
         trust_section(cells),
         ambiguity_section(cells, urls, published),
+        *explained,
         _provenance(cells, notes),
     )
     items = listening_items(cells, urls)

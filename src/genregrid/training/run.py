@@ -224,18 +224,8 @@ def evaluate(
             has no dataset and the name of its own is not enough.
     """
     settings = typed(cfg, EvaluateConfig)
-    torch.set_num_threads(1)
     checkpoint = checkpoint or Path(str(settings.checkpoint))
-    model = load_checkpoint(checkpoint)
-    trained = Provenance.of(model, checkpoint)
-    given = settings.dataset and _of_recipe(settings.dataset, trained)
-    chosen = given or _own_dataset(trained, dataset_named(trained.facts.dataset))
-    dataset = _dataset_for(model, trained, chosen)
-    corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds, needs_labels=False)
-    if list(corpus.table.feature_names) != model.feature_names:
-        raise _other_features(model, corpus)
-    dataset = replace(dataset, recipe=corpus.recipe)
-    _check_recipe(dataset, trained.facts.recipe)
+    model, trained, dataset, corpus = open_trained(checkpoint, settings.dataset, corpora, dataset_named)
     same_names = dataset.corpus == trained.corpus  # track names mean the same recordings
     if corpus.table.is_unlabelled:
         return _predict(model, trained, corpus, settings, same_names, folder)
@@ -259,6 +249,36 @@ def evaluate(
         result = result_of(model, datamodule, facts, notes)
         _write(result, folder, logger)
     return result
+
+
+def open_trained(
+    checkpoint: Path,
+    given: DatasetConfig | None,
+    corpora: CorpusReader | None = None,
+    dataset_named: Callable[[str], DatasetConfig | None] = lambda _: None,
+) -> tuple[GenreClassifier, Provenance, DatasetConfig, Corpus]:
+    """Load a checkpoint and read a corpus that fits it; arguments and errors as in `evaluate`.
+
+    Args:
+        checkpoint: a file, or a folder with one.
+        given: the dataset; ``None`` for that of the training.
+        corpora: reads the corpus.
+        dataset_named: returns a dataset of conf by its name.
+
+    Returns:
+        The model, its provenance, the dataset with the genres and features of the model, and its corpus.
+    """
+    torch.set_num_threads(1)
+    model = load_checkpoint(checkpoint)
+    trained = Provenance.of(model, checkpoint)
+    chosen = given and _of_recipe(given, trained)
+    dataset = _dataset_for(model, trained, chosen or _own_dataset(trained, dataset_named(trained.facts.dataset)))
+    corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds, needs_labels=False)
+    if list(corpus.table.feature_names) != model.feature_names:
+        raise _other_features(model, corpus)
+    dataset = replace(dataset, recipe=corpus.recipe)
+    _check_recipe(dataset, trained.facts.recipe)
+    return model, trained, dataset, corpus
 
 
 def _predict(
