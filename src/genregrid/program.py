@@ -8,6 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED_CONF = _PACKAGE / "conf"  # setup.py puts it there; in a checkout it is beside src
 # The process that starts others sets it to its own number, so the variable means nothing in any other process.
 PARENT = "GENREGRID_PARENT"
+_MODULES = ("features", "search")  # rooms with a __main__.py
 _TYPED = {"train": "python train.py", "evaluate": "python evaluate.py"}
 
 
@@ -28,7 +29,7 @@ def command_name(name: str) -> str:
     are the form there if something else started this process, such as a notebook.
 
     Args:
-        name: ``train``, ``evaluate``, ``features`` or ``search``.
+        name: ``train``, ``evaluate``, ``features``, ``search`` or ``export``.
 
     >>> command_name("train"), command_name("features")
     ('python train.py', 'python -m genregrid.features')
@@ -38,7 +39,7 @@ def command_name(name: str) -> str:
         return f"python -m genregrid {name}"
     if started.stem == "genregrid" or is_installed():
         return f"genregrid {name}"
-    return _TYPED.get(name, f"python -m genregrid.{name}")
+    return _TYPED.get(name, f"python -m genregrid{'.' if name in _MODULES else ' '}{name}")
 
 
 def is_child() -> bool:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "report": "report on the runs below a folder",
     "features": "describe recordings in feature CSVs",
     "search": "report on a search of settings",
+    "export": "write a trained model as a file for onnxruntime or torch",
 }
 _EXAMPLES = {
     "train model=lstm slice=3": "the paper's LSTM on a synthetic corpus",
@@ -49,6 +50,10 @@ def _main() -> int:
     if name in ("features", "search"):
         code: int = import_module(f"genregrid.{name}.__main__").main(arguments)
         return code
+    if name == "export":
+        from genregrid.cli.export import main as export
+
+        return export(arguments)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ctrl-C while packages are imported
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     sys.argv[1:] = _with_runs(arguments) if name == "report" else arguments

@@ -13,7 +13,7 @@ def inside(features: Tensor, length: Tensor) -> Tensor:
 
 def last_slice(features: Tensor, length: Tensor) -> Tensor:
     """Return the last slice that is not padding, (batch, slice, feature) -> (batch, feature)."""
-    return features[torch.arange(len(length), device=length.device), length - 1]
+    return features[torch.arange(length.shape[0], device=length.device), length - 1]
 
 
 def filled(features: Tensor, length: Tensor, value: float = 0.0) -> Tensor:
@@ -47,7 +47,12 @@ def masked_min(features: Tensor, length: Tensor) -> Tensor:
 
 def masked_quantile(features: Tensor, length: Tensor, share: float) -> Tensor:
     """Take a quantile, `share` in [0, 1], over slices without padding, (batch, slice, feature) -> (batch, feature)."""
-    return filled(features, length, torch.nan).nanquantile(share, dim=1)
+    # as `nanquantile`, to the last bit, in operations that can be exported
+    ordered = filled(features, length, torch.inf).sort(dim=1).values
+    rank = share * (length - 1).to(features.dtype)
+    ends = (end.long().view(-1, 1, 1).expand(-1, 1, features.shape[2]) for end in (rank.floor(), rank.ceil()))
+    low, high = (ordered.gather(1, end).squeeze(1) for end in ends)
+    return torch.lerp(low, high, (rank - rank.floor()).unsqueeze(1))
 
 
 def masked_spread(features: Tensor, length: Tensor) -> Tensor:
