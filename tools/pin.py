@@ -9,8 +9,9 @@ them.
 |---|---|
 | ``constraints.txt`` | the version of every package; no hashes, as pip refuses to install a folder beside hashes |
 | ``hashes/build.txt`` | setuptools, which builds genregrid and packages without a wheel |
-| ``hashes/packages.txt`` | every package but torch, what only its CUDA build needs, and those of the next line |
+| ``hashes/packages.txt`` | every package but torch, what only its CUDA build needs, and those of the next lines |
 | ``hashes/embedding.txt`` | what only the extra embedding needs |
+| ``hashes/export.txt`` | what only the extra export needs |
 | ``hashes/cpu.txt`` | torch without CUDA |
 | ``hashes/cuda.txt`` | torch for Linux with CUDA, NVIDIA's libraries and Triton |
 
@@ -30,8 +31,8 @@ _COMPILE = (
     *("--universal", "--fork-strategy=fewest"),  # one version of a package for all Pythons and systems
 )
 _BUILD = ("setuptools",)
-#: torchmetrics imports its packages where they are, which makes every start slower by a second.
-_APART = "embedding"
+#: torchmetrics imports their packages where they are, which makes every start slower.
+_APART = ("embedding", "export")
 _CUDA = re.compile(r"nvidia-|cuda-|triton$")
 _HEADER = "# Written by tools/pin.py."
 
@@ -99,8 +100,10 @@ def split_torch(torch: Pin, builds: Mapping[str, str]) -> tuple[list[Pin], Pin]:
     return without, torch._replace(files=linux)
 
 
-def write_files(pins: Sequence[Pin], builds: Mapping[str, str], root: Path, apart: Iterable[str] = ()) -> None:
-    """Write constraints.txt and the files of hashes/ below a folder; `apart` names the packages of embedding.txt."""
+def write_files(
+    pins: Sequence[Pin], builds: Mapping[str, str], root: Path, apart: Mapping[str, Iterable[str]] | None = None
+) -> None:
+    """Write constraints.txt and the files of hashes/ below a folder; `apart` has packages by the extra that needs them."""
 
     def write(name: str, entries: Iterable[str]) -> None:
         (root / name).write_text("\n".join([_HEADER, *entries]) + "\n", encoding="utf-8")
@@ -108,11 +111,13 @@ def write_files(pins: Sequence[Pin], builds: Mapping[str, str], root: Path, apar
     [torch] = (pin for pin in pins if pin.name == "torch")
     without, with_cuda = split_torch(torch, builds)
     cuda = [with_cuda, *(pin for pin in pins if _CUDA.match(pin.name))]
-    embedding = [pin for pin in pins if pin.name in set(apart)]
+    files = {extra: [pin for pin in pins if pin.name in set(names)] for extra, names in (apart or {}).items()}
+    others = [torch, *cuda, *(pin for some in files.values() for pin in some)]
     write("constraints.txt", (pin.requirement() for pin in pins))
     write("hashes/build.txt", (pin.hashed() for pin in pins if pin.name in _BUILD))
-    write("hashes/packages.txt", (pin.hashed() for pin in pins if pin not in (torch, *cuda, *embedding)))
-    write("hashes/embedding.txt", (pin.hashed() for pin in embedding))
+    write("hashes/packages.txt", (pin.hashed() for pin in pins if pin not in others))
+    for extra, some in files.items():
+        write(f"hashes/{extra}.txt", (pin.hashed() for pin in some))
     write("hashes/cpu.txt", (pin.hashed() for pin in without))
     write("hashes/cuda.txt", (pin.hashed() for pin in cuda))
 
@@ -121,7 +126,8 @@ def main(arguments: Sequence[str], root: Path) -> int:
     """Resolve with uv, write the files, return the exit code."""
     extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     resolved = []
-    for names in (extras, [name for name in extras if name != _APART]):
+    base = [name for name in extras if name not in _APART]
+    for names in (extras, base, *([*base, name] for name in _APART)):
         options = [f"--extra={name}" for name in names]
         try:
             done = subprocess.run([*_COMPILE, *options, *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
@@ -131,9 +137,10 @@ def main(arguments: Sequence[str], root: Path) -> int:
         if done.returncode:
             return done.returncode
         resolved.append(read_lock(tomllib.loads(done.stdout)))
-    pins, others = resolved
+    pins, *others = ({pin.name: pin for pin in some} for some in resolved)
+    apart = {name: some.keys() - others[0].keys() for name, some in zip(_APART, others[1:], strict=True)}
     builds = read_builds((root / "hashes/torch-cpu.txt").read_text(encoding="utf-8"))
-    write_files(pins, builds, root, {pin.name for pin in pins} - {pin.name for pin in others})
+    write_files(list(pins.values()), builds, root, apart)
     return 0
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
+from tests.record.test_card import CARD
 
 from genregrid.cli.export import main
 from genregrid.deploy import export as module
 from genregrid.deploy.export import ENDINGS, Kind, draw_windows, export
 from genregrid.models.base import GenreClassifier
 from genregrid.models.trained import load_checkpoint
+from genregrid.record.facts import Provenance
 from genregrid.training.run import train
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export has a folder of its own, see .ci/run")
@@ -123,6 +126,22 @@ def test_a_file_has_what_is_needed_to_use_it_and_no_path_of_this_machine(
     assert (about["slice_seconds"], about["recipe"], about["window"]) == (3.0, "kaggle-reflect", 1)
     for kind in ENDINGS:
         assert str(ROOT).encode() not in written("mlp", kind).read_bytes()
+
+
+def test_probabilities_of_a_model_with_a_card_are_calibrated(trained: Callable[[str], Path], tmp_path: Path) -> None:
+    model = load_checkpoint(trained("mlp"))
+    provenance = Provenance.of(model, "model")
+    model.provenance = replace(provenance, card=CARD).to_json()
+    path = tmp_path / "final.pt2"
+    export(model, "torch", path)
+    extra = {module.METADATA: ""}
+    program = torch.export.load(path, extra_files=extra).module()
+    about = json.loads(extra[module.METADATA])
+    assert (about["temperature"], about["threshold"]) == (CARD.temperature, CARD.threshold)
+    features, length = draw_windows(model.transform, 4, 2)
+    with torch.no_grad():
+        expected = (model.logits({"features": features, "length": length}) / CARD.temperature).log_softmax(dim=1)
+        torch.testing.assert_close(program(features, length), expected)
 
 
 def test_a_file_that_differs_is_not_kept(

@@ -8,6 +8,7 @@ import torch
 from genregrid.data.reslice import reslice
 from genregrid.data.table import FeatureTable
 from genregrid.models.pooling import (
+    filled,
     last_slice,
     late_mean,
     masked_max,
@@ -49,3 +50,11 @@ def test_a_window_pooled_is_the_slice_that_reslice_makes(make_table: Callable[..
     pooled = pooled_slice(padded, torch.full((9,), 4), table.feature_names)
     same = [index for index, name in enumerate(table.feature_names) if name != "tempo"]  # a median there, a mean here
     torch.testing.assert_close(pooled[:, same], torch.from_numpy(long.features)[:, same], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.6, 1.0])
+def test_quantiles_are_those_of_torch_to_the_last_bit(share: float) -> None:
+    features = torch.randn(9, 13, 5, generator=torch.Generator().manual_seed(0))
+    length = torch.arange(5, 14)
+    expected = filled(features, length, torch.nan).nanquantile(share, dim=1)
+    torch.testing.assert_close(masked_quantile(features, length, share), expected, atol=0, rtol=0)

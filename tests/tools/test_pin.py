@@ -43,7 +43,7 @@ LOCK = {
 
 def test_each_package_is_in_the_file_of_those_who_need_it(tmp_path: Path) -> None:
     (tmp_path / "hashes").mkdir()
-    write_files(read_lock(LOCK), read_builds(BUILDS), tmp_path, ["transformers"])
+    write_files(read_lock(LOCK), read_builds(BUILDS), tmp_path, {"embedding": ["transformers"]})
 
     def read(name: str) -> list[str]:
         return [line.strip(" \\") for line in (tmp_path / name).read_text().splitlines()[1:]]

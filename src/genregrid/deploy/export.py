@@ -68,9 +68,10 @@ def export(model: GenreClassifier, kind: Kind, path: Path) -> Exported:
     check_packages(kind)
     trained = Provenance.of(model, "checkpoint")
     with one_thread():
-        program = Program(deepcopy(model))
+        temperature = 1.0 if trained.card is None else trained.card.temperature
+        program = Program(deepcopy(model), temperature)
         content = _written(program, kind, _metadata(model, trained), trained.window_slices)
-        num_windows, difference = compare(model, _runner(content, kind), trained.window_slices)
+        num_windows, difference = compare(model, temperature, _runner(content, kind), trained.window_slices)
     if not difference <= TOLERANCE:
         problem = f"the file would differ by {difference:.1g} in a probability, and {TOLERANCE:g} is the most"
         raise UserError(problem, key="model", value=trained.facts.model, hint="no file was written")
@@ -81,6 +82,7 @@ def export(model: GenreClassifier, kind: Kind, path: Path) -> Exported:
 
 def _metadata(model: GenreClassifier, trained: Provenance) -> dict[str, Any]:
     """Return what is needed to use the file, as values of JSON."""
+    card = trained.card
     return {
         "genregrid": __version__,
         "title": trained.title,
@@ -94,7 +96,11 @@ def _metadata(model: GenreClassifier, trained: Provenance) -> dict[str, Any]:
         # between the windows of a track that vote; a track as long as those of training has one window
         "hop_slices": 1 if trained.window is None else trained.hop_slices or trained.window,
         "vote": "the genre of a track is that of the largest mean, over its windows, of log_probs",
-        "temperature": 1.0,
+        # log_probs are those of the logits divided by it; null: the model has no card, and they are not calibrated
+        "temperature": None if card is None else card.temperature,
+        # a genre is possible if its probability is at least 1 minus it; right in 9 of 10 cases
+        "threshold": None if card is None else card.threshold,
+        "evidence": None if card is None else card.evidence,
     }
 
 
@@ -173,7 +179,7 @@ def _runner(content: bytes, kind: Kind) -> Run:
     return lambda features, length: session.run(["log_probs"], {"features": features, "length": length})[0]
 
 
-def compare(model: GenreClassifier, run: Run, window_slices: int) -> tuple[int, float]:
+def compare(model: GenreClassifier, temperature: float, run: Run, window_slices: int) -> tuple[int, float]:
     """Compare probabilities of a model and of its file on random windows of several lengths, alone and in batches.
 
     Returns:
@@ -183,7 +189,8 @@ def compare(model: GenreClassifier, run: Run, window_slices: int) -> tuple[int, 
     for size, longer in _BATCHES:
         features, length = draw_windows(model.transform, size, 1 if longer is None else window_slices + longer)
         with torch.inference_mode():
-            expected = model.logits({"features": features, "length": length}).softmax(dim=1).numpy()
+            logits = model.logits({"features": features, "length": length})
+        expected = (logits / temperature).softmax(dim=1).numpy()
         difference = np.abs(np.exp(run(features.numpy(), length.numpy())) - expected).max()
         largest = max(largest, float(difference)) if difference == difference else np.inf
         num_windows += size
