@@ -103,7 +103,7 @@ def split_torch(torch: Pin, builds: Mapping[str, str]) -> tuple[list[Pin], Pin]:
 def write_files(
     pins: Sequence[Pin], builds: Mapping[str, str], root: Path, apart: Mapping[str, Iterable[str]] | None = None
 ) -> None:
-    """Write constraints.txt and the files of hashes/ below a folder; `apart` has packages by the extra that needs them."""
+    """Write constraints.txt and the files of hashes/ below a folder; `apart` has packages by their extra."""
 
     def write(name: str, entries: Iterable[str]) -> None:
         (root / name).write_text("\n".join([_HEADER, *entries]) + "\n", encoding="utf-8")
