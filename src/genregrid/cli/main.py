@@ -23,6 +23,7 @@ _COMMANDS = {
     "features": "describe recordings in feature CSVs",
     "search": "report on a search of settings",
     "export": "write a trained model as a file for onnxruntime or torch",
+    "page": "predict genres on a page in your browser",
 }
 _EXAMPLES = {
     "train model=lstm slice=3": "the paper's LSTM on a synthetic corpus",
@@ -47,13 +48,10 @@ def _main() -> int:
     name, arguments = given[0], given[1:]
     if name not in _COMMANDS:
         raise _unknown(name, given)
-    if name in ("features", "search"):
-        code: int = import_module(f"genregrid.{name}.__main__").main(arguments)
+    if name in ("features", "search", "export", "page"):
+        place = f"genregrid.cli.{name}" if name in ("export", "page") else f"genregrid.{name}.__main__"
+        code: int = import_module(place).main(arguments)
         return code
-    if name == "export":
-        from genregrid.cli.export import main as export
-
-        return export(arguments)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ctrl-C while packages are imported
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     sys.argv[1:] = _with_runs(arguments) if name == "report" else arguments

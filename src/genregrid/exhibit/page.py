@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from genregrid.exhibit.mark import Mark
@@ -46,10 +46,8 @@ def render_page(
     items = [{key: _json_value(value) for key, value in item.items()} for item in listening]
     # Base64 hides the answers from a glance at the source, and no name can end the script element.
     data = base64.b64encode(json.dumps({"genres": offered, "items": items}).encode()).decode()
-    script = (_TEMPLATE / "report.js").read_text(encoding="utf-8")
-    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(_TEMPLATE), autoescape=True, undefined=StrictUndefined, **blocks)
-    return environment.get_template("report.html").render(
+    style, script = Inlined.of("base.css", "report.css"), Inlined.of("base.js", "report.js")
+    return template("report.html").render(
         title=title,
         subtitle=subtitle,
         marks=marks,
@@ -58,10 +56,31 @@ def render_page(
         listening_key=hashlib.sha256(data.encode()).hexdigest()[:16],
         num_listening=len(items),
         evaluate=command_name("evaluate"),
-        style=Markup((_TEMPLATE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(style.text),
+        script=Markup(script.text),
+        script_hash=script.digest,
     )
+
+
+class Inlined(NamedTuple):
+    """Style or script that a page holds itself, and its hash, by which a Content-Security-Policy allows it."""
+
+    text: str
+    digest: str  # base64 of sha256
+
+    @classmethod
+    def of(cls, *names: str, folder: Path = _TEMPLATE) -> Self:
+        """Join files of `folder` or, if they are not there, of this room's own templates."""
+        paths = (folder / name if (folder / name).is_file() else _TEMPLATE / name for name in names)
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+        return cls(text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
+
+
+def template(name: str, folder: Path = _TEMPLATE) -> Template:
+    """Load a template of HTML, in which values are escaped and must be given."""
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, **blocks)
+    return environment.get_template(name)
 
 
 class _Head(NamedTuple):

@@ -63,7 +63,7 @@ def score_recordings(checkpoint: Path, audio: Path | Sequence[Path], folder: Pat
     given = [audio] if isinstance(audio, Path) else list(audio)
     model = load_checkpoint(checkpoint)
     trained = Provenance.of(model, checkpoint)
-    settings = _Settings.of(model, trained, checkpoint)
+    settings = Settings.of(model, trained, checkpoint)
     files = list(dict.fromkeys(file for path in given for file in audio_files(path)))
     scored: list[ScoredRecording] = []
     skipped: dict[str, str] = {}
@@ -114,7 +114,7 @@ def _file_stem(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """What scoring needs to know about a training, checked."""
 
     trained: Provenance
@@ -123,7 +123,7 @@ class _Settings:
     hop_slices: int | None  # between the windows that vote; ``None``: windows do not overlap
 
     @classmethod
-    def of(cls, model: GenreClassifier, trained: Provenance, checkpoint: Path) -> "_Settings":
+    def of(cls, model: GenreClassifier, trained: Provenance, checkpoint: Path) -> "Settings":
         """Check the settings in a checkpoint, which may have been made by anyone."""
         recipe = _recipe(trained, checkpoint)
         source = trained.source_slice_seconds
@@ -146,7 +146,7 @@ class _Settings:
         return cls(trained, TableKey(recipe, source), trained.window_slices, hop)
 
 
-def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> ScoredRecording:
+def score_recording(model: GenreClassifier, settings: Settings, path: Path) -> ScoredRecording:
     """Predict the genre of one recording, slice by slice and as a whole.
 
     The prediction at a slice is that of the window that ends with it. Windows are as long as those of training, and
@@ -186,6 +186,7 @@ def score_recording(model: GenreClassifier, settings: _Settings, path: Path) -> 
         window_slices=longest,
         threshold=None if card is None else card.threshold,
         near=_near(model, settings.trained, table),
+        features=table.features,
     )
 
 
@@ -227,7 +228,7 @@ def _recipe(trained: Provenance, checkpoint: Path) -> Recipe:
     return recipe
 
 
-def _table(model: GenreClassifier, settings: _Settings, description: Description) -> FeatureTable:
+def _table(model: GenreClassifier, settings: Settings, description: Description) -> FeatureTable:
     """Return the slices of a recording as training had them: pooled from shorter slices where those were."""
     names = settings.source.recipe.feature_names
     rows = np.concatenate([np.empty((0, 1 + len(names))), *description.rows[settings.source]])

@@ -39,6 +39,7 @@ class ScoredRecording:
     window_slices: int = 1  # longest window
     threshold: float | None = None  # of the sets of possible genres; None for a model that has no card
     near: tuple[str, ...] = ()  # names of the training tracks that are nearest, nearest first; empty if not known
+    features: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)  # (slice, feature), raw
 
     @cached_property
     def verdict(self) -> Verdict:

@@ -31,7 +31,7 @@ def recording_urls(cells: Sequence[Cell], folder: Path | None, page_folder: Path
         found = dict.fromkeys(real, _tracks_in(folder))
     tracks = {name: frozenset[str]().union(*(cell.tracks for cell in own)) for name, own in real.items()}
     urls = {
-        name: {track: _url(path, page_folder) for track, path in paths.items() if track in tracks[name]}
+        name: {track: url_from(page_folder, path) for track, path in paths.items() if track in tracks[name]}
         for name, paths in found.items()
     }
     if folder is not None and not any(urls.values()):
@@ -56,7 +56,8 @@ def _tracks_in(folder: Path) -> dict[str, Path]:
     return {track.track: track.path for track in find_tracks(folder).tracks}
 
 
-def _url(path: Path, page_folder: Path) -> str:
+def url_from(page_folder: Path, path: Path) -> str:
+    """Return the URL of a file as a page in a folder links to it: a relative one if possible."""
     try:
         return quote(os.fsencode(Path(os.path.relpath(path.absolute(), page_folder.absolute())).as_posix()))
     except ValueError:  # another drive
