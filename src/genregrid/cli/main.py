@@ -20,14 +20,24 @@ _COMMANDS = {
     "train": "train and test a model, or a grid of models; search settings",
     "evaluate": "score a trained model or recordings, let runs vote",
     "report": "report on the runs below a folder",
+    "hear": "answer which genre a recording is, by a model that is there already",
     "features": "describe recordings in feature CSVs",
     "search": "report on a search of settings",
     "export": "write a trained model as a file for onnxruntime or torch",
     "page": "predict genres on a page in your browser",
 }
+#: Commands that have own options, and none of Hydra.
+_MODULES = {
+    "hear": "genregrid.cli.hear",
+    "features": "genregrid.features.__main__",
+    "search": "genregrid.search.__main__",
+    "export": "genregrid.cli.export",
+    "page": "genregrid.cli.page",
+}
 _EXAMPLES = {
+    "hear song.mp3": "the genre of a song, without any training",
     "train model=lstm slice=3": "the paper's LSTM on a synthetic corpus",
-    "evaluate checkpoint=latest audio=song.mp3": "the genre of a recording",
+    "evaluate checkpoint=latest audio=song.mp3": "the same by a model of your own",
     "report outputs": "a report on all runs",
 }
 
@@ -48,9 +58,8 @@ def _main() -> int:
     name, arguments = given[0], given[1:]
     if name not in _COMMANDS:
         raise _unknown(name, given)
-    if name in ("features", "search", "export", "page"):
-        place = f"genregrid.cli.{name}" if name in ("export", "page") else f"genregrid.{name}.__main__"
-        code: int = import_module(place).main(arguments)
+    if module := _MODULES.get(name):
+        code: int = import_module(module).main(arguments)
         return code
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ctrl-C while packages are imported
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))

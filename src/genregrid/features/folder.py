@@ -5,7 +5,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
@@ -106,6 +106,11 @@ def audio_files(path: Path) -> list[Path]:
     if not files:
         raise UserError(f"holds no audio file ({', '.join(sorted(READABLE_SUFFIXES))})", key=path)
     return files
+
+
+def recordings_in(paths: Sequence[Path]) -> list[Path]:
+    """List recordings and those below folders, each once; errors as in `audio_files`."""
+    return list(dict.fromkeys(file for path in paths for file in audio_files(path)))
 
 
 def _files(folder: Path) -> Iterator[Path]:

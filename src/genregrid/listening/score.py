@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ try:
     from threadpoolctl import threadpool_limits
 
     from genregrid.features.description import Description, describe_recording
-    from genregrid.features.folder import audio_files, track_name
+    from genregrid.features.folder import recordings_in, track_name
     from genregrid.features.known_recipe import recipe_named
     from genregrid.features.recipe import MAX_SLICE_SECONDS, Recipe, TableKey
     from genregrid.listening.timeline import ScoredRecording
@@ -47,61 +47,115 @@ _VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time: 4 M
 _MOST_WINDOW_SLICES = 1 << 26
 
 
+class Scorer:
+    """A trained model that scores recordings, one after the other.
+
+    Args:
+        checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
+
+    Attributes:
+        trained: what the checkpoint says about the training.
+
+    Raises:
+        UserError: the checkpoint's recipe cannot be computed here, or its values cannot be of such a training.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        torch.set_num_threads(1)
+        self.model = load_checkpoint(checkpoint)
+        self.trained = Provenance.of(self.model, checkpoint)
+        self.settings = Settings.of(self.model, self.trained, checkpoint)
+
+    @property
+    def about(self) -> str:
+        """What the model is, with its marks, and how good it is if that is known."""
+        evidence = "" if self.trained.card is None else f"; {self.trained.card.evidence}"
+        return self.trained.title + evidence
+
+    def score(self, path: Path) -> ScoredRecording:
+        """Score one recording; errors as in `score_recording`."""
+        with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
+            return score_recording(self.model, self.settings, path)
+
+    def score_all(
+        self, files: Sequence[Path], folder: Path, on_scored: Callable[[int, ScoredRecording], object]
+    ) -> "ScoredFolder":
+        """Score recordings, and write tables of them from time to time and at the end, also after an interruption.
+
+        Args:
+            files: recordings; one that cannot be scored is reported and skipped, unless it is the only one.
+            folder: for ``recordings.csv`` and ``timeline.csv``; made if missing.
+            on_scored: called with the number, from 0, and the scores of each recording.
+
+        Raises:
+            UserError: the only recording cannot be scored, or the model's predictions are not finite.
+        """
+        done = ScoredFolder([], {})
+        write_at = time.monotonic() + _WRITE_SECONDS
+        try:
+            for path in files:
+                try:
+                    done.scored.append(self.score(path))
+                except AudioError as error:
+                    if len(files) == 1:
+                        raise UserError(str(error), key="audio", value=path) from None
+                    done.skipped[str(path)] = str(error)
+                    print(f"skipped {printable(str(path), _LONGEST_PATH)}: {printable(str(error))}", file=sys.stderr)
+                    continue
+                folder.mkdir(parents=True, exist_ok=True)
+                on_scored(len(done.scored) - 1, done.scored[-1])
+                if (start := time.monotonic()) > write_at:  # a killed command keeps its results too
+                    done.write(folder)
+                    write_at = time.monotonic() + max(_WRITE_SECONDS, 20 * (time.monotonic() - start))
+        finally:  # an interrupted command keeps its results too
+            if done.scored:
+                done.write(folder)
+        return done
+
+
+class ScoredFolder(NamedTuple):
+    """The recordings that were scored, and by file name those that were skipped, with the reason."""
+
+    scored: list[ScoredRecording]
+    skipped: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write ``recordings.csv`` and ``timeline.csv``."""
+        missing = [{"file": file, "notes": f"skipped: {reason}"} for file, reason in self.skipped.items()]
+        recordings = pd.DataFrame([*(one.prediction() for one in self.scored), *missing])
+        tables = {"recordings": recordings, "timeline": pd.concat([one.timeline() for one in self.scored])}
+        form: dict[str, Any] = {"index": False, "float_format": "%.6g", "errors": "backslashreplace"}  # names are bytes
+        for name, table in tables.items():
+            with replacing(folder / f"{name}.csv") as part:
+                write_csv(table, part, **form)
+
+
 def score_recordings(checkpoint: Path, audio: Path | Sequence[Path], folder: Path) -> str:
     """Score recordings with a trained model, write tables and pictures, and return the text to print.
 
     Args:
-        checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
+        checkpoint: as for `Scorer`.
         audio: a recording, a folder of recordings, or several of them.
         folder: for ``recordings.csv``, ``timeline.csv`` and a picture of each recording; made if missing.
 
     Raises:
-        UserError: the checkpoint's recipe cannot be computed here, its values cannot be of such a training, its
-            predictions are not finite, or no recording could be scored.
+        UserError: as in `Scorer` and `Scorer.score_all`.
     """
-    torch.set_num_threads(1)
     given = [audio] if isinstance(audio, Path) else list(audio)
-    model = load_checkpoint(checkpoint)
-    trained = Provenance.of(model, checkpoint)
-    settings = Settings.of(model, trained, checkpoint)
-    files = list(dict.fromkeys(file for path in given for file in audio_files(path)))
-    scored: list[ScoredRecording] = []
-    skipped: dict[str, str] = {}
-    write_at = time.monotonic() + _WRITE_SECONDS
-    try:
-        with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
-            for path in files:
-                try:
-                    scored.append(score_recording(model, settings, path))
-                except AudioError as error:
-                    if len(files) == 1:
-                        raise UserError(str(error), key="audio", value=path) from None
-                    skipped[str(path)] = str(error)
-                    print(f"skipped {printable(str(path), _LONGEST_PATH)}: {printable(str(error))}", file=sys.stderr)
-                    continue
-                folder.mkdir(parents=True, exist_ok=True)
-                scored[-1].draw(folder / f"{len(scored) - 1:03d}-{_file_stem(path)}.png")
-                if (start := time.monotonic()) > write_at:  # a killed command keeps its results too
-                    _write(scored, skipped, folder)
-                    write_at = time.monotonic() + max(_WRITE_SECONDS, 20 * (time.monotonic() - start))
-    finally:  # an interrupted command keeps its results too
-        if scored:
-            _write(scored, skipped, folder)
-    if not scored:
+    scorer = Scorer(checkpoint)
+    files = recordings_in(given)
+
+    def draw(number: int, one: ScoredRecording) -> None:
+        one.draw(folder / f"{number:03d}-{_file_stem(Path(one.file))}.png")
+
+    done = scorer.score_all(files, folder, draw)
+    if not done.scored:
         value = [str(path) for path in given] if len(given) > 1 else given[0]
         raise UserError(f"none of {len(files)} recordings could be scored", key="audio", value=value)
-    count = [f"{len(skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"] if skipped else []
-    return "\n\n".join([f"\n{trained.title}", *(one.summary() for one in scored), *count])
-
-
-def _write(scored: list[ScoredRecording], skipped: dict[str, str], folder: Path) -> None:
-    missing = [{"file": file, "notes": f"skipped: {reason}"} for file, reason in skipped.items()]
-    recordings = pd.DataFrame([*(one.prediction() for one in scored), *missing])
-    tables = {"recordings": recordings, "timeline": pd.concat([one.timeline() for one in scored])}
-    form: dict[str, Any] = {"index": False, "float_format": "%.6g", "errors": "backslashreplace"}  # names are bytes
-    for name, table in tables.items():
-        with replacing(folder / f"{name}.csv") as part:
-            write_csv(table, part, **form)
+    skipped = f"{len(done.skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"
+    return "\n\n".join(
+        [f"\n{scorer.trained.title}", *(one.summary() for one in done.scored), *([skipped] if done.skipped else [])]
+    )
 
 
 def _file_stem(path: Path) -> str:

@@ -77,18 +77,27 @@ class ScoredRecording:
 
     def summary(self) -> str:
         """Describe the prediction with its top three genres, and the timeline in spans of one genre."""
-        spans = [f"{_clock(a)}-{_clock(b)}  {genre}  {mean:.2f}" for a, b, genre, mean in self._spans()]
+        spans = [f"{clock(a)}-{clock(b)}  {genre}  {mean:.2f}" for a, b, genre, mean in self._spans()]
         if len(spans) > _MOST_SPANS:
             spans[_MOST_SPANS:] = [f"... and {len(spans) - _MOST_SPANS} more spans in timeline.csv"]
-        length = f"{_clock(self.seconds)} long, {counted(len(self.log_probs), 'slice')} of {self.slice_seconds:g} s"
+        length = f"{clock(self.seconds)} long, {counted(len(self.log_probs), 'slice')} of {self.slice_seconds:g} s"
         lines = [
             f"{self.shares}; {self.certainty}",
+            *self.style_lines,
             f"{length}; predictions along it, with mean certainty:",
             *spans,
             *(f"note: {note}" for note in self.notes),
         ]
         first = f"{printable(self.file, _LONGEST_PATH)}: {printable(self.verdict.text)}"
         return "\n  ".join([first, *(printable(line, _LONGEST_PATH) for line in lines)])
+
+    @property
+    def style_lines(self) -> list[str]:
+        """A line that names the parts of a recording whose style changes; none for other recordings."""
+        if not self.sections:
+            return []
+        parts = [f"{one.genre} {clock(one.start_seconds)}-{clock(one.stop_seconds)}" for one in self.sections]
+        return [f"its style changes: {', then '.join(parts)}"]
 
     @property
     def shares(self) -> str:
@@ -140,7 +149,7 @@ class ScoredRecording:
         axes.set_title(title)
         if edges[-1] > _LONG_SECONDS:
             axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 3, 6, 10]))
-            axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
+            axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
             axes.set_xlabel("time")
         figure.legend(handles=areas, loc="outside right upper", frameon=False)
         with warnings.catch_warnings():
@@ -150,10 +159,10 @@ class ScoredRecording:
             figure.savefig(path, dpi=120)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Format a time as minutes and seconds, from an hour on with hours.
 
-    >>> _clock(0.0), _clock(75.5), _clock(3 * 3600 + 125)
+    >>> clock(0.0), clock(75.5), clock(3 * 3600 + 125)
     ('0:00', '1:15', '3:02:05')
     """
     minutes, rest = divmod(int(seconds), 60)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 
-from genregrid.config import PROTOCOLS, UNFOLDED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
-from genregrid.errors import UserError, printable
+from genregrid.config import NO_TEST, PROTOCOLS, UNFOLDED_PROTOCOLS, DatasetConfig, SplitConfig, split_label
+from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.mark import Mark, union
 from genregrid.models.argument import Allowed, is_number, is_whole
 from genregrid.models.former import as_recorded
@@ -168,9 +168,11 @@ class Provenance:
         facts = self.facts
         more = "; trained on a synthetic twin, not on music" if facts.synthetic else ""
         more += "; its descriptors are those of a network that may know these recordings" if facts.may_overlap else ""
+        on = f"{facts.dataset_title} ({facts.split_label})"
+        if facts.protocol == NO_TEST:
+            on = f"all {counted(len(self.tracks['train']), 'track')} of {facts.dataset_title}"
         return printable(
-            f"{facts.model}, trained on {facts.dataset_title} ({facts.split_label}), "
-            f"{facts.slice_seconds:g} s slices, recipe {facts.recipe}{more}"
+            f"{facts.model}, trained on {on}, {facts.slice_seconds:g} s slices, recipe {facts.recipe}{more}"
         )
 
     def notes_on(self, fingerprint: int, names: set[str]) -> list[str]:

@@ -1,0 +1,114 @@
+"""Answer which genre a recording is, by a model that comes with genregrid: ``genregrid hear song.mp3``."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genregrid.errors import Options, UserError, command, printable
+from genregrid.files import home_path
+from genregrid.program import command_name
+from genregrid.record.folder import check_replaceable
+
+if TYPE_CHECKING:
+    from genregrid.listening.score import Scorer
+    from genregrid.listening.timeline import ScoredRecording
+
+_LONGEST = 1000  # characters of a printed path
+_SOMETHING_SKIPPED = 3
+_PAGE = "hear.html"
+_WRITTEN = (_PAGE, "recordings.csv", "timeline.csv")
+
+
+@command(extra="audio")
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0, or 3 if a recording was skipped."""
+    options = _parser().parse_args(arguments)
+    from genregrid.features.folder import recordings_in
+    from genregrid.recording.audio import AudioError
+
+    files = recordings_in(options.audio)  # before torch is imported, which takes seconds
+    if len(files) > 1 or options.out is not None:
+        return _hear_all(files, options)
+    scorer, about = _scorer(options.model)
+    try:
+        answer = _answer(scorer.score(files[0]))
+    except AudioError as error:
+        raise UserError(str(error), key=files[0]) from None
+    print("\n".join([answer, "", *about]))
+    print(f"next: `{command_name('hear')} FOLDER` answers for all songs of a folder, on one page")
+    return 0
+
+
+def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
+    """Answer for several recordings, a line each; write a page and tables."""
+    from genregrid.page.document import write_page
+
+    folder = options.out or Path("outputs", "hear", f"{datetime.now():%Y%m%dT%H%M%S.%f}")
+    if replaced := check_replaceable(folder, _WRITTEN):
+        print(replaced)
+    scorer, about = _scorer(options.model)
+    done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
+    if not done.scored:
+        raise UserError(f"none of {len(files)} recordings could be scored", key=", ".join(map(str, options.audio)))
+    write_page(done.scored, folder / _PAGE)
+    skipped = [f"{len(done.skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"]
+    print("\n".join(["", *about, *(skipped if done.skipped else [])]))
+    print(f"page: {folder / _PAGE}, tables beside it")
+    return _SOMETHING_SKIPPED if done.skipped else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Options(
+        prog=command_name("hear"),
+        description="Say which genre a recording is, and how sure the answer is. No training is needed.",
+        epilog=f"examples: {command_name('hear')} song.mp3; {command_name('hear')} music; "
+        f"{command_name('hear')} music --model latest",
+    )
+    parser.add_argument("audio", type=home_path, nargs="+", help="recordings, or folders of them")
+    model = "a name of a model that comes with genregrid, a checkpoint, or latest (the best one whose needs are met)"
+    parser.add_argument("--model", metavar="MODEL", help=model)
+    out = "folder for the page and the tables (of several recordings: outputs/hear/TIME)"
+    parser.add_argument("--out", type=home_path, metavar="FOLDER", help=out)
+    return parser
+
+
+def _scorer(name: str | None) -> "tuple[Scorer, list[str]]":
+    """Load the model, and return it with lines about it.
+
+    Raises:
+        UserError: there is no such model, or it cannot score recordings.
+    """
+    from genregrid.listening.score import Scorer
+    from genregrid.listening.shipped import choose_shipped, shipped_models
+    from genregrid.models.trained import load_checkpoint
+    from genregrid.record.facts import Provenance
+    from genregrid.record.place import LATEST, find_checkpoint
+
+    names = {model.name for model in shipped_models()}
+    if name is not None and name not in names and (name == LATEST or Path(name).exists()):
+        scorer = Scorer(find_checkpoint(str(name)))
+        return scorer, [f"model: {scorer.about}"]
+    model, better = choose_shipped(name)
+    scorer = Scorer(model.checkpoint)
+    lines = [f"model: {model.name}, {scorer.about}"]
+    if better is not None and name is None:
+        card = Provenance.of(load_checkpoint(better.checkpoint), better.checkpoint).card
+        evidence = f", {card.evidence}" if card is not None else ""
+        lines.append(f"better: {better.name}{evidence}; `{better.get}` gets what it needs (29 MB)")
+    return scorer, lines
+
+
+def _answer(one: "ScoredRecording") -> str:
+    lines = [f"{one.shares}; {one.certainty}", *one.style_lines]
+    lines += [f"nearest training tracks: {', '.join(one.near)}"] if one.near else []
+    lines += [f"note: {note}" for note in one.notes]
+    first = f"{printable(one.file, _LONGEST)}: {printable(one.verdict.text)}"
+    return "\n  ".join([first, *(printable(line, _LONGEST) for line in lines)])
+
+
+def _line(one: "ScoredRecording") -> str:
+    """Return the answer for one of several recordings."""
+    more = f"; {'; '.join(one.style_lines)}" if one.style_lines else ""
+    note = "; see its notes in recordings.csv" if one.notes else ""
+    return printable(f"{one.file}: {one.verdict.text} ({one.shares}){more}{note}", _LONGEST)
