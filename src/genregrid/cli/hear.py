@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     """Answer for several recordings, a line each; write a page and tables."""
     from genregrid.page.document import write_page
+    from genregrid.page.limit import MOST_RECORDINGS
 
     folder = options.out or Path("outputs", "hear", f"{datetime.now():%Y%m%dT%H%M%S.%f}")
     if replaced := check_replaceable(folder, _WRITTEN):
@@ -51,10 +52,14 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
     if not done.scored:
         raise UserError(f"none of {len(files)} recordings could be scored", key=", ".join(map(str, options.audio)))
-    write_page(done.scored, folder / _PAGE)
+    if has_page := len(done.scored) <= MOST_RECORDINGS:
+        write_page(done.scored, folder / _PAGE, scorer.about)
     skipped = [f"{len(done.skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"]
     print("\n".join(["", *about, *(skipped if done.skipped else [])]))
-    print(f"page: {folder / _PAGE}, tables beside it")
+    if has_page:
+        print(f"page: {folder / _PAGE}, with tables beside it")
+    else:
+        print(f"tables: {folder}; a page shows {MOST_RECORDINGS} recordings at most")
     return _SOMETHING_SKIPPED if done.skipped else 0
 
 
@@ -80,22 +85,16 @@ def _scorer(name: str | None) -> "tuple[Scorer, list[str]]":
         UserError: there is no such model, or it cannot score recordings.
     """
     from genregrid.listening.score import Scorer
-    from genregrid.listening.shipped import choose_shipped, shipped_models
-    from genregrid.models.trained import load_checkpoint
-    from genregrid.record.facts import Provenance
-    from genregrid.record.place import LATEST, find_checkpoint
+    from genregrid.listening.shipped import choose_model
 
-    names = {model.name for model in shipped_models()}
-    if name is not None and name not in names and (name == LATEST or Path(name).exists()):
-        scorer = Scorer(find_checkpoint(str(name)))
-        return scorer, [f"model: {scorer.about}"]
-    model, better = choose_shipped(name)
-    scorer = Scorer(model.checkpoint)
-    lines = [f"model: {model.name}, {scorer.about}"]
-    if better is not None and name is None:
-        card = Provenance.of(load_checkpoint(better.checkpoint), better.checkpoint).card
-        evidence = f", {card.evidence}" if card is not None else ""
-        lines.append(f"better: {better.name}{evidence}; `{better.get}` gets what it needs (29 MB)")
+    chosen = choose_model(name)
+    scorer = Scorer(chosen.checkpoint)
+    lines = [f"model: {chosen.name}, {scorer.about}" if chosen.name else f"model: {chosen.checkpoint}, {scorer.about}"]
+    if chosen.better is not None and name is None:
+        card = Scorer.provenance(chosen.better.checkpoint).card
+        assert card is not None  # each model that is shipped has one
+        better = f"better: {chosen.better.name} was {card.evidence}"
+        lines.append(f"{better}; get what it needs (29 MB) by `{chosen.better.get}`")
     return scorer, lines
 
 

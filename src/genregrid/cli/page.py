@@ -7,6 +7,7 @@ from pathlib import Path
 from genregrid.cli.place import given_checkpoint
 from genregrid.errors import Options, UserError, command
 from genregrid.files import files_below, home_path
+from genregrid.listening.shipped import choose_model
 from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.record.place import LATEST
@@ -23,9 +24,9 @@ def main(arguments: Sequence[str]) -> None:
         UserError: a path is neither a checkpoint nor music, there is no model, or the port cannot be used.
     """
     options = _options(arguments)
-    checkpoint, audio = _sorted_out(options.paths)
     import starlette  # noqa: F401  # the first to be reported if the extra is missing; torch takes seconds to import
 
+    checkpoint, audio = _sorted_out(options.paths)
     from genregrid.page.serve import serve
 
     serve(checkpoint, audio, options.port, opens_browser=not options.no_browser)
@@ -36,7 +37,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Options(
         prog=name,
         description="Show which genre recordings have, on a page in your browser. Recordings stay on this computer.",
-        epilog=f"Examples:\n  {name} latest\n  {name} outputs/twin-synthetic/RUN music/\n  {name} latest --port 8000",
+        epilog=f"Examples:\n  {name}\n  {name} latest\n  {name} outputs/twin-synthetic/RUN music/",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     about = "a checkpoint (a file, the folder of a training, or latest), and recordings or folders of them to show"
@@ -53,18 +54,17 @@ def _port(text: str) -> int:
 
 
 def _sorted_out(paths: Sequence[str]) -> tuple[Path, list[Path]]:
-    """Return the checkpoint among some paths, and the others, which are music.
+    """Return the checkpoint among some paths, by default that of a shipped model, and the others, which are music.
 
     Raises:
-        UserError: there are several checkpoints or none.
+        UserError: there are several checkpoints.
     """
     checkpoints = [text for text in paths if _is_checkpoint(text)]
     audio = [home_path(text) for text in paths if text not in checkpoints]
     if len(checkpoints) > 1:
         raise UserError("these are several checkpoints", key=", ".join(checkpoints), hint="give one")
     if not checkpoints:
-        hint = f"train one, and then write `{command_name('page')} {LATEST}`"
-        raise UserError("it needs the checkpoint of a model", key="page", hint=hint)
+        return choose_model().checkpoint, audio
     return given_checkpoint(str(home_path(checkpoints[0]))), audio
 
 

@@ -66,6 +66,11 @@ class Scorer:
         self.trained = Provenance.of(self.model, checkpoint)
         self.settings = Settings.of(self.model, self.trained, checkpoint)
 
+    @staticmethod
+    def provenance(checkpoint: Path) -> Provenance:
+        """Read what a checkpoint says about its training."""
+        return Provenance.of(load_checkpoint(checkpoint), checkpoint)
+
     @property
     def about(self) -> str:
         """What the model is, with its marks, and how good it is if that is known."""

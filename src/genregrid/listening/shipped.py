@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from genregrid.errors import UserError
 from genregrid.features.known_recipe import recipe_named
 from genregrid.program import command_name
+from genregrid.record.place import LATEST, find_checkpoint
 
 #: Holds their checkpoints and cards.
 FOLDER = Path(__file__).with_name("shipped_models")
@@ -40,26 +42,41 @@ def shipped_models() -> Iterator[ShippedModel]:
     yield ShippedModel("gtzan-descriptors", "kaggle-constant")
 
 
-def choose_shipped(name: str | None = None) -> tuple[ShippedModel, ShippedModel | None]:
-    """Return the model of a name, or the best one whose needs are met, and a better one whose needs are not.
+class ChosenModel(NamedTuple):
+    """A model to score recordings with.
+
+    Attributes:
+        checkpoint: its path.
+        name: of a model that comes with genregrid; empty for others.
+        better: a better one that comes with genregrid, whose needs are not met here; ``None`` if there is none.
+    """
+
+    checkpoint: Path
+    name: str = ""
+    better: ShippedModel | None = None
+
+
+def choose_model(text: str | None = None) -> ChosenModel:
+    """Find a model by name, path or ``latest``; by default the best one that comes with genregrid and can be used here.
 
     Raises:
-        UserError: there is no model of that name, or its needs are not met.
+        UserError: there is no such model, or what the recipe of its descriptors needs is missing.
     """
     better: ShippedModel | None = None
     for model in shipped_models():
-        if name is not None and model.name != name:
+        if text is not None and model.name != text:
             continue
         recipe = recipe_named(model.recipe)
         assert recipe is not None  # all are of genregrid
         try:
             recipe.check()
         except UserError:
-            if name is not None:
+            if text is not None:
                 raise
             better = better or model
             continue
-        return model, better
-    names = ", ".join(model.name for model in shipped_models())
-    hint = f"choose {names}, or give a checkpoint"
-    raise UserError("there is no such file, and no model of this name", key="--model", value=name, hint=hint)
+        return ChosenModel(model.checkpoint, model.name, better)
+    if text == LATEST or Path(str(text)).exists():
+        return ChosenModel(find_checkpoint(str(text)))
+    hint = f"choose {', '.join(model.name for model in shipped_models())}, or give a checkpoint"
+    raise UserError("there is no such file, and no model of this name", key="--model", value=text, hint=hint)
