@@ -66,6 +66,11 @@ def export(model: GenreClassifier, kind: Kind, path: Path) -> Exported:
         UserError: the model cannot be exported, or the file computes other probabilities.
     """
     check_packages(kind)
+    if kind == "onnx" and model.transform.kind == "quantile":
+        hint = "export it for torch, or train with another transform"
+        raise UserError(
+            "ONNX has no quantiles of the normal distribution", key="model.transform", value="quantile", hint=hint
+        )
     trained = Provenance.of(model, "checkpoint")
     with one_thread():
         temperature = 1.0 if trained.card is None else trained.card.temperature
@@ -120,7 +125,10 @@ def _written(program: Program, kind: Kind, metadata: dict[str, Any], window_slic
         except UserError:
             raise
         except Exception as error:  # torch raises many types for operations that it cannot export
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            cause: BaseException = error
+            while cause.__cause__ is not None:  # ONNX's exporter wraps the reason in general advice
+                cause = cause.__cause__
+            reason = (str(cause).splitlines() or [type(cause).__name__])[0]
             raise UserError(f"torch cannot export this model as {kind}: {reason}", key="model") from error
 
 
