@@ -37,7 +37,10 @@ def main(folder: Path, settings: list[str]) -> None:
         for kind, ending in ENDINGS.items():
             try:
                 done = export(model, kind, folder / (name + ending))
-                cells += [f"{done.path.stat().st_size / 1e6:.2f}", f"{done.largest_difference:.0e}"]
+                cells += [
+                    f"{done.path.stat().st_size / 1e6:.2f}",
+                    f"{done.comparison.largest_difference:.0e}" + "*" * done.comparison.num_unstable,
+                ]
             except UserError as error:
                 cells += ["-", str(error)]
         rows.append(cells)

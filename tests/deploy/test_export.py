@@ -20,7 +20,7 @@ from tests.record.test_card import CARD
 
 from genregrid.cli.export import main
 from genregrid.deploy import export as module
-from genregrid.deploy.export import ENDINGS, Kind, draw_windows, export
+from genregrid.deploy.export import ENDINGS, Kind, compare, draw_windows, export
 from genregrid.models.base import GenreClassifier
 from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance
@@ -30,7 +30,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export has a 
 onnx = pytest.importorskip("onnx")
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
-# In .ci/run: a scan, a linear model, trees and a kernel; the MLP in both formats is in the tests below. All take minutes.
+# In .ci/run: a scan, a linear model, trees and a kernel; the MLP is in other tests. All take minutes.
 SHORT = {(name, "torch") for name in ("lstm", "logistic", "extra_trees", "kernel_ridge")}
 PAIRS = [(name, kind) for name in NAMES for kind in ENDINGS]
 # Fewer steps and trees take less time.
@@ -146,9 +146,28 @@ def test_a_file_that_differs_is_not_kept(
 
     monkeypatch.setattr(module, "_written", lambda *_: b"other")
     monkeypatch.setattr(module, "_runner", other)
-    with user_error("model", "mlp", problem="would differ"):
+    with user_error("model", problem="would differ"):
         export(load_checkpoint(trained), "torch", tmp_path / "mlp.pt2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_windows_that_rounding_moves_across_a_threshold_are_left_out(trained: Path) -> None:
+    """The model is a step at the median of a descriptor; its file has another last bit of it."""
+    model = load_checkpoint(trained)
+    step = draw_windows(model.transform, 50, 1)[0][7, 0, 0]
+
+    def logits(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (batch["features"][:, 0, :1] < step) * torch.tensor([[1.0, 0.0, 0.0]])
+
+    def run(given: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return logits({"features": torch.from_numpy(given * np.float32(1 - 2**-23))}).log_softmax(dim=1).numpy()
+
+    model.logits = logits  # type: ignore[method-assign]
+    found = compare(model, 1.0, run, 1)
+    assert found.num_unstable == 1
+    found.check()
+    model.logits = lambda batch: logits(batch) * 1.001  # type: ignore[method-assign]
+    assert compare(model, 1.0, run, 1).largest_difference > 1e-4
 
 
 def test_the_command_writes_a_file_once(
@@ -156,7 +175,7 @@ def test_the_command_writes_a_file_once(
 ) -> None:
     def quick(model: GenreClassifier, kind: Kind, path: Path) -> module.Exported:
         path.write_bytes(b"0" * 10_000)
-        return module.Exported(path, "mlp, trained on csv", 129, 1.23e-7)
+        return module.Exported(path, "mlp, trained on csv", module.Comparison(129, 0, 1.23e-7))
 
     monkeypatch.setattr(module, "export", quick)
     assert main([str(trained), "torch"]) == 0

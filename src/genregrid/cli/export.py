@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from genregrid.cli.place import given_checkpoint
-from genregrid.errors import Options, UserError, command, printable
+from genregrid.errors import Options, UserError, command, counted, printable
 from genregrid.files import folder_name, home_path
 from genregrid.program import command_name
 
@@ -26,8 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
         _check_free(out, options.overwrite)
     done = export(model, options.kind, out)
     print(f"{printable(str(out))}: {done.title}")
-    size, worst = out.stat().st_size / 1e6, f"{done.largest_difference:.1g}"
-    print(f"{size:.2f} MB; its probabilities differ by at most {worst} on {done.num_windows} random windows")
+    found, size = done.comparison, out.stat().st_size / 1e6
+    unstable = f", {counted(found.num_unstable, 'unstable one')} left out" if found.num_unstable else ""
+    difference = f"its probabilities differ by at most {found.largest_difference:.1g}"
+    print(f"{size:.2f} MB; {difference} on {found.num_windows} random windows{unstable}")
     print("docs/deploy.md shows how to run it without genregrid")
 
 

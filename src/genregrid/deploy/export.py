@@ -34,9 +34,32 @@ METADATA = "genregrid.json"
 TOLERANCE = 1e-5  # of a probability
 # Windows of a comparison: how many, and by how many slices they are longer than those of training; None: one slice.
 _BATCHES: tuple[tuple[int, int | None], ...] = ((1, None), (1, 0), (7, None), (50, 0), (70, 3))
+# Relative changes of a descriptor as large as the roundings of a float32 logarithm, tried on windows that differ.
+_ROUNDING, _NUM_ROUNDED = 2.0**-21, 16
+_MOST_UNSTABLE = 0.05  # share of the windows
 _TRACED = {"stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"}  # paths of this machine
 
 Run = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Probabilities of a model and of its file, on random windows of several lengths, alone and in batches."""
+
+    num_windows: int  # that were compared
+    num_unstable: int  # that were left out: rounding of their descriptors changes the model's own probabilities
+    largest_difference: float  # of a probability
+
+    def check(self) -> None:
+        """Refuse a file that differs.
+
+        Raises:
+            UserError: a probability differs by more than `TOLERANCE`, or many windows could not be compared.
+        """
+        if not self.largest_difference <= TOLERANCE or self.num_unstable > _MOST_UNSTABLE * self.num_windows:
+            differs = f"the file would differ by {self.largest_difference:.1g} in a probability"
+            problem = f"{differs}, and {TOLERANCE:g} is the most ({self.num_unstable} unstable windows left out)"
+            raise UserError(problem, key="model", hint="no file was written")
 
 
 @dataclass(frozen=True)
@@ -45,8 +68,7 @@ class Exported:
 
     path: Path
     title: str  # of the model
-    num_windows: int  # that were compared
-    largest_difference: float  # of a probability
+    comparison: Comparison
 
 
 def check_packages(kind: Kind) -> None:
@@ -76,13 +98,11 @@ def export(model: GenreClassifier, kind: Kind, path: Path) -> Exported:
         temperature = 1.0 if trained.card is None else trained.card.temperature
         program = Program(deepcopy(model), temperature)
         content = _written(program, kind, _metadata(model, trained), trained.window_slices)
-        num_windows, difference = compare(model, temperature, _runner(content, kind), trained.window_slices)
-    if not difference <= TOLERANCE:
-        problem = f"the file would differ by {difference:.1g} in a probability, and {TOLERANCE:g} is the most"
-        raise UserError(problem, key="model", value=trained.facts.model, hint="no file was written")
+        comparison = compare(model, temperature, _runner(content, kind), trained.window_slices)
+    comparison.check()
     with replacing(path) as part:
         part.write_bytes(content)
-    return Exported(path, trained.title, num_windows, difference)
+    return Exported(path, trained.title, comparison)
 
 
 def _metadata(model: GenreClassifier, trained: Provenance) -> dict[str, Any]:
@@ -187,22 +207,33 @@ def _runner(content: bytes, kind: Kind) -> Run:
     return lambda features, length: session.run(["log_probs"], {"features": features, "length": length})[0]
 
 
-def compare(model: GenreClassifier, temperature: float, run: Run, window_slices: int) -> tuple[int, float]:
-    """Compare probabilities of a model and of its file on random windows of several lengths, alone and in batches.
+def compare(model: GenreClassifier, temperature: float, run: Run, window_slices: int) -> Comparison:
+    """Compare a model with the function of its file; `temperature` divides the model's logits."""
+    num_unstable, differences = 0, []
 
-    Returns:
-        The number of windows, and the largest difference.
-    """
-    num_windows, largest = 0, 0.0
-    for size, longer in _BATCHES:
-        features, length = draw_windows(model.transform, size, 1 if longer is None else window_slices + longer)
+    def probs(features: Tensor, length: Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
             logits = model.logits({"features": features, "length": length})
-        expected = (logits / temperature).softmax(dim=1).numpy()
-        difference = np.abs(np.exp(run(features.numpy(), length.numpy())) - expected).max()
-        largest = max(largest, float(difference)) if difference == difference else np.inf
-        num_windows += size
-    return num_windows, largest
+        return np.asarray((logits / temperature).softmax(dim=1))
+
+    for size, longer in _BATCHES:
+        features, length = draw_windows(model.transform, size, 1 if longer is None else window_slices + longer)
+        expected = probs(features, length)
+        difference = np.abs(np.exp(run(features.numpy(), length.numpy())) - expected).max(axis=1)
+        far = np.flatnonzero(~(difference <= TOLERANCE))
+        if len(far):  # at a threshold of a tree, for example, one rounding of a logarithm decides
+            random = torch.Generator().manual_seed(0)
+            moved = np.zeros(len(far))
+            for _ in range(_NUM_ROUNDED):
+                noise = _ROUNDING * (2 * torch.rand(features[far].shape, generator=random) - 1)
+                shifted = probs(features[far] * (1 + noise), length[far])
+                moved = np.maximum(moved, np.abs(shifted - expected[far]).max(axis=1))
+            unstable = far[moved > TOLERANCE]
+            num_unstable += len(unstable)
+            difference = np.delete(difference, unstable)
+        differences.append(difference)
+    all_of_them = np.nan_to_num(np.concatenate(differences), nan=np.inf)
+    return Comparison(len(all_of_them), num_unstable, float(all_of_them.max(initial=0.0)))
 
 
 def draw_windows(transform: FeatureTransform, size: int, num_slices: int) -> tuple[Tensor, Tensor]:
