@@ -84,3 +84,19 @@ def test_a_long_recording_takes_some_of_its_windows() -> None:
     found = contributions(linear(NAMES, WEIGHTS, TRAINING), features, 1, 1, (0, 2))
     assert found[-1].name in ("tempo", "rolloff_mean")
     assert {one.name: one.decades for one in found}["rms_mean"] == pytest.approx(0, abs=1e-4)
+
+
+class Saturated(Linear):
+    """Odds end at a limit, as those of estimators that are very sure."""
+
+    def logits(self, batch: dict[str, Tensor]) -> Tensor:
+        return super().logits(batch).clamp(-1, 1)
+
+
+def test_a_model_that_is_very_sure_still_has_the_effect_of_each_descriptor_alone() -> None:
+    """Without rms the odds stay at the limit of 1, and without tempo too. Alone, tempo moves them by 0.5."""
+    model = Saturated(genres=GENRES, feature_names=NAMES, slice_seconds=3.0)
+    model.weights = torch.tensor([[2.0, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    model.transform.fit(TRAINING)
+    found = contributions(model.eval(), np.array([[9.0, 140.0, 5.0]], np.float32), 1, None, (0, 1))
+    assert {one.name: one.decades for one in found}["tempo"] == pytest.approx(0.5 / 2 / np.log(10), rel=1e-6)

@@ -1,11 +1,16 @@
 """Which descriptors of a recording make one genre more probable than another, for any model.
 
 A descriptor is replaced by its mean over the training slices, and the odds of the two genres are compared before and
-after. Where a model has many columns, all columns of a kind are replaced together: alone, each of several columns that
-measure nearly the same changes little.
+after: once beside the recording's other descriptors, and once beside the means of all others. The mean of both is
+given. For a linear model both are equal. A model that is very sure answers the same without any one descriptor, and
+then only the second comparison shows a difference.
+
+Where a model has many columns, all columns of a kind are replaced together: alone, each of several columns that measure
+nearly the same changes little.
 
 Source: occlusion, as in Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, with the
-mean as the replacement.
+mean as the replacement. The two comparisons are the last and the first step of the orders that Shapley values average:
+Strumbelj and Kononenko, "Explaining prediction models and individual predictions with feature contributions", 2014.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +27,8 @@ from genregrid.data.window import window_bounds, window_rows
 from genregrid.models.base import GenreClassifier
 
 _MOST_COLUMNS = 64  # that are replaced one by one
-_MOST_WINDOWS = 32  # of a recording, evenly chosen; each is predicted once per descriptor
+_MOST_WINDOWS = 32  # of a recording, evenly chosen; each is predicted twice per descriptor
+_VALUES_AT_ONCE = 1 << 20  # of the windows that a model predicts at a time, as in scoring
 
 
 class Contribution(NamedTuple):
@@ -62,16 +68,18 @@ def contributions(
     groups = _groups(model.feature_names)
     if not groups:
         return []
-    batch = _windows(features, window_slices, hop_slices)
+    is_mean = np.zeros((2 + 2 * len(groups), len(model.feature_names)), np.bool_)
+    is_mean[1] = True
+    for number, columns in enumerate(groups.values()):
+        is_mean[2 + 2 * number, columns] = True
+        is_mean[3 + 2 * number] = ~is_mean[2 + 2 * number]
     with torch.inference_mode():
-        whole = _decades(model, batch, genres)
+        whole, nothing, *others = _decades(model, _windows(features, window_slices, hop_slices), is_mean, genres)
         transformed = model.transform(torch.from_numpy(features)).mean(dim=0)
-        found = []
-        for name, columns in groups.items():
-            with _replaced_by_mean(model.transform, columns):
-                decades = whole - _decades(model, batch, genres)
-            deviations = float(transformed[columns[0]]) if len(columns) == 1 else None
-            found.append(Contribution(name, decades, deviations))
+    found = []
+    for (name, columns), without, alone in zip(groups.items(), others[::2], others[1::2], strict=True):
+        deviations = float(transformed[columns[0]]) if len(columns) == 1 else None
+        found.append(Contribution(name, ((whole - without) + (alone - nothing)) / 2, deviations))
     return sorted(found, key=lambda one: -abs(one.decades))
 
 
@@ -99,21 +107,37 @@ def _windows(features: NDArray[np.float32], window_slices: int, hop_slices: int 
     return {"features": padded[rows], "length": torch.from_numpy(stop[chosen] - start[chosen])}
 
 
-def _decades(model: GenreClassifier, batch: dict[str, Tensor], genres: tuple[int, int]) -> float:
-    """Return log10 of the odds of the first genre against the second in the vote of the windows."""
-    first, second = genres
-    logits = model.logits(batch).double()
-    return float((logits[:, first] - logits[:, second]).mean()) / float(np.log(10))
+def _decades(
+    model: GenreClassifier, batch: dict[str, Tensor], is_mean: NDArray[np.bool_], genres: tuple[int, int]
+) -> list[float]:
+    """Return log10 of the odds of the first genre against the second, for every variant of the features.
+
+    `is_mean` is (variant, feature): which descriptors are replaced by their mean. Many variants are one batch: with one
+    batch for each, most of the time would be that of starting a prediction.
+    """
+    num_windows, longest, num_features = batch["features"].shape
+    num_together = max(1, _VALUES_AT_ONCE // (num_windows * longest * num_features))
+    found: list[float] = []
+    for start in range(0, len(is_mean), num_together):
+        masks = torch.from_numpy(is_mean[start : start + num_together])
+        several = {
+            "features": batch["features"].repeat(len(masks), 1, 1),
+            "length": batch["length"].repeat(len(masks)),
+        }
+        with _replaced_by_mean(model.transform, masks.repeat_interleave(num_windows, dim=0)):
+            logits = model.logits(several).double()
+        odds = (logits[:, genres[0]] - logits[:, genres[1]]).reshape(len(masks), num_windows)
+        found += (odds.mean(dim=1) / np.log(10)).tolist()
+    return found
 
 
 @contextmanager
-def _replaced_by_mean(transform: nn.Module, columns: Sequence[int]) -> Iterator[None]:
-    """Let a transform return 0, which is the mean of the training slices, in some columns."""
+def _replaced_by_mean(transform: nn.Module, is_mean: Tensor) -> Iterator[None]:
+    """Let a transform return 0, which is the mean of the training slices, where `is_mean` (window, feature) is true."""
 
     def replaced(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        output = output.clone()
-        output[..., list(columns)] = 0
-        return output
+        # windows are the first axis, features the last; slices may be between them
+        return output.masked_fill(is_mean if output.ndim == 2 else is_mean.unsqueeze(1), 0)
 
     handle = transform.register_forward_hook(replaced)
     try:

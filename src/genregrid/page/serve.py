@@ -57,9 +57,13 @@ def serve(checkpoint: Path, audio: Sequence[Path], port: int, *, opens_browser: 
         )
         if opens_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # uploads are removed after both
-        with suppress(KeyboardInterrupt):  # uvicorn stops, and then raises it again
-            uvicorn.Server(config).run(sockets=[listener])
+        # uploads are removed after both
+        former = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        try:
+            with suppress(KeyboardInterrupt):  # uvicorn stops, and then raises it again
+                uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            signal.signal(signal.SIGTERM, former)
 
 
 def _bound(port: int) -> socket.socket:

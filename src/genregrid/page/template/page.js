@@ -229,7 +229,8 @@ function contributionTables(answer) {
     else box.append(make("p", { class: "note" }, null, "No descriptor by itself."));
     pair.append(box);
   }
-  const note = `Each descriptor was replaced by its mean in the training music. The number is the factor by which the recording's own value raises the odds of the genre.`;
+  const note =
+    "Each descriptor was replaced by its mean in the training music, once beside the recording's other descriptors and once beside their means. The number is the factor by which the recording's own value raises the odds of the genre, on average.";
   return [pair, make("p", { class: "note" }, null, note)];
 }
 
@@ -256,9 +257,9 @@ function showAnswer(recording, plays = false) {
   box.append(make("h2", { id: "verdict" }, null, answer.verdict));
   box.append(make("p", { class: "certainty" }, null, `${answer.certainty[0].toUpperCase()}${answer.certainty.slice(1)}.`));
   if (answer.level !== null) {
-    const { length } = answer.possible;
-    const these = length === 1 ? "this genre is" : length > MOST_NAMED ? `a set of ${length} genres, as here, includes` : `the set ${answer.possible.join(", ")} includes`;
-    const text = `On music like that of the training, ${these} the right one in ${answer.level} % of cases.`;
+    const { possible, level } = answer;
+    const names = possible.length > MOST_NAMED ? `${possible.length} genres` : possible.join(", ");
+    const text = `Set of possible genres: ${names}. On music like that of the training, such sets include the right genre in ${level} % of cases.`;
     box.append(make("p", { class: "note" }, null, text));
   }
   if (answer.sections.length) {
