@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from genregrid.errors import UserError
 from genregrid.files import folder_name
@@ -53,6 +54,17 @@ _PARTS = ("train", "val", "test")
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _PRECISIONS = ("32-true", "32", "64-true", "64", "16-mixed", "bf16-mixed")
 
+
+#: Problems of a value that must be a number.
+EXPECTED_NUMBERS = ("expected a number", "expected a whole number")
+# OmegaConf names Python's types; by a part of its message, the same in plain words
+_EXPECTED = {
+    "is not Optional": "it must not be null",
+    "to Integer": EXPECTED_NUMBERS[1],
+    "to Float": EXPECTED_NUMBERS[0],
+    "Union[int, float]": EXPECTED_NUMBERS[0],
+    "valid bool": "expected true or false",
+}
 
 #: Keys whose value on the command line is text, a path or a label, whatever its characters (`genregrid.cli.override`).
 TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "runs", "logger.project", "logger.group"}
@@ -421,6 +433,12 @@ def _check_protocol(split: SplitConfig, known: tuple[str, ...] = PROTOCOLS) -> N
 def _check_split(split: SplitConfig) -> None:
     _check_protocol(split)
     _require(split, "split.seed", split.seed is None or split.seed >= 0, "a seed is 0 or more")
+
+
+def plain_problem(error: OmegaConfBaseException) -> str:
+    """Return what is wrong with a value that OmegaConf refuses, in plain words."""
+    message = str(error.msg).splitlines()[0]
+    return next((plain for part, plain in _EXPECTED.items() if part in message), message)
 
 
 def register_schemas() -> None:

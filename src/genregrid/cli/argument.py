@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from hydra._internal.utils import get_args_parser
 
-from genregrid.cli.mistake import CHOOSE, EXPECTED_NUMBERS, NO_SUCH_KEY, NOT_KEY_VALUE, SEVERAL, UNREADABLE, of_form
+from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, NOT_KEY_VALUE, SEVERAL, UNREADABLE, of_form
 from genregrid.cli.nearest import Keys, command_of
-from genregrid.config import LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
+from genregrid.config import EXPECTED_NUMBERS, LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
 from genregrid.errors import UserError
 
 # of Hydra, followed by a value

@@ -15,6 +15,7 @@ from hydra.errors import (
 )
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from genregrid.config import plain_problem
 from genregrid.errors import UserError, system_error
 from genregrid.training.devices import is_first_process
 
@@ -27,16 +28,6 @@ _HINT = "`--cfg job` shows every key, `--help` every choice"
 _NO_GROUP = re.compile("Could not override '([^'@]*)'. No match in the defaults list")
 _SEVERAL = re.compile("(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
 _SET_BY_LIGHTNING = "PYTORCH_NVML_BASED_CUDA_CHECK"
-#: Problems of a value that must be a number.
-EXPECTED_NUMBERS = ("expected a number", "expected a whole number")
-# OmegaConf names Python's types; by a part of its message, the same in plain words
-_EXPECTED = {
-    "is not Optional": "it must not be null",
-    "to Integer": EXPECTED_NUMBERS[1],
-    "to Float": EXPECTED_NUMBERS[0],
-    "Union[int, float]": EXPECTED_NUMBERS[0],
-    "valid bool": "expected true or false",
-}
 
 
 def mistake_of(error: BaseException) -> UserError | None:
@@ -64,9 +55,7 @@ def mistake_of(error: BaseException) -> UserError | None:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             if isinstance(cause, ConfigKeyError | ConfigAttributeError):
                 return UserError(NO_SUCH_KEY, key=cause.full_key, hint=_HINT)
-            message = str(cause.msg).splitlines()[0]
-            problem = next((plain for part, plain in _EXPECTED.items() if part in message), message)
-            return UserError(problem, key=cause.full_key, value=cause.value, hint=_HINT)
+            return UserError(plain_problem(cause), key=cause.full_key, value=cause.value, hint=_HINT)
     return UserError(_on_one_line(error), hint=_HINT)
 
 

@@ -96,6 +96,20 @@ def load_corpus(
         raise UserError(error.problem, key="slice", value=slice_seconds, hint=hint) from None
 
 
+def own_slice_seconds(dataset: DatasetConfig, columns_of: Callable[[str], Sequence[str] | None]) -> float:
+    """Return the length in seconds of the shortest slices that a dataset has; `columns_of` as for `load_corpus`.
+
+    Raises:
+        UserError: a file is missing or breaks the contract.
+    """
+    if dataset.synthetic:
+        return draw_twin(num_tracks=dataset.num_tracks).slice_seconds
+    _check_file(dataset)
+    names = () if dataset.features is not None else columns_of(dataset.recipe) or FEATURE_NAMES
+    tables = _named_tables(dataset)
+    return min(_slice_seconds(dataset, name, names if len(tables) == 1 else (), True) for name in tables)
+
+
 def with_notes(corpus: Corpus, table: FeatureTable, notes: Sequence[str]) -> Corpus:
     """Return a corpus with another table, and more notes in it; what is cached does not have them."""
     noted = replace(table, notes=(*table.notes, *notes)) if notes else table
@@ -213,8 +227,7 @@ def _read(
     needs_labels: bool,
 ) -> tuple[Corpus, dict[str, Any], list[str]]:
     """Read a corpus from its CSVs without pooling; return its table's cache key, and notes on other tables, too."""
-    if dataset.path is not None and not Path(dataset.path).is_file():
-        raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
+    _check_file(dataset)
     needed = () if dataset.features is not None else columns_of(dataset.recipe) or FEATURE_NAMES
     chosen, unused = _choose_tables(dataset, slice_seconds, needed, needs_labels)
     notes = {path: read_note(path) for path in chosen}
@@ -261,6 +274,23 @@ def _read(
         return fma_parts(_file(dataset, dataset.official), table.tracks) if dataset.official else None
 
     return Corpus(table, table, recipe, artists, lists, official), key, more
+
+
+def _check_file(dataset: DatasetConfig) -> None:
+    if dataset.path is not None and not Path(dataset.path).is_file():
+        raise UserError("it does not exist or is no file", key="dataset.path", value=dataset.path)
+
+
+def _named_tables(dataset: DatasetConfig) -> list[str]:
+    """Return the names of a dataset's tables, from its root.
+
+    Raises:
+        UserError: it has none.
+    """
+    tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
+    if not tables:
+        raise _no_table()
+    return tables
 
 
 def _file(dataset: DatasetConfig, name: str) -> Path:
@@ -322,9 +352,7 @@ def _choose_tables(
 
     Also return the slice lengths in seconds of tables that are not used, other than those that can be downloaded.
     """
-    tables = dataset.tables if dataset.path is None else [str(Path(dataset.path).absolute())]
-    if not tables:
-        raise _no_table()
+    tables = _named_tables(dataset)
     # of several tables, notes beside others may name a recipe with other columns
     names = feature_names if len(tables) == 1 else ()
     seconds = {name: _slice_seconds(dataset, name, names, needs_labels) for name in tables}

@@ -270,6 +270,35 @@ def mutual_confusion(confusion: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @styled
+def confusion_matrix(caption: Caption, confusion: NDArray[Any], genres: Sequence[str]) -> Figure:
+    """Draw a confusion matrix of counts, true genre by predicted genre, shaded by the share of the true genre.
+
+    `confusion` is (genre, genre); `genres`, at least one, name both axes.
+    """
+    counts = np.asarray(confusion, float)
+    num = counts.sum(axis=1, keepdims=True)
+    share = counts / np.maximum(num, 1)
+    names = draw.genre_labels(genres)
+    cell, longest = 34.0, LETTER * max(map(len, names))
+    left, top = 40 + longest, 30 + longest
+    drawing, axes = plot(cell * len(genres), top=top, left=left, width=left + cell * len(genres) + 12)
+    edges = np.arange(len(genres) + 1) - 0.5
+    axes.pcolormesh(edges, edges, np.ones_like(share), facecolor=COLOURS[0], alpha=share, edgecolor="none")
+    for true, predicted in zip(*np.nonzero(counts), strict=True):
+        axes.text(predicted, true, f"{counts[true, predicted]:g}", ha="center", va="center")
+    axes.set(xlim=edges[[0, -1]], ylim=edges[[-1, 0]], ylabel="true genre")
+    axes.set_xlabel("predicted genre")
+    axes.set_xticks(range(len(genres)), names, rotation=90)
+    axes.set_yticks(range(len(genres)), names)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.grid(visible=False)
+    right = np.diag(counts).sum()
+    alt = f"Confusion matrix of {counted(len(genres), 'genre')}: {right:g} of {counts.sum():g} tracks are right."
+    note = "A row is a true genre, a column a predicted genre; a number counts test tracks, 0 is left out."
+    return finished(caption.name, caption.title, drawing, alt, note, caption.marks)
+
+
+@styled
 def genre_tree(caption: Caption, confusion: NDArray[Any], genres: Sequence[str]) -> Figure:
     """Draw a tree that joins genres which a model often confuses.
 

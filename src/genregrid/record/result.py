@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genregrid.data.datamodule import GenreDataModule
 from genregrid.data.note import UNKNOWN_RECIPE
-from genregrid.data.split import PARTS
+from genregrid.data.split import PARTS, Split
 from genregrid.data.table import FeatureTable
 from genregrid.errors import counted, printable
 from genregrid.exhibit.spreadsheet import write_csv
@@ -166,16 +166,15 @@ def result_of(model: GenreClassifier, datamodule: GenreDataModule, facts: RunFac
         timeline=timeline_table(model, datamodule),
         confusion=pd.DataFrame(confusion_matrix(scored.log_probs, scored.genre, len(genres)).numpy(), genres, genres),
         window_confusion=pd.DataFrame(scored.window_confusion.numpy(), genres, genres),
-        split=split_frame(datamodule),
+        split=split_frame(table, split),
         group=split.group[scored.track.numpy()],
         curves=pd.DataFrame(model.curves),
         notes=notes,
     )
 
 
-def split_frame(datamodule: GenreDataModule) -> pd.DataFrame:
-    """Return the part of each track, see `Result.split`."""
-    table, split = datamodule.table, datamodule.split
+def split_frame(table: FeatureTable, split: Split) -> pd.DataFrame:
+    """Return the part of each track, see `Result.split`; under a leaking protocol a track may be in several."""
     pairs = pd.DataFrame({"track": table.track, "part": split.part}).drop_duplicates()
     pairs = pairs[pairs["part"] >= 0].sort_values(["part", "track"])
     return pd.DataFrame(

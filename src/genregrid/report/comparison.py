@@ -32,7 +32,7 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
     """Compare every two cells of a corpus and protocol on common test tracks; ``None`` if there is no pair."""
     frames, marks = [], []
     for members in groups(cells):
-        compared = [(pair, _compared(*pair)) for pair in combinations(members, 2)]
+        compared = [(pair, compared(*pair)) for pair in combinations(members, 2)]
         if rows := [row for _, row in compared if row]:
             frame = pd.DataFrame(rows)
             frame.insert(0, "dataset", members[0].dataset)
@@ -64,7 +64,8 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
     return Table("comparison", "Pairwise comparison", pd.concat(frames, ignore_index=True), tuple(shown), note, marks)
 
 
-def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
+def compared(first: Cell, second: Cell) -> dict[str, object] | None:
+    """Return the row of `comparison` about two cells, without Holm's correction; ``None`` without common tracks."""
     hits, cluster = paired(first, second)
     if hits.empty:
         return None
@@ -78,7 +79,7 @@ def _compared(first: Cell, second: Cell) -> dict[str, object] | None:
         "p": test.p_value,
         "exact": test.exact,
         "tracks": hits.index.get_level_values("track").nunique(),
-        **_compared_by_folds(first, second),
+        **__compared_by_folds(first, second),
     }
 
 
@@ -105,7 +106,7 @@ def _hits(cell: Cell) -> "pd.Series[float]":
     return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
 
 
-def _compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
+def __compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
     """Run the corrected resampled t-test over common folds; NaN if there are fewer than two of one division."""
     # runs of one fold and division share their test part, so that other seeds and validation folds are no further runs
     parts = [_accuracies(first), _accuracies(second)]

@@ -70,6 +70,8 @@ def train(
     corpora: CorpusReader | None = None,
     fitted: Mapping[str, Fitted] | None = None,
     card: Card | None = None,
+    *,
+    quiet: bool = False,
 ) -> Result | Untested:
     """Train one model on one fold, test its best epoch, and write the run folder.
 
@@ -85,6 +87,7 @@ def train(
         corpora: reads the corpus.
         fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
         card: of a final model, for its checkpoint; a network is trained for the epochs that it says.
+        quiet: print nothing; the result has the notes that are printed otherwise.
 
     Raises:
         UserError: a mistake in the configuration or in the data it names, the folder has files of others, or with
@@ -96,13 +99,13 @@ def train(
         problem = f"{folder} holds a finished run of other settings or data"
         hint = "resume in another folder, or leave out resume=true to start again"
         raise UserError(problem, key="resume", value=True, hint=hint)
-    notes = announce(ready.facts, ready.datamodule)
+    notes = notes_on(ready.datamodule) if quiet else announce(ready.facts, ready.datamodule)
     has_estimator = any(isinstance(part, EstimatorHead) for part in ready.model.modules())
     check_divisible(ready.settings.trainer, len(ready.datamodule.windows[TRAIN].genre), has_estimator)
     folder.mkdir(parents=True, exist_ok=True)
     check_names_free(folder)
     if is_first_process():
-        if replaced:
+        if replaced and not quiet:
             print(replaced, flush=True)
         (folder / "run.json").unlink(missing_ok=True)  # of an earlier run; a run folder with this file is finished
         write_config(ready.config, folder)
@@ -130,7 +133,7 @@ def train(
 
 def _untested(ready: Prepared, card: Card | None, notes: list[str]) -> Untested:
     curves = pd.DataFrame(ready.model.curves)
-    return Untested(ready.facts, split_frame(ready.datamodule), curves, card, notes)
+    return Untested(ready.facts, split_frame(ready.datamodule.table, ready.datamodule.split), curves, card, notes)
 
 
 def finished_before(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader | None = None) -> Path | None:
@@ -274,10 +277,9 @@ def open_trained(
     chosen = given and _of_recipe(given, trained)
     dataset = _dataset_for(model, trained, chosen or _own_dataset(trained, dataset_named(trained.facts.dataset)))
     corpus = (corpora or CorpusReader()).read(dataset, model.slice_seconds, needs_labels=False)
-    if list(corpus.table.feature_names) != model.feature_names:
-        raise _other_features(model, corpus)
+    check_features(model, corpus)
     dataset = replace(dataset, recipe=corpus.recipe)
-    _check_recipe(dataset, trained.facts.recipe)
+    check_recipe(dataset, trained.facts.recipe)
     return model, trained, dataset, corpus
 
 
@@ -337,7 +339,7 @@ def _of_recipe(dataset: DatasetConfig, trained: Provenance) -> DatasetConfig:
 def _dataset_for(model: GenreClassifier, trained: Provenance, chosen: DatasetConfig) -> DatasetConfig:
     """Return a dataset with the genres and features of the model."""
     if chosen.recipe != UNKNOWN_RECIPE:  # otherwise a note beside the table may name the recipe
-        _check_recipe(chosen, trained.facts.recipe)
+        check_recipe(chosen, trained.facts.recipe)
     if pair := look_alikes(model.genres):
         first, second = shown_apart(*pair)
         problem = f"'{first}' and '{second}' look like one genre, and it was trained on them as two"
@@ -362,15 +364,18 @@ def _check_choice(wanted: Any, trained: Any, own: Sequence[str]) -> None:
     raise UserError(problem, key="dataset.features", value=wanted, hint="leave it out: those are read")
 
 
-def _other_features(model: GenreClassifier, corpus: Corpus) -> UserError:
+def check_features(model: GenreClassifier, corpus: Corpus) -> None:
+    """Refuse a table with other features than those of a model, or with the same in another order."""
     own, table = set(model.feature_names), set(corpus.table.feature_names)
+    if list(corpus.table.feature_names) == model.feature_names:
+        return
     differing = sorted(own ^ table)
     names = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
     problem = f"the table has other features: {names}" if differing else "the table has its features in another order"
-    return UserError(problem, key="checkpoint", hint="give the table that it was trained on")
+    raise UserError(problem, key="checkpoint", hint="give the table that it was trained on")
 
 
-def _check_recipe(dataset: DatasetConfig, trained: str | None) -> None:
+def check_recipe(dataset: DatasetConfig, trained: str | None) -> None:
     """Refuse descriptors of another recipe than those that the checkpoint was trained on."""
     if dataset.recipe != trained:
         problem = f"its recipe is '{dataset.recipe}', and the checkpoint was trained on the recipe '{trained}'"
@@ -454,11 +459,16 @@ def _names_of_seen_tracks(
     return len(titled) >= most, [] if len(titled) >= most else [f"{count}: if they are not, these scores are no test"]
 
 
+def notes_on(datamodule: GenreDataModule) -> list[str]:
+    """Return what was left out, merged or ignored, one sentence each."""
+    unused = datamodule.num_unused_slices
+    notes = [*datamodule.table.notes, *datamodule.split.notes]
+    return notes + ([f"{counted(unused, 'slice is', 'slices are')} in no window"] if unused else [])
+
+
 def announce(facts: RunFacts, datamodule: GenreDataModule, more: Sequence[str] = ()) -> list[str]:
     """Print which data and split are about to be used, with notes; return the notes, `more` first."""
-    unused = datamodule.num_unused_slices
-    notes = [*more, *datamodule.table.notes, *datamodule.split.notes]
-    notes += [f"{counted(unused, 'slice is', 'slices are')} in no window"] if unused else []
+    notes = [*more, *notes_on(datamodule)]
     parts = ", ".join(f"{count} {part}" for part, count in facts.num_tracks.items())
     title = printable(facts.dataset_title)
     print(

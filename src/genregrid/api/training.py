@@ -1,0 +1,180 @@
+"""Train and test one model: ``gg.train("lda", table, split="artist", shrinkage=0.1)``."""
+
+import random
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from genregrid.api.mistake import offered
+from genregrid.api.outcome import Outcome
+from genregrid.api.protocol import TrackSplit, run_config
+from genregrid.api.table import HeldCorpus, Table, check_table
+from genregrid.errors import UserError
+from genregrid.files import replacing
+from genregrid.record.folder import BEST_CHECKPOINT
+from genregrid.record.result import Result
+from genregrid.report.cell import read_grid
+from genregrid.training.run import train as train_run
+
+if TYPE_CHECKING:
+    from genregrid.api.trained import Model
+
+_ENDING = ".ckpt"
+
+
+class RunsFolder:
+    """A folder for the files of runs: one that was given and stays, or a temporary one that ends with this object."""
+
+    def __init__(self, given: str | PathLike[str] | None) -> None:
+        self.is_kept = given is not None
+        if given is not None:
+            self.path = Path(given).expanduser()
+        else:
+            self.path = Path(tempfile.mkdtemp(prefix="genregrid-"))
+            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+class TrainResult(Outcome):
+    """A trained model and its test. `genregrid.train` makes it.
+
+    Attributes:
+        name: of the model, with the settings that were given.
+        folder: with the files of the run; a temporary one is removed with this object.
+    """
+
+    def __init__(self, name: str, result: Result, runs: RunsFolder, folder: Path) -> None:
+        super().__init__(name, read_grid(folder)[0][0])
+        self.folder = folder
+        self._runs = runs
+        self._result = result
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each thing that was left out, merged or ignored."""
+        return list(self._result.notes)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """One row per test track: track, genre, predicted, certainty, probabilities, second and third."""
+        return self._result.predictions.drop(columns="part")
+
+    @property
+    def validation(self) -> pd.DataFrame:
+        """The same for validation tracks."""
+        return self._result.validation.drop(columns="part", errors="ignore")
+
+    @property
+    def timeline(self) -> pd.DataFrame:
+        """One row per test slice: the prediction of the window that ends with it."""
+        return self._result.timeline
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per epoch: scores of training and validation; empty for a model without epochs."""
+        return self._result.curves
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        """One row per track: track, part, genre, group, num_slices."""
+        return self._result.split
+
+    @property
+    def model(self) -> "Model":
+        """The trained model, to predict other tracks with."""
+        from genregrid.api.trained import Model
+
+        return Model(self.folder / BEST_CHECKPOINT, self._runs)
+
+    @offered
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the checkpoint into a file, which `genregrid.load` and the commands read, and return its path.
+
+        Raises:
+            UserError: the name does not end in ``.ckpt``.
+        """
+        target = Path(path).expanduser()
+        if target.suffix != _ENDING:
+            raise UserError(f"a checkpoint's name ends in {_ENDING}", key="path", value=str(path))
+        with replacing(target) as part:
+            shutil.copyfile(self.folder / BEST_CHECKPOINT, part)
+        return target
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return super()._repr_html_() + (f"<ul>{notes}</ul>" if notes else "")
+
+
+@offered
+def train(
+    model: str,
+    table: Table,
+    *,
+    split: str | TrackSplit = "track",
+    fold: int = 0,
+    folds: int = 5,
+    seed: int = 0,
+    folder: str | PathLike[str] | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train a model on one fold, and test it on the fold's test tracks.
+
+    Nothing is printed, logged or kept on disk, unless a `folder` is given. The result is that of the command
+    ``genregrid train`` with these settings, to the last bit.
+
+    Args:
+        model: name of a file in conf/model: ``lda``, ``lstm``, ``set_mlp`` ... (docs/models.md).
+        table: from `read_table` or `read_corpus`; also the path of a table, or a DataFrame.
+        split: name of a protocol, or what `genregrid.split` returned.
+        fold: the fold to test on, from 0.
+        folds: number of folds.
+        seed: of the folds, the initial weights and the order of the batches.
+        folder: for the files of the run; ``None`` for a temporary one.
+        settings: of the model, of its training and of the split: shrinkage, max_epochs, window, batch_size, val_folds,
+            allow_leak ... (`genregrid.settings` lists them).
+
+    Raises:
+        UserError: there is no such model or setting, or the table lacks what the model or the protocol needs.
+
+    >>> import genregrid as gg
+    >>> result = gg.train("lda", gg.read_corpus("twin", num_tracks=40), shrinkage=0.1)
+    >>> result.title, result.scores.index.tolist()
+    ('lda, shrinkage=0.1, 3 s slices, twin-synthetic SYNTHETIC, track', ['accuracy', 'top3', 'f1_macro'])
+    """
+    table = check_table(table)
+    cfg = run_config(model, table, split, {"fold": fold, "folds": folds} | settings, seed)
+    runs = RunsFolder(folder)
+    with own_state():
+        result = train_run(cfg, runs.path, model, HeldCorpus(table.corpus), quiet=True)
+    return TrainResult(described(model, settings), result, runs, runs.path)
+
+
+def described(model: str, settings: dict[str, Any]) -> str:
+    """Return the name of a model with settings.
+
+    >>> described("lda", {"shrinkage": 0.1, "summary": ["mean"], "allow_leak": True})
+    "lda, shrinkage=0.1, summary=['mean']"
+    """
+    return ", ".join([model, *(f"{name}={value!r}" for name, value in settings.items() if name != "allow_leak")])
+
+
+@contextmanager
+def own_state() -> Iterator[None]:
+    """Restore random states and the number of threads, which a run sets, at the end: a notebook has its own."""
+    states, threads = (random.getstate(), np.random.get_state(), torch.get_rng_state()), torch.get_num_threads()  # noqa: NPY002  # of the whole process, which Lightning seeds
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002  # as above
+        torch.set_rng_state(states[2])
+        torch.set_num_threads(threads)

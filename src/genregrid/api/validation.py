@@ -1,0 +1,124 @@
+"""Cross-validate a model over folds and seeds, and compare two models on the same tracks."""
+
+from os import PathLike
+from typing import Any
+
+import pandas as pd
+
+from genregrid.api.mistake import offered
+from genregrid.api.outcome import Outcome
+from genregrid.api.protocol import run_config
+from genregrid.api.table import HeldCorpus, Table, check_table
+from genregrid.api.training import RunsFolder, described, own_state
+from genregrid.errors import UserError, printable
+from genregrid.report.cell import read_grid
+from genregrid.report.comparison import compared
+from genregrid.training.run import train as train_run
+
+
+class CrossValidation(Outcome):
+    """The tests of a model on every fold, pooled. `genregrid.cross_validate` makes it.
+
+    Attributes:
+        name: of the model, with the settings that were given.
+        folder: with a folder for each run; a temporary one is removed with this object.
+    """
+
+    def __init__(self, name: str, runs: RunsFolder) -> None:
+        super().__init__(name, read_grid(runs.path)[0][0])
+        self._runs = runs
+        self.folder = runs.path
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """One row per run: fold, seed, number of training and test tracks, and accuracy."""
+        return self._cell.runs[["fold", "seed", "num_train", "num_test", "accuracy"]]
+
+
+@offered
+def cross_validate(
+    model: str,
+    table: Table,
+    *,
+    split: str = "track",
+    folds: int = 5,
+    seeds: int = 1,
+    folder: str | PathLike[str] | None = None,
+    **settings: Any,
+) -> CrossValidation:
+    """Train a model once for each fold and seed, and test it on each fold's test tracks.
+
+    Args:
+        model: name of a file in conf/model.
+        table: from `read_table` or `read_corpus`; also the path of a table, or a DataFrame.
+        split: name of a protocol. A protocol with published parts has one fold.
+        folds: number of folds, all of which are tested.
+        seeds: number of seeds, from 0; each divides the tracks anew.
+        folder: for the files of the runs; ``None`` for a temporary one.
+        settings: as of `genregrid.train`.
+
+    Raises:
+        UserError: as `genregrid.train` does.
+
+    >>> import genregrid as gg
+    >>> cv = gg.cross_validate("lda", gg.read_corpus("twin", num_tracks=40), folds=3)
+    >>> len(cv.predictions), cv.folds["num_test"].tolist()
+    (40, [10, 20, 10])
+    """
+    table = check_table(table)
+    if not isinstance(seeds, int) or seeds < 1:
+        raise UserError("1 seed or more", key="seeds", value=seeds)
+    if wrong := next((name for name in ("fold", "seed") if name in settings), None):
+        raise UserError("every one is tested", key=wrong, value=settings[wrong], hint=f"give the number of {wrong}s")
+    runs = RunsFolder(folder)
+    with own_state():
+        for seed in range(seeds):
+            for fold in range(1 if split in ("filtered", "official") else folds):
+                cfg = run_config(model, table, split, {"fold": fold, "folds": folds} | settings, seed)
+                train_run(cfg, runs.path / f"fold{fold}-seed{seed}", model, HeldCorpus(table.corpus), quiet=True)
+    return CrossValidation(described(model, settings), runs)
+
+
+@offered
+def compare(first: Outcome, second: Outcome) -> pd.DataFrame:
+    """Compare two models on the test tracks that both have, with the same seeds.
+
+    Args:
+        first: from `genregrid.cross_validate` or `genregrid.train`.
+        second: the same, of another model, settings or protocol.
+
+    Returns:
+        A row with the accuracy of the first minus that of the second (a fraction) and its 95 % interval, low to high;
+        how often only one of them is right; p of McNemar's test, adjusted for tracks that stay together; the number of
+        tracks; and the difference by folds, with its interval and the p of the corrected resampled t-test.
+
+    Raises:
+        UserError: they have no test track in common, or their tracks have other genres.
+
+    >>> import genregrid as gg
+    >>> table = gg.read_corpus("twin", num_tracks=40)
+    >>> found = gg.compare(gg.train("lda", table), gg.train("gaussian", table))
+    >>> list(found.columns[:4]), found["tracks"].tolist()
+    (['difference', 'low', 'high', 'only_first'], [10])
+    """
+    for key, one in (("first", first), ("second", second)):
+        if not isinstance(one, Outcome):
+            hint = "give what gg.cross_validate or gg.train returned"
+            raise UserError("it is no tested model", key=key, value=type(one).__name__, hint=hint)
+    cells = first._cell, second._cell
+    genres = [cell.predictions.drop_duplicates("track").set_index("track")["genre"] for cell in cells]
+    both = pd.concat(genres, axis=1, join="inner", keys=["first", "second"])
+    if (differing := both[both["first"] != both["second"]]).size:
+        track = printable(str(differing.index[0]), most=100)
+        problem = f"track {track} has another genre in each: they are of two corpora"
+        raise UserError(problem, key="second", hint="compare models on the same tracks")
+    row = compared(*cells)
+    if row is None:
+        problem = "they have no test track with the same seed in common"
+        raise UserError(problem, key="second", hint="test both on the same fold and seed, or cross-validate both")
+    names = {"t_difference": "by_folds", "t_difference_low": "by_folds_low", "t_difference_high": "by_folds_high"}
+    names |= {"difference_low": "low", "difference_high": "high", "t_p": "p_by_folds"}
+    shown = {names.get(key, key): value for key, value in row.items() if not key.endswith("_why")}
+    for key in ("first", "second", "exact"):
+        del shown[key]
+    return pd.DataFrame([shown], index=[f"{first.title} - {second.title}"])
