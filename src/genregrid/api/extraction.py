@@ -13,7 +13,7 @@ from genregrid.errors import UserError
 @offered
 def extract(
     music: str | PathLike[str],
-    slice: float = 3.0,  # noqa: A002  # the word of all commands
+    slice: float = 3.0,  # the word of all commands
     *,
     recipe: str = "kaggle",
     padding: str = "reflect",
@@ -54,6 +54,8 @@ def extract(
         raise UserError("there is no such recipe", key="recipe", value=recipe, hint=f"choose one of {names}")
     if padding not in ("reflect", "constant"):
         raise UserError("choose reflect or constant", key="padding", value=padding)
+    if isinstance(slice, bool) or not isinstance(slice, int | float):
+        raise UserError("expected seconds, a number", key="slice", value=slice)
     found = find_tracks(Path(music).expanduser())
     check_level(found)
     lines: list[str] = []
@@ -62,5 +64,4 @@ def extract(
         key = TableKey(OPTIONS[recipe](Choice(padding)), float(slice))  # type: ignore[arg-type]  # checked above
         path.parent.mkdir(parents=True, exist_ok=True)
         extract_files(found, {key: path}, num_workers=workers, overwrite=overwrite, report=lines.append)
-        table = read_table(path, slice, **settings)
-    return table
+        return read_table(path, slice, **settings)

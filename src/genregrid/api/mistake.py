@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
+from os import PathLike
 from typing import ParamSpec, TypeVar
 
 from hydra.errors import HydraException
@@ -23,6 +24,8 @@ _KEY = re.compile(r"\b(dataset|split|trainer|model)\.([a-z]\w*)(=(?:\{[^}]*\}|\[
 _FILE_ENDINGS = {"ckpt", "csv", "gz", "npz", "parquet", "yaml", "json"}
 _CHOICE = re.compile(r"\b(split|model|window|features|slice)=([a-z]\w*)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+)(?: (\d+))?")
+# Keys of whole things that a call names otherwise.
+_NAMES = {"dataset": "table", "features": "recipe"}
 _WORDS = {"null": "None", "true": "True", "false": "False"}
 _PLAIN_WORD = re.compile(r"(?<![\w'\"/.-])(null|true|false)(?![\w'\"/.-])")
 # Words of the command line that only a few sentences have, and what a call has in their place.
@@ -65,13 +68,14 @@ def in_python(error: UserError) -> UserError:
     """
     key = error.key
     if key is not None:
-        key = "table" if key == "dataset" else key.removeprefix("--")
+        key = _NAMES.get(key, key.removeprefix("--"))
         key = _KEY.sub(_keyword, key) if _KEY.fullmatch(key) else key
     hint = None if error.hint is None else python_words(error.hint)
     problem = python_words(error.problem)
     if key is None or "value" not in vars(error) or not _has_value(error):
         return UserError(problem, key=key, hint=hint)
-    mistake = UserError(problem, key=key, value=repr(error.value), hint=hint)
+    value = str(error.value) if isinstance(error.value, PathLike) else error.value
+    mistake = UserError(problem, key=key, value=repr(value), hint=hint)
     mistake.value = error.value  # as it was given, and not as it is written
     return mistake
 
@@ -94,7 +98,7 @@ def python_words(text: str) -> str:
     for written, meant in _SENTENCES.items():
         text = text.replace(written, meant)
     text = _KEY.sub(_keyword, text)
-    text = _CHOICE.sub(lambda found: f"{found[1]}={found[2]!r}", text)
+    text = _CHOICE.sub(lambda found: f"{_NAMES.get(found[1], found[1])}={found[2]!r}", text)
     text = _OPTION.sub(lambda found: found[1] + (f"={found[2]}" if found[2] else ""), text)
     return _PLAIN_WORD.sub(lambda found: _WORDS[found[1]], text)
 

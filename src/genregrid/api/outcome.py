@@ -11,7 +11,7 @@ from genregrid.api.mistake import offered
 from genregrid.errors import UserError
 from genregrid.exhibit.figure import Caption, confusion_matrix
 from genregrid.exhibit.table import Figure
-from genregrid.files import write_bytes
+from genregrid.files import replacing
 from genregrid.report.ambiguity import confusion
 from genregrid.report.cell import Cell, in_top_three
 from genregrid.report.leaderboard import f1_macro
@@ -46,7 +46,8 @@ class Picture:
         """
         if Path(path).suffix != f".{self.ending}":
             raise UserError(f"the name of its file ends in .{self.ending}", key="path", value=str(path))
-        write_bytes(Path(path), self.content)
+        with replacing(Path(path)) as part:
+            part.write_bytes(self.content)
 
     def __repr__(self) -> str:
         return f"<Picture: {self.alt}>"
@@ -100,7 +101,7 @@ class Outcome:
 
     @property
     def per_genre(self) -> pd.DataFrame:
-        """Recall, precision and F1 of each genre with 95 % intervals, and the number of predictions that they rest on."""
+        """Recall, precision and F1 of each genre with 95 % intervals, and num, its number of predictions."""
         cell = self._cell
         estimates = genre_scores(cell.predictions, cell.genres, cell.bootstrap)
         counts = cell.predictions["genre"].value_counts()

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from genregrid.api.mistake import offered
+from genregrid.api.mistake import offered, python_words
 from genregrid.api.setting import check_choice, composed, with_settings, with_values
 from genregrid.api.table import Table, check_table
 from genregrid.config import TrainConfig, split_label
@@ -43,7 +43,7 @@ class TrackSplit:
     @property
     def notes(self) -> list[str]:
         """A sentence for each thing that was merged or left out."""
-        return list(self.split.notes)
+        return [python_words(note) for note in self.split.notes]
 
     @property
     def counts(self) -> pd.DataFrame:
@@ -78,7 +78,9 @@ class TrackSplit:
 
 
 @offered
-def split(table: Table, protocol: str = "track", *, fold: int = 0, folds: int = 5, seed: int = 0, **settings: Any) -> TrackSplit:
+def split(
+    table: Table, protocol: str = "track", *, fold: int = 0, folds: int = 5, seed: int = 0, **settings: Any
+) -> TrackSplit:
     """Divide the tracks of a table into training, validation and test, as a training with these arguments does.
 
     Args:
@@ -95,8 +97,8 @@ def split(table: Table, protocol: str = "track", *, fold: int = 0, folds: int = 
 
     >>> import genregrid as gg
     >>> table = gg.read_corpus("twin", num_tracks=50)
-    >>> gg.split(table, "artist")
-    <TrackSplit artist, fold 0 of 5: 28 train, 11 val, 11 test tracks; no track is in two parts>
+    >>> gg.split(table, "artist", folds=3)
+    <TrackSplit artist, fold 0 of 3: 17 train, 16 val, 17 test tracks; no track is in two parts>
     """
     table = check_table(table)
     given = {"fold": fold, "folds": folds} | settings
@@ -107,9 +109,7 @@ def split(table: Table, protocol: str = "track", *, fold: int = 0, folds: int = 
     return TrackSplit(table, protocol, given, split_of(table.corpus, typed.split), fold_name)
 
 
-def run_config(
-    model: str, table: Table, protocol: "str | TrackSplit", given: dict[str, Any], seed: int
-) -> DictConfig:
+def run_config(model: str, table: Table, protocol: object, given: dict[str, Any], seed: int) -> DictConfig:
     """Compose the configuration of a run.
 
     Raises:
@@ -120,8 +120,8 @@ def run_config(
         given = protocol.given | {name: value for name, value in given.items() if name not in ("fold", "folds")}
         protocol = protocol.protocol
     if not isinstance(protocol, str):
-        problem = "the name of a protocol, or what gg.split returned, is needed"
-        raise UserError(problem, key="split", value=type(protocol).__name__)
+        problem = f"expected the name of a protocol, or what gg.split returned, not {type(protocol).__name__}"
+        raise UserError(problem, key="split")
     cfg = composed(dataset=table.dataset, split=protocol, model=model)
     with_values(cfg, table.values | {"seed": seed, "trainer.progress_bar": False})
     return with_settings(cfg, given)

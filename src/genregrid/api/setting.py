@@ -18,7 +18,11 @@ from genregrid.program import conf_folder
 #: Keys of the whole configuration that are settings of a call too.
 _WHOLE = ("window", "hop_slices", "batch_size")
 # Keys of a part that have a parameter of their own, or no meaning in a call.
-_NOT_SETTINGS = {"model": {"_target_"}, "trainer": {"stack", "checkpoint_seconds"}, "split": {"protocol", "label"}}
+_NOT_SETTINGS = {
+    "model": {"_target_"},
+    "trainer": {"stack", "checkpoint_seconds", "devices", "strategy"},  # several devices start processes by a command
+    "split": {"protocol", "label", "seed"},
+}
 _SPLIT_SEED = "split_seed"
 
 
@@ -99,11 +103,11 @@ def with_settings(cfg: DictConfig, given: Mapping[str, Any]) -> DictConfig:
 
 def _keys(cfg: DictConfig) -> dict[str, str]:
     """Return the dotted key of every setting by its name; a model's own come first."""
-    keys = {name: name for name in _WHOLE} | {_SPLIT_SEED: "split.seed"}
-    for part in ("split", "trainer", "model"):
-        own = [name for name in cfg[part] if name not in _NOT_SETTINGS[part] | {"seed"} * (part == "split")]
+    keys: dict[str, str] = {}
+    for part in ("model", "trainer", "split"):
+        own = [name for name in cfg[part] if name not in _NOT_SETTINGS[part] and name not in keys]
         keys |= {name: f"{part}.{name}" for name in own}
-    return keys
+    return keys | {name: name for name in _WHOLE} | {_SPLIT_SEED: "split.seed"}
 
 
 def _plain_value(cfg: DictConfig, key: str) -> Any:
@@ -112,13 +116,13 @@ def _plain_value(cfg: DictConfig, key: str) -> Any:
 
 
 def plain(key: str, value: Any) -> Any:
-    """Return a value as YAML has it: NumPy's numbers as Python's, tuples as lists, paths as text.
+    r"""Return a value as YAML has it: NumPy's numbers as Python's, tuples as lists, paths as text.
 
     Raises:
         UserError: it is neither text, a number, ``True``, ``False``, ``None``, nor a list or dict of those.
 
     >>> plain("model.summary", ("mean", "late")), plain("dataset.path", "a${b}")
-    (['mean', 'late'], 'a\\\\${b}')
+    (['mean', 'late'], 'a\\${b}')
     """
     if isinstance(value, PathLike):
         value = fspath(value)
@@ -135,4 +139,4 @@ def plain(key: str, value: Any) -> Any:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: plain(key, one) for name, one in value.items()}
     problem = "expected text, a number, True, False, None, or a list or dict of those"
-    raise UserError(problem, key=key, value=type(value).__name__)
+    raise UserError(f"{problem}, not {type(value).__name__}", key=key)

@@ -1,5 +1,7 @@
 """Tables of features for a call: a CSV, a DataFrame, or a corpus of conf."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -9,16 +11,20 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from genregrid.api.mistake import offered
+from genregrid.api.mistake import offered, python_words
 from genregrid.api.setting import composed, plain, with_values
 from genregrid.config import DatasetConfig, TrainConfig
 from genregrid.data.corpus import Corpus, own_slice_seconds
+from genregrid.data.note import read_note
 from genregrid.errors import UserError, counted
 from genregrid.exhibit.spreadsheet import write_csv
 from genregrid.features.known_recipe import columns_of
 from genregrid.training.corpus_reader import CorpusReader
 
 _FRAME = "frame.csv"
+_NO_LABELS = "the column 'label' is missing"
+# Settings of a dataset that a call has parameters for, or that only files of conf have.
+_NOT_SETTINGS = {"name", "root", "path", "tables", "synthetic", "downloads", "hint"}
 
 
 class Table:
@@ -28,10 +34,12 @@ class Table:
         dataset: name of its file in conf/dataset.
         values: the settings that it was read with, by dotted key.
         corpus: what was read.
+        recordings: name of the corpus that the names of tracks mean.
     """
 
-    def __init__(self, dataset: str, values: dict[str, Any], corpus: Corpus) -> None:
+    def __init__(self, dataset: str, values: dict[str, Any], corpus: Corpus, recordings: str) -> None:
         self.dataset = dataset
+        self.recordings = recordings
         self.values = values
         self.corpus = corpus
 
@@ -58,7 +66,7 @@ class Table:
     @property
     def notes(self) -> list[str]:
         """A sentence for each thing that was left out, merged or ignored."""
-        return list(self.corpus.table.notes)
+        return [python_words(note) for note in self.corpus.table.notes]
 
     @property
     def tracks(self) -> pd.DataFrame:
@@ -107,7 +115,7 @@ class HeldCorpus(CorpusReader):
 @offered
 def read_table(
     source: str | PathLike[str] | pd.DataFrame,
-    slice: float | None = None,  # noqa: A002  # the word of all commands
+    slice: float | None = None,  # the word of all commands
     *,
     artists: str | PathLike[str] | None = None,
     features: str | list[str] | None = None,
@@ -131,23 +139,47 @@ def read_table(
         UserError: there is no such file, it breaks the contract or has no labels, or cannot make slices of that length.
     """
     given = {"artists": artists, "features": features, "recipe": recipe} | settings
-    values = {name: value for name, value in given.items() if value is not None}
-    if not isinstance(source, pd.DataFrame):
-        if not isinstance(source, str | PathLike):
-            problem = "a path or a DataFrame is needed"
-            raise UserError(problem, key="source", value=type(source).__name__)
-        return _read("csv", values | {"path": str(Path(source).expanduser())}, slice, None)
-    with TemporaryDirectory(prefix="genregrid-") as folder:
-        path = Path(folder) / _FRAME
-        write_csv(source, path, index=False)
-        table = _read("csv", values | {"path": str(path)}, slice, None)
-    return Table(table.dataset, {key: value for key, value in table.values.items() if key != "dataset.path"}, table.corpus)
+    return table_of(source, slice, {name: value for name, value in given.items() if value is not None})
+
+
+def table_of(
+    source: object,
+    slice_seconds: float | None,
+    given: dict[str, Any],
+    recipe: str | None = None,
+    genres: Sequence[str] | None = None,
+) -> Table:
+    """Read a table as `read_table` does, with other settings in one dict.
+
+    With `genres`, those of a model, the table may lack labels; `recipe` is then that of a table without a note.
+
+    Raises:
+        UserError: as `read_table` does.
+    """
+    if isinstance(source, pd.DataFrame):
+        with TemporaryDirectory(prefix="genregrid-") as folder:
+            write_csv(source, path := Path(folder) / _FRAME, index=False)
+            table = table_of(path, slice_seconds, given, recipe, genres)
+        del table.values["dataset.path"]
+        return table
+    if not isinstance(source, str | PathLike):
+        raise UserError(f"expected a path or a DataFrame, not {type(source).__name__}", key="source")
+    path, artists = Path(source).expanduser(), given.get("artists")
+    if artists is not None:
+        given = given | {"artists": str(Path(artists).expanduser().absolute())}
+        if not Path(artists).expanduser().is_file():
+            raise UserError("it does not exist or is no file", key="artists", value=artists)
+    if recipe is not None and path.is_file() and read_note(path) is None:
+        given = given | {"recipe": recipe}
+    if genres is not None:
+        given = given | {"genres": list(genres)}
+    return _read("csv", given | {"path": str(path)}, slice_seconds, None, needs_labels=genres is None)
 
 
 @offered
 def read_corpus(
     name: str,
-    slice: float | None = None,  # noqa: A002  # as above
+    slice: float | None = None,  # as above
     *,
     recipe: str | None = None,
     **settings: Any,
@@ -166,28 +198,39 @@ def read_corpus(
         UserError: there is no such corpus, or its files are missing or break the contract.
 
     >>> import genregrid as gg
-    >>> gg.read_corpus("twin", slice=10, num_tracks=20)
-    <Table twin: 20 tracks of 10 genres, 60 slices of 10 s, 57 descriptors (recipe kaggle-reflect)>
+    >>> gg.read_corpus("twin", slice=6, num_tracks=20)
+    <Table twin: 20 tracks of 10 genres, 100 slices of 6 s, 57 descriptors (recipe kaggle-reflect)>
     """
     return _read(name, settings, slice, recipe)
 
 
-def _read(name: str, given: dict[str, Any], slice_seconds: float | None, recipe: str | None) -> Table:
-    known = DatasetConfig.__dataclass_fields__
-    if unknown := [key for key in given if key not in known]:
-        hint = f"a table takes {', '.join(known)}"
+def _read(
+    name: str, given: dict[str, Any], slice_seconds: float | None, recipe: str | None, *, needs_labels: bool = True
+) -> Table:
+    known = [key for key in DatasetConfig.__dataclass_fields__ if key not in _NOT_SETTINGS]
+    if unknown := [key for key in given if key not in known and key != "path"]:
+        near = get_close_matches(unknown[0], known, n=1)
+        hint = f"{f'is {near[0]!r} meant? ' if near else ''}a table takes {', '.join(known)}"
         raise UserError("there is no such setting", key=unknown[0], value=given[unknown[0]], hint=hint)
     cfg = composed(dataset=name)
     values = {f"dataset.{key}": value for key, value in given.items()} | {"features": recipe}
     with_values(cfg, values)
     dataset: Any = OmegaConf.to_object(cfg.dataset)
     if slice_seconds is None:
-        slice_seconds = own_slice_seconds(dataset, columns_of)
+        slice_seconds = own_slice_seconds(dataset, columns_of, needs_labels=False)
+    if isinstance(slice_seconds, float) and slice_seconds.is_integer():  # as on the command line
+        slice_seconds = int(slice_seconds)
     with_values(cfg, {"slice": slice_seconds})
     settings: Any = OmegaConf.to_object(cfg)
     assert isinstance(settings, TrainConfig)
-    corpus = CorpusReader().read(dataset, slice_seconds, recipe)
-    return Table(name, values | {"slice": plain("slice", slice_seconds)}, corpus)
+    try:
+        corpus = CorpusReader().read(dataset, slice_seconds, recipe, needs_labels=needs_labels)
+    except UserError as error:
+        if error.problem != _NO_LABELS:
+            raise
+        hint = "a model predicts a table without labels: gg.load(CHECKPOINT).predict(TABLE)"
+        raise UserError(error.problem, key=error.key, hint=hint) from None
+    return Table(name, values | {"slice": plain("slice", slice_seconds)}, corpus, str(dataset.corpus))
 
 
 def check_table(table: object) -> Table:
@@ -201,4 +244,4 @@ def check_table(table: object) -> Table:
     if isinstance(table, str | PathLike | pd.DataFrame):
         return read_table(table)
     hint = 'read it first: gg.read_table("FILE.csv") or gg.read_corpus("twin")'
-    raise UserError("it is no table", key="table", value=type(table).__name__, hint=hint)
+    raise UserError(f"expected a table, not {type(table).__name__}", key="table", hint=hint)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from omegaconf import DictConfig
 
-from genregrid.api.mistake import offered
+from genregrid.api.mistake import offered, python_words
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import TrackSplit, run_config
 from genregrid.api.table import HeldCorpus, Table, check_table
+from genregrid.config import NO_TEST
 from genregrid.errors import UserError
 from genregrid.files import replacing
 from genregrid.record.folder import BEST_CHECKPOINT
@@ -61,7 +63,7 @@ class TrainResult(Outcome):
     @property
     def notes(self) -> list[str]:
         """A sentence for each thing that was left out, merged or ignored."""
-        return list(self._result.notes)
+        return [python_words(note) for note in self._result.notes]
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -102,12 +104,7 @@ class TrainResult(Outcome):
         Raises:
             UserError: the name does not end in ``.ckpt``.
         """
-        target = Path(path).expanduser()
-        if target.suffix != _ENDING:
-            raise UserError(f"a checkpoint's name ends in {_ENDING}", key="path", value=str(path))
-        with replacing(target) as part:
-            shutil.copyfile(self.folder / BEST_CHECKPOINT, part)
-        return target
+        return copied(self.folder / BEST_CHECKPOINT, path)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
@@ -146,16 +143,45 @@ def train(
         UserError: there is no such model or setting, or the table lacks what the model or the protocol needs.
 
     >>> import genregrid as gg
-    >>> result = gg.train("lda", gg.read_corpus("twin", num_tracks=40), shrinkage=0.1)
-    >>> result.title, result.scores.index.tolist()
-    ('lda, shrinkage=0.1, 3 s slices, twin-synthetic SYNTHETIC, track', ['accuracy', 'top3', 'f1_macro'])
+    >>> result = gg.train("lda", gg.read_corpus("twin", num_tracks=50), shrinkage=0.1, transform="log")
+    >>> result.title
+    "lda, shrinkage=0.1, transform='log', 3 s slices, twin-synthetic (SYNTHETIC), track"
+    >>> result.scores.index.tolist()
+    ['accuracy', 'top3', 'f1_macro']
     """
     table = check_table(table)
     cfg = run_config(model, table, split, {"fold": fold, "folds": folds} | settings, seed)
     runs = RunsFolder(folder)
+    check_tested(cfg)
     with own_state():
         result = train_run(cfg, runs.path, model, HeldCorpus(table.corpus), quiet=True)
+    assert isinstance(result, Result)  # its split has test tracks
     return TrainResult(described(model, settings), result, runs, runs.path)
+
+
+def check_tested(cfg: DictConfig) -> None:
+    """Refuse a split without test tracks.
+
+    Raises:
+        UserError: the protocol is ``none``.
+    """
+    if cfg.split.protocol == NO_TEST:
+        hint = "cross-validate, and call final() of the result: it trains on every track"
+        raise UserError("no track would be left to test", key="split", value=cfg.split.protocol, hint=hint)
+
+
+def copied(checkpoint: Path, path: str | PathLike[str]) -> Path:
+    """Copy a checkpoint to a path, and return it.
+
+    Raises:
+        UserError: its name does not end in ``.ckpt``.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != _ENDING:
+        raise UserError(f"the name of a checkpoint ends in {_ENDING}", key="path", value=str(path))
+    with replacing(target) as part:
+        shutil.copyfile(checkpoint, part)
+    return target
 
 
 def described(model: str, settings: dict[str, Any]) -> str:

@@ -1,16 +1,23 @@
 """Cross-validate a model over folds and seeds, and compare two models on the same tracks."""
 
+from copy import deepcopy
 from os import PathLike
 from typing import Any
 
 import pandas as pd
+from omegaconf import DictConfig, OmegaConf
 
 from genregrid.api.mistake import offered
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import run_config
+from genregrid.api.setting import with_values
 from genregrid.api.table import HeldCorpus, Table, check_table
-from genregrid.api.training import RunsFolder, described, own_state
-from genregrid.errors import UserError, printable
+from genregrid.api.trained import Model
+from genregrid.api.training import RunsFolder, check_tested, copied, described, own_state
+from genregrid.config import NO_TEST, UNFOLDED_PROTOCOLS
+from genregrid.errors import UserError
+from genregrid.final.card import card_of
+from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.report.cell import read_grid
 from genregrid.report.comparison import compared
 from genregrid.training.run import train as train_run
@@ -24,15 +31,35 @@ class CrossValidation(Outcome):
         folder: with a folder for each run; a temporary one is removed with this object.
     """
 
-    def __init__(self, name: str, runs: RunsFolder) -> None:
+    def __init__(self, name: str, runs: RunsFolder, cfg: DictConfig, corpus: HeldCorpus) -> None:
         super().__init__(name, read_grid(runs.path)[0][0])
         self._runs = runs
+        self._cfg = cfg
+        self._corpus = corpus
         self.folder = runs.path
 
     @property
     def folds(self) -> pd.DataFrame:
         """One row per run: fold, seed, number of training and test tracks, and accuracy."""
         return self._cell.runs[["fold", "seed", "num_train", "num_test", "accuracy"]]
+
+    @offered
+    def final(self, path: str | PathLike[str] | None = None) -> Model:
+        """Train a model of these settings on every track, with a card of these scores in its checkpoint.
+
+        Args:
+            path: to save the checkpoint to; ``None`` for a temporary one.
+
+        Raises:
+            UserError: the protocol leaks, or the name of the file does not end in ``.ckpt``.
+        """
+        card = card_of(self._cell)
+        folder = self.folder / "final"
+        OmegaConf.update(self._cfg, "split.protocol", NO_TEST)
+        with own_state():
+            train_run(self._cfg, folder, self._cell.model, self._corpus, card=card, quiet=True)
+        checkpoint = folder / BEST_CHECKPOINT
+        return Model(checkpoint if path is None else copied(checkpoint, path), self._runs)
 
 
 @offered
@@ -61,9 +88,9 @@ def cross_validate(
         UserError: as `genregrid.train` does.
 
     >>> import genregrid as gg
-    >>> cv = gg.cross_validate("lda", gg.read_corpus("twin", num_tracks=40), folds=3)
+    >>> cv = gg.cross_validate("gaussian", gg.read_corpus("twin", num_tracks=50), folds=3)
     >>> len(cv.predictions), cv.folds["num_test"].tolist()
-    (40, [10, 20, 10])
+    (50, [17, 16, 17])
     """
     table = check_table(table)
     if not isinstance(seeds, int) or seeds < 1:
@@ -71,12 +98,15 @@ def cross_validate(
     if wrong := next((name for name in ("fold", "seed") if name in settings), None):
         raise UserError("every one is tested", key=wrong, value=settings[wrong], hint=f"give the number of {wrong}s")
     runs = RunsFolder(folder)
+    corpus = HeldCorpus(table.corpus)
+    first = run_config(model, table, split, {"fold": 0, "folds": folds} | settings, 0)
+    check_tested(first)
     with own_state():
         for seed in range(seeds):
-            for fold in range(1 if split in ("filtered", "official") else folds):
-                cfg = run_config(model, table, split, {"fold": fold, "folds": folds} | settings, seed)
-                train_run(cfg, runs.path / f"fold{fold}-seed{seed}", model, HeldCorpus(table.corpus), quiet=True)
-    return CrossValidation(described(model, settings), runs)
+            for fold in range(1 if split in UNFOLDED_PROTOCOLS else folds):
+                cfg = with_values(deepcopy(first), {"split.fold": fold, "seed": seed})
+                train_run(cfg, runs.path / f"fold{fold}-seed{seed}", model, corpus, quiet=True)
+    return CrossValidation(described(model, settings), runs, first, corpus)
 
 
 @offered
@@ -93,25 +123,20 @@ def compare(first: Outcome, second: Outcome) -> pd.DataFrame:
         tracks; and the difference by folds, with its interval and the p of the corrected resampled t-test.
 
     Raises:
-        UserError: they have no test track in common, or their tracks have other genres.
+        UserError: they have no test track with the same seed in common.
 
     >>> import genregrid as gg
-    >>> table = gg.read_corpus("twin", num_tracks=40)
-    >>> found = gg.compare(gg.train("lda", table), gg.train("gaussian", table))
+    >>> table = gg.read_corpus("twin", num_tracks=50)
+    >>> found = gg.compare(gg.train("gmm", table), gg.train("gaussian", table))
     >>> list(found.columns[:4]), found["tracks"].tolist()
     (['difference', 'low', 'high', 'only_first'], [10])
     """
-    for key, one in (("first", first), ("second", second)):
+    given: dict[str, object] = {"first": first, "second": second}
+    for key, one in given.items():
         if not isinstance(one, Outcome):
             hint = "give what gg.cross_validate or gg.train returned"
-            raise UserError("it is no tested model", key=key, value=type(one).__name__, hint=hint)
+            raise UserError(f"expected a tested model, not {type(one).__name__}", key=key, hint=hint)
     cells = first._cell, second._cell
-    genres = [cell.predictions.drop_duplicates("track").set_index("track")["genre"] for cell in cells]
-    both = pd.concat(genres, axis=1, join="inner", keys=["first", "second"])
-    if (differing := both[both["first"] != both["second"]]).size:
-        track = printable(str(differing.index[0]), most=100)
-        problem = f"track {track} has another genre in each: they are of two corpora"
-        raise UserError(problem, key="second", hint="compare models on the same tracks")
     row = compared(*cells)
     if row is None:
         problem = "they have no test track with the same seed in common"
@@ -121,4 +146,4 @@ def compare(first: Outcome, second: Outcome) -> pd.DataFrame:
     shown = {names.get(key, key): value for key, value in row.items() if not key.endswith("_why")}
     for key in ("first", "second", "exact"):
         del shown[key]
-    return pd.DataFrame([shown], index=[f"{first.title} - {second.title}"])
+    return pd.DataFrame([shown], index=[f"{first.name}, {cells[0].split} - {second.name}, {cells[1].split}"])

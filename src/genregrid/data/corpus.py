@@ -23,6 +23,7 @@ from genregrid.data.table import FeatureTable, peek_slice_seconds, read_table, t
 from genregrid.errors import UserError, counted, printable
 from genregrid.program import command_name
 from genregrid.tablefile.csv_file import unpacked_sha256
+from genregrid.twin.draw import SLICE_SECONDS as TWIN_SLICE_SECONDS
 from genregrid.twin.draw import draw_twin
 
 # Sample rates of music, and the milliseconds of a second, which lengths are counted in by mistake.
@@ -96,18 +97,20 @@ def load_corpus(
         raise UserError(error.problem, key="slice", value=slice_seconds, hint=hint) from None
 
 
-def own_slice_seconds(dataset: DatasetConfig, columns_of: Callable[[str], Sequence[str] | None]) -> float:
+def own_slice_seconds(
+    dataset: DatasetConfig, columns_of: Callable[[str], Sequence[str] | None], needs_labels: bool = True
+) -> float:
     """Return the length in seconds of the shortest slices that a dataset has; `columns_of` as for `load_corpus`.
 
     Raises:
         UserError: a file is missing or breaks the contract.
     """
     if dataset.synthetic:
-        return draw_twin(num_tracks=dataset.num_tracks).slice_seconds
+        return TWIN_SLICE_SECONDS
     _check_file(dataset)
     names = () if dataset.features is not None else columns_of(dataset.recipe) or FEATURE_NAMES
     tables = _named_tables(dataset)
-    return min(_slice_seconds(dataset, name, names if len(tables) == 1 else (), True) for name in tables)
+    return min(_slice_seconds(dataset, name, names if len(tables) == 1 else (), needs_labels) for name in tables)
 
 
 def with_notes(corpus: Corpus, table: FeatureTable, notes: Sequence[str]) -> Corpus:

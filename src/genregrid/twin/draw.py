@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 STATISTICS_FILE = "statistics.json"
 SLICES_PER_TRACK = 10
 BLOCK = 100  # tracks of a genre in GTZAN, after which artist sizes, short tracks and duplicates repeat
-LENGTH_SAMPLES = 66_149  # of a 3-second slice in Kaggle's tables
+SLICE_SECONDS = 3.0
+LENGTH_SAMPLES = 66_149  # of such a slice in Kaggle's tables
 TEMPO_LAG_BPM = 60 * 22_050 / 512  # the tempo of one STFT hop; librosa's tempi are this divided by whole numbers
 PARTS = ("train", "val", "test")
 _PART_SHARES = (0.443, 0.197, 0.290)  # of all tracks; the published filtered lists have 443, 197 and 290 of 1000
