@@ -25,7 +25,7 @@ _FILE_ENDINGS = {"ckpt", "csv", "gz", "npz", "parquet", "yaml", "json"}
 _CHOICE = re.compile(r"\b(split|model|window|features|slice)=([a-z]\w*)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+)(?: (\d+))?")
 # Keys of whole things that a call names otherwise.
-_NAMES = {"dataset": "table", "features": "recipe"}
+_NAMES = {"dataset": "table", "features": "recipe", "--model": "checkpoint"}
 _WORDS = {"null": "None", "true": "True", "false": "False"}
 _PLAIN_WORD = re.compile(r"(?<![\w'\"/.-])(null|true|false)(?![\w'\"/.-])")
 # Words of the command line that only a few sentences have, and what a call has in their place.
@@ -94,6 +94,9 @@ def python_words(text: str) -> str:
     "take split='artist', folds=3 and fold=0 to 2; run.csv and model.ckpt are files"
     """
     features = re.escape(command_name("features"))
+    if found := re.search(rf"{features} --get \w+", text):  # only a command gets weights
+        before, after = (python_words(part) for part in (text[: found.start()], text[found.end() :]))
+        return before + found[0] + after
     text = re.sub(rf"`{features}([^`]*)`|{features}([^;`]*)", "gg.extract(MUSIC, out=FILE)", text)
     for written, meant in _SENTENCES.items():
         text = text.replace(written, meant)
@@ -112,7 +115,7 @@ def _keyword(found: "re.Match[str]") -> str:
 
 
 def _value(text: str) -> str:
-    """Write a value of the command line in Python; names in capitals stand for something that the user has.
+    """Write a value of the command line in Python; names in capitals are examples that a user replaces.
 
     >>> _value("true"), _value("3"), _value("mean"), _value("[A,B]"), _value("FILE")
     ('True', '3', "'mean'", '[A, B]', 'FILE')

@@ -13,8 +13,8 @@ import torch
 
 from genregrid.api.mistake import offered
 from genregrid.api.outcome import Picture
+from genregrid.api.runs import RunsFolder, own_state
 from genregrid.api.table import Table, table_of
-from genregrid.api.training import RunsFolder, own_state
 from genregrid.config import EVERY_TRACK, DatasetConfig, SplitConfig
 from genregrid.data.corpus import Corpus
 from genregrid.errors import UserError
@@ -130,7 +130,8 @@ class Model:
     def _scored(self, source: Any) -> Iterator[Any]:
         """Yield a `ScoredRecording` for each file; of several, a row with the reason for one that cannot be read."""
         try:
-            from genregrid.listening.score import Scorer, recordings_in
+            from genregrid.features.folder import recordings_in
+            from genregrid.listening.score import Scorer
         except ModuleNotFoundError as error:
             raise UserError("it is not installed", key=error.name, hint=install_command("audio")) from None
         from genregrid.recording.audio import AudioError

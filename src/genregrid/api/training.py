@@ -1,49 +1,25 @@
 """Train and test one model: ``gg.train("lda", table, split="artist", shrinkage=0.1)``."""
 
-import random
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html import escape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 from omegaconf import DictConfig
 
 from genregrid.api.mistake import offered, python_words
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import TrackSplit, run_config
+from genregrid.api.runs import RunsFolder, copied, own_state
 from genregrid.api.table import HeldCorpus, Table, check_table
+from genregrid.api.trained import Model
 from genregrid.config import NO_TEST
 from genregrid.errors import UserError
-from genregrid.files import replacing
 from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.record.result import Result
 from genregrid.report.cell import read_grid
 from genregrid.training.run import train as train_run
-
-if TYPE_CHECKING:
-    from genregrid.api.trained import Model
-
-_ENDING = ".ckpt"
-
-
-class RunsFolder:
-    """A folder for the files of runs: one that was given and stays, or a temporary one that ends with this object."""
-
-    def __init__(self, given: str | PathLike[str] | None) -> None:
-        self.is_kept = given is not None
-        if given is not None:
-            self.path = Path(given).expanduser()
-        else:
-            self.path = Path(tempfile.mkdtemp(prefix="genregrid-"))
-            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 class TrainResult(Outcome):
@@ -91,10 +67,8 @@ class TrainResult(Outcome):
         return self._result.split
 
     @property
-    def model(self) -> "Model":
+    def model(self) -> Model:
         """The trained model, to predict other tracks with."""
-        from genregrid.api.trained import Model
-
         return Model(self.folder / BEST_CHECKPOINT, self._runs)
 
     @offered
@@ -170,20 +144,6 @@ def check_tested(cfg: DictConfig) -> None:
         raise UserError("no track would be left to test", key="split", value=cfg.split.protocol, hint=hint)
 
 
-def copied(checkpoint: Path, path: str | PathLike[str]) -> Path:
-    """Copy a checkpoint to a path, and return it.
-
-    Raises:
-        UserError: its name does not end in ``.ckpt``.
-    """
-    target = Path(path).expanduser()
-    if target.suffix != _ENDING:
-        raise UserError(f"the name of a checkpoint ends in {_ENDING}", key="path", value=str(path))
-    with replacing(target) as part:
-        shutil.copyfile(checkpoint, part)
-    return target
-
-
 def described(model: str, settings: dict[str, Any]) -> str:
     """Return the name of a model with settings.
 
@@ -191,16 +151,3 @@ def described(model: str, settings: dict[str, Any]) -> str:
     "lda, shrinkage=0.1, summary=['mean']"
     """
     return ", ".join([model, *(f"{name}={value!r}" for name, value in settings.items() if name != "allow_leak")])
-
-
-@contextmanager
-def own_state() -> Iterator[None]:
-    """Restore random states and the number of threads, which a run sets, at the end: a notebook has its own."""
-    states, threads = (random.getstate(), np.random.get_state(), torch.get_rng_state()), torch.get_num_threads()  # noqa: NPY002  # of the whole process, which Lightning seeds
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002  # as above
-        torch.set_rng_state(states[2])
-        torch.set_num_threads(threads)

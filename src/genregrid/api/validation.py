@@ -10,10 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.api.mistake import offered
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import run_config
+from genregrid.api.runs import RunsFolder, copied, own_state
 from genregrid.api.setting import with_values
 from genregrid.api.table import HeldCorpus, Table, check_table
 from genregrid.api.trained import Model
-from genregrid.api.training import RunsFolder, check_tested, copied, described, own_state
+from genregrid.api.training import check_tested, described
 from genregrid.config import NO_TEST, UNFOLDED_PROTOCOLS
 from genregrid.errors import UserError
 from genregrid.final.card import card_of

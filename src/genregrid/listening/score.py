@@ -54,7 +54,7 @@ class Scorer:
         checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
 
     Attributes:
-        trained: what the checkpoint says about the training.
+        trained: what the checkpoint keeps about the training.
 
     Raises:
         UserError: the checkpoint's recipe cannot be computed here, or its values cannot be of such a training.
@@ -68,7 +68,7 @@ class Scorer:
 
     @staticmethod
     def provenance(checkpoint: Path) -> Provenance:
-        """Read what a checkpoint says about its training."""
+        """Read what a checkpoint keeps about its training."""
         return Provenance.of(load_checkpoint(checkpoint), checkpoint)
 
     @property

@@ -17,7 +17,7 @@ TOO_LARGE = f"It has more than {MOST_BYTES >> 20} MB. Cut it, or save it as mp3 
 TOO_LONG = f"It is longer than {MOST_SECONDS / 60:.0f} minutes. Cut it."
 TOO_MANY = f"it has more than {MOST_RECORDINGS} recordings"
 TOO_BUSY = f"{MOST_AT_ONCE} recordings are being scored already. Try it again in a moment."
-#: What the page says about limits beside the button that chooses files.
+#: The sentence about limits beside the button that chooses files.
 SENTENCE = (
     f"A recording has at most {MOST_BYTES >> 20} MB and {MOST_SECONDS / 60:.0f} minutes. "
     f"The microphone records at most {MOST_RECORDED_SECONDS} seconds."

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: how good its settings were in cross-validation, and how sure it can be."""
+"""The description that a checkpoint has of itself: how good its settings were in cross-validation, and how sure it can be."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self

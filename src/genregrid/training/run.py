@@ -86,7 +86,7 @@ def train(
         model_name: name of the model in outputs: that of its YAML file.
         corpora: reads the corpus.
         fitted: from `train_together`; a run whose identity is in it is tested and not trained again.
-        card: of a final model, for its checkpoint; a network is trained for the epochs that it says.
+        card: of a final model, for its checkpoint; a network is trained for its number of epochs.
         quiet: print nothing; the result has the notes that are printed otherwise.
 
     Raises:
