@@ -1,4 +1,4 @@
-"""The description that a checkpoint has of itself: how good its settings were in cross-validation, and how sure it can be."""
+"""A checkpoint's description of itself: how good its settings were in cross-validation, and how sure it can be."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
