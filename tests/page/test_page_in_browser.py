@@ -12,13 +12,11 @@ import pytest
 import uvicorn
 from tests.exhibit.test_page_in_browser import ARGUMENTS, CHROMIUM, CONTRASTS, TARGETS, pytestmark, sync_api, until
 
-from genregrid.listening.score import Settings, score_recording
-from genregrid.models.trained import load_checkpoint
+from genregrid.listening.score import Scorer
 from genregrid.page.app import App
 from genregrid.page.document import write_page
-from genregrid.page.scorer import Scorer
+from genregrid.page.scorer import PageScorer
 from genregrid.page.serve import _bound
-from genregrid.record.facts import Provenance
 
 __all__ = ["pytestmark"]  # slow, and skipped without Chromium
 
@@ -71,7 +69,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 def address(checkpoint: Path, tmp_path: Path) -> Iterator[str]:
     """A server of the page with a real model, in a thread."""
     (tmp_path / "uploads").mkdir()
-    app = App(Scorer(checkpoint), tmp_path / "uploads", "token")
+    app = App(PageScorer(checkpoint), tmp_path / "uploads", "token")
     with _bound(0) as listener:
         config = uvicorn.Config(app.asgi, http="h11", ws="none", loop="asyncio", lifespan="off", log_level="error")
         server = uvicorn.Server(config)
@@ -160,9 +158,8 @@ def test_a_phone_scrolls_down_only_and_text_is_legible_in_both_modes(
 def test_a_file_of_results_plays_without_a_server(
     visit: Callable[..., Any], checkpoint: Path, recording: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = load_checkpoint(checkpoint)
-    settings = Settings.of(model, Provenance.of(model, checkpoint), checkpoint)
-    scored = [score_recording(model, settings, recording(genre)) for genre in ("high", "low")]
+    scorer = Scorer(checkpoint)
+    scored = [scorer.score(recording(genre)) for genre in ("high", "low")]
     write_page(scored, tmp_path / "genres.html", "a model")
     page = visit((tmp_path / "genres.html").as_uri())
     assert page.get_by_text("2 of 2 rows").is_visible()

@@ -12,7 +12,7 @@ import soundfile
 
 from genregrid.listening.score import score_recordings
 from genregrid.page import scorer as scorer_module
-from genregrid.page.scorer import Scorer, Worker, waveform
+from genregrid.page.scorer import PageScorer, Worker, waveform
 from genregrid.recording.audio import AudioError
 
 
@@ -20,7 +20,7 @@ def test_an_answer_equals_that_of_the_command_line(
     checkpoint: Path, recording: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = recording("low")
-    content = Scorer(checkpoint).score(path, "a song.wav")
+    content = PageScorer(checkpoint).score(path, "a song.wav")
     score_recordings(checkpoint, path, tmp_path / "scored")
     row = pd.read_csv(tmp_path / "scored/recordings.csv").iloc[0]
     assert (content["name"], content["verdict"], content["second"]) == ("a song.wav", row["genre"], row["second"])
@@ -33,7 +33,7 @@ def test_an_answer_equals_that_of_the_command_line(
 
 def test_the_contributions_explain_the_first_genre(checkpoint: Path, recording: Callable[..., Path]) -> None:
     """Tones of another pitch differ in brightness."""
-    rows = Scorer(checkpoint).score(recording("high"), "high.wav")["contributions"]["first"]
+    rows = PageScorer(checkpoint).score(recording("high"), "high.wav")["contributions"]["first"]
     assert any("brightness" in row["name"] or "noisiness" in row["name"] or "timbre" in row["name"] for row in rows)
     assert rows == sorted(rows, key=lambda row: -row["decades"])
 

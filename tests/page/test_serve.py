@@ -48,7 +48,7 @@ def test_a_stopped_server_leaves_no_upload(
     uploads: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     slow = Slow(uploads)
-    monkeypatch.setattr(serve_module, "Scorer", lambda _: slow)
+    monkeypatch.setattr(serve_module, "PageScorer", lambda _: slow)
     monkeypatch.setattr(serve_module, "_SECONDS_TO_FINISH", 0.1)
     seen: list[list[Path]] = []
     addresses: list[str] = []
@@ -109,7 +109,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
-    assert "page latest --port 8000" in capsys.readouterr().out
+    assert "page latest" in capsys.readouterr().out
 
 
 def test_the_arguments_may_be_in_any_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ _HEADERS = {
 
 
 class Scores(Protocol):
-    """What the application needs of a `genregrid.page.scorer.Scorer`."""
+    """What the application needs of a `genregrid.page.scorer.PageScorer`."""
 
     genres: list[str]
     about: str

@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from genregrid.listening.contribution import contributions
-from genregrid.listening.score import Settings, score_recording
-from genregrid.models.trained import load_checkpoint
+from genregrid.listening.contribution import Contribution, contributions
+from genregrid.listening.score import Scorer
+from genregrid.listening.timeline import ScoredRecording
 from genregrid.page.answer import answer
 from genregrid.page.limit import MOST_SECONDS, TOO_LONG
-from genregrid.record.facts import Provenance
 from genregrid.recording.audio import AudioError, read_audio
 
 _RATE_HZ = 8000  # of the samples that the picture of the waveform is made of
@@ -25,11 +24,11 @@ _BLOCK = 80  # samples of a peak: 10 ms
 _MOST_PEAKS = 600
 
 
-class Scorer:
-    """Score recordings with a checkpoint, for the page.
+class PageScorer:
+    """A model that scores recordings for the page.
 
     Args:
-        checkpoint: of a model trained on the descriptors that a recipe of genregrid computes.
+        checkpoint: as for `genregrid.listening.score.Scorer`.
 
     Attributes:
         genres: names in the order of the model's probabilities.
@@ -37,17 +36,14 @@ class Scorer:
         marks: warnings about its training.
 
     Raises:
-        UserError: the checkpoint cannot score recordings, as in `genregrid.listening.score`.
+        UserError: the checkpoint cannot score recordings.
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        torch.set_num_threads(1)
-        self._model = load_checkpoint(checkpoint)
-        trained = Provenance.of(self._model, checkpoint)
-        self._settings = Settings.of(self._model, trained, checkpoint)
-        self.genres = list(self._model.genres)
-        self.about = trained.title + (f", {trained.card.evidence}" if trained.card is not None else "")
-        self.marks = [str(mark) for mark in trained.facts.marks]
+        self._scorer = Scorer(checkpoint)
+        self.genres = list(self._scorer.model.genres)
+        self.about = self._scorer.about
+        self.marks = [str(mark) for mark in self._scorer.trained.facts.marks]
 
     def score(self, path: Path, name: str) -> dict[str, Any]:
         """Score one recording; `name` is for readers.
@@ -56,18 +52,22 @@ class Scorer:
             AudioError: it cannot be read, is too short or too long.
             UserError: the model's predictions are not finite.
         """
-        with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
-            wave = waveform(path)
-            recording = score_recording(self._model, self._settings, path)
-            first, second = np.argsort(-recording.total, kind="stable")[:2].tolist()
-            found = []
-            if recording.features is not None:
-                windows = self._settings.trained.window_slices, self._settings.hop_slices
-                found = contributions(self._model, recording.features, *windows, (first, second))
-            card = self._settings.trained.card
-            if card is not None:  # the odds that are shown are those of calibrated probabilities
-                found = [one._replace(decades=one.decades / card.temperature) for one in found]
-        return answer(recording, name, wave=wave, contributions=found)
+        wave = waveform(path)
+        recording = self._scorer.score(path)
+        return answer(recording, name, wave=wave, contributions=self._contributions(recording))
+
+    def _contributions(self, recording: ScoredRecording) -> list[Contribution]:
+        """Compare the two most probable genres of a recording."""
+        if recording.features is None:
+            return []
+        first, second = np.argsort(-recording.total, kind="stable")[:2].tolist()
+        settings, card = self._scorer.settings, self._scorer.trained.card
+        windows = settings.window_slices, settings.hop_slices
+        with threadpool_limits(1):
+            found = contributions(self._scorer.model, recording.features, *windows, (first, second))
+        # the odds that are shown are those of calibrated probabilities
+        temperature = 1.0 if card is None else card.temperature
+        return [one._replace(decades=one.decades / temperature) for one in found]
 
 
 def waveform(path: Path) -> list[float]:

@@ -17,7 +17,7 @@ from genregrid.errors import UserError, counted
 from genregrid.features.folder import audio_files
 from genregrid.page.app import App
 from genregrid.page.document import limited
-from genregrid.page.scorer import Scorer
+from genregrid.page.scorer import PageScorer
 
 _HOST = "127.0.0.1"
 _SECONDS_TO_FINISH = 1  # for answers that are being sent when the page is stopped
@@ -38,7 +38,7 @@ def serve(checkpoint: Path, audio: Sequence[Path], port: int, *, opens_browser: 
     files = limited([file for path in audio for file in audio_files(path)], audio[0] if audio else "audio")
     root = audio[0].absolute() if len(audio) == 1 and audio[0].is_dir() else None
     with _bound(port) as listener, tempfile.TemporaryDirectory(prefix="genregrid-page-") as folder:
-        scorer = Scorer(checkpoint)
+        scorer = PageScorer(checkpoint)
         token = secrets.token_urlsafe(16)
         app = App(scorer, Path(folder), token, [file.absolute() for file in files], root)
         address = f"http://{_HOST}:{listener.getsockname()[1]}/{token}/"
