@@ -25,7 +25,7 @@ class Reference:
             one of the three most probable.
         named: columns corpus, track and taken_for (predicted genres): tracks that the publication discusses.
         lines: columns label, value, a fraction, and caveat, why it does not compare: other published accuracies.
-        brightness: columns genre and remark: its remark on their brightness.
+        brightness: columns genre and remark: its remarks on how bright genres are.
     """
 
     name: str

@@ -125,8 +125,8 @@ def importance_section(
         "needs them. Whole tracks exchange values, so that the slices of a track stay together. The model was not "
         "trained on any of these tracks. Nothing was chosen by these numbers: neither a model nor a descriptor.\n\n"
         "Read them with care. Correlated descriptors share their importance: when one is exchanged, the others still "
-        "hold most of what it held. A fall near zero therefore does not mean that a descriptor says nothing about "
-        "genres. An exchange also makes combinations that no recording has, and a model that weighs two correlated "
+        "hold most of what it held. A fall near zero therefore does not mean that a descriptor has nothing to do "
+        "with genres. An exchange also makes combinations that no recording has, and a model that weighs two correlated "
         "descriptors against each other can lose much by it. The kinds of brightness (centroid, bandwidth, rolloff, "
         "zero crossings) are therefore also exchanged together. MFCC means hold the shape of the spectrum too.\n\n"
         "The second measurement is for networks: integrated gradients (Sundararajan, Taly and Yan 2017) from the mean "
@@ -350,13 +350,13 @@ def brightness_table(one: Explained, name: str, reference: Reference | None) -> 
         own = tracks[tracks["genre"] == genre]
         if len(own):
             means[genre] = ClusterBootstrap(own["group"], unit=cell.unit).mean(own["hz"]), len(own)
-    for place, genre in enumerate(sorted(means, key=lambda genre: -means[genre][0].value)):
-        row: dict[str, object] = {"place": place + 1, "genre": genre, "num": means[genre][1]}
+    for number, genre in enumerate(sorted(means, key=lambda genre: -means[genre][0].value)):
+        row: dict[str, object] = {"rank": number + 1, "genre": genre, "num": means[genre][1]}
         row |= means[genre][0].columns("hz") | {"remark": remarks.get(genre, "")}
         for kind in bright:
             row |= one.fall(one.after_kind(kind), genre).columns(f"fall_{kind}")
         rows.append((cell, row))
-    shown = [*columns("count", place="place"), *columns(genre="genre"), *columns("count", num="tracks")]
+    shown = [*columns("count", rank="rank"), *columns(genre="genre"), *columns("count", num="tracks")]
     shown += columns("count", hz="centroid, Hz")
     shown += [Column(f"fall_{kind}", f"fall, {kind}", "points") for kind in bright]
     shown += columns(remark="the paper's remark") if remarks else []
