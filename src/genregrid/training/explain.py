@@ -39,7 +39,7 @@ def explain(
     """Explain a checkpoint on the test part of its training; arguments as in `genregrid.training.run.open_trained`.
 
     Raises:
-        UserError: the corpus does not fit the checkpoint or lacks its test tracks, there is only one test track, or
+        UserError: the corpus does not fit the checkpoint or lacks its test tracks, there are fewer than two, or
             test tracks were trained on.
     """
     model, trained, dataset, corpus = open_trained(checkpoint, given, corpora, dataset_named)
@@ -53,7 +53,8 @@ def explain(
         hint = "repeat the dataset of the training, such as dataset=csv dataset.path=FILE"
         raise UserError(what, key="explain", value=True, hint=hint)
     if len(test) < 2:
-        raise UserError("there is one test track, and values are exchanged between two", key="explain", value=True)
+        problem = f"it has {counted(len(test), 'test track')}, and values are exchanged between two or more"
+        raise UserError(problem, key="explain", value=True)
     split = split_by_name(corpus.table, trained.facts.protocol, test)
     return explained(model, datamodule_of(corpus.table, split, trained))
 
