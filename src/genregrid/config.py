@@ -67,7 +67,7 @@ _EXPECTED = {
 }
 
 #: Keys whose value on the command line is text, a path or a label, whatever its characters (`genregrid.cli.override`).
-TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "runs", "logger.project", "logger.group"}
+TEXT_KEYS = {"audio", "checkpoint", "ensemble", "human", "music", "runs", "logger.project", "logger.group"}
 TEXT_KEYS |= {
     f"dataset.{name}" for name in ("path", "root", "artists", "official", "cache", "name", "corpus", "label", "recipe")
 }
@@ -332,6 +332,7 @@ class TrainConfig:
     seed: int = 0
     resume: bool = False
     final: bool = False
+    music: str | None = None
     search: SearchConfig | None = None
 
     def __post_init__(self) -> None:

@@ -14,12 +14,14 @@ from genregrid.cli.mistake import CHOOSE, NO_SUCH_KEY, NOT_KEY_VALUE, SEVERAL, U
 from genregrid.cli.nearest import Keys, command_of
 from genregrid.config import EXPECTED_NUMBERS, LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
 from genregrid.errors import UserError
+from genregrid.files import folder_name, home_expanded
 
 # of Hydra, followed by a value
 _OPTIONS_WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"}
 _OPTIONS_WITH_VALUE |= {"--experimental-rerun", "--info", "-i", "--package", "-p"}
 _OVERRIDE = re.compile(r"~|\+{0,2}[A-Za-z_$][\w$./@-]*=", re.ASCII)
 _SPACED = re.compile(r"\s*(\+{0,2}[A-Za-z_][\w./@-]*)\s*=\s*(.*?)\s*", re.ASCII | re.DOTALL)
+_TABLE = re.compile(r"\.(csv|tsv|txt|parquet|npz)(\.gz)?$", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:^|(?<=[\[{,:'\"\s]))[a-z][a-z0-9+.-]{1,9}://[^,\]}'\"]*", re.IGNORECASE)
 
 
@@ -132,6 +134,26 @@ def _of_other_script(key: str, place: int, arguments: Sequence[str], keys: Keys)
         problem = f"the chosen model has no {keys.lacking(key) or key}"
         return UserError(problem, key=key, hint=f"it has {', '.join(keys.of_model())}")
     return None
+
+
+def with_music(arguments: Sequence[str]) -> list[str]:
+    """Write music that is given as a word as the key that takes it: ``train music`` is ``train music=music``.
+
+    Music is a folder, or a table or list of it. Its runs are in a folder of its name.
+    """
+    words = sorted(bare_words(arguments))
+    given = list(arguments)
+    if len(words) == 1 and _is_music(path := home_expanded(given[words[0]])):
+        given[words[0]] = f"music={path}"
+    path = next((one.partition("=")[2] for one in given if one.startswith("music=")), "")
+    if path and not any(one.startswith("hydra.run.dir=") for one in given):
+        name = folder_name(Path(home_expanded(path)).resolve().stem)
+        given.append(f"hydra.run.dir=outputs/{name}/${{now:%Y%m%dT%H%M%S.%f}}")
+    return given
+
+
+def _is_music(path: str) -> bool:
+    return os.path.isdir(path) or (os.path.isfile(path) and bool(_TABLE.search(path)))
 
 
 def bare_words(arguments: Sequence[str]) -> set[int]:

@@ -8,7 +8,7 @@ from traceback import walk_tb
 
 import hydra
 
-from genregrid.cli.argument import check_form, with_hint
+from genregrid.cli.argument import check_form, with_hint, with_music
 from genregrid.cli.job import Job, Main
 from genregrid.cli.mistake import missing_group, mistake_of, output_mistake, print_mistake
 from genregrid.cli.override import with_literal_text
@@ -34,6 +34,8 @@ def run_script(main: Main, optional_groups: Mapping[str, str], conf: Path, name:
     if not is_first_process():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the end
     given = sys.argv[1:]
+    if name == "train":
+        given = with_music(given)
     sys.argv[1:] = map(with_literal_text, given)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors, instead of printing them and exiting with 1
     if os.environ.get("GENREGRID_DATA") == "":

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from genregrid.errors import UserError
+from genregrid.files import home_path
 from genregrid.training.corpus_reader import CorpusReader
 
 ABOUT = "Train one model on one corpus, slice length and protocol, and test it on tracks that it was not trained on."
@@ -25,6 +27,13 @@ def main(cfg: DictConfig, folder: Path, corpora: CorpusReader, fitted: Mapping[s
     model = HydraConfig.get().runtime.choices["model"]
     if cfg.search is not None:
         return score_trial(cfg, folder, model, corpora)
+    if cfg.music is not None:
+        from genregrid.final.own import train_on_music
+
+        given = [one for one in HydraConfig.get().overrides.task if not one.startswith("music=")]
+        music = home_path(cfg.music)
+        print(train_on_music(music, folder, given, lambda overrides: compose("train", list(overrides)), corpora))
+        return None
     if cfg.final:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             hint = "choose the settings by a grid first, then train one final model without -m"

@@ -53,10 +53,11 @@ def cross_validate(cfg: DictConfig, folder: Path, model_name: str, corpora: Corp
         if cfg.resume and finished_before(one, where, model_name, corpora) is not None:
             print(f"{where} is finished already", flush=True)
             continue
-        result = train(one, where, model_name, corpora)
+        result = train(one, where, model_name, corpora, quiet=number > 0)
         assert isinstance(result, Result)  # its split has test tracks
         correct = (result.predictions["genre"] == result.predictions["predicted"]).sum()
-        print(f"fold {number} of {num_folds}: {correct} of {len(result.predictions)} test tracks right", flush=True)
+        tested = f"{correct} of {len(result.predictions)} test tracks right"
+        print(f"{model_name}, fold {number} of {num_folds}: {tested}", flush=True)
     cells, _ = read_grid(*(folder / f"fold{number}" for number in range(num_folds)))
     if len(cells) != 1:
         problem = "its folds were trained with different settings or data"
@@ -66,7 +67,7 @@ def cross_validate(cfg: DictConfig, folder: Path, model_name: str, corpora: Corp
 
 def train_on_all(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader, card: Card) -> Untested:
     """Train on every track, with a card in the checkpoint; arguments and errors as in `train_final`."""
-    result = train(_with(cfg, protocol=NO_TEST), folder, model_name, corpora, card=card)
+    result = train(_with(cfg, protocol=NO_TEST), folder, model_name, corpora, card=card, quiet=True)
     assert isinstance(result, Untested)  # its split has no test tracks
     return result
 

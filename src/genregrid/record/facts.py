@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("genregrid", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "skops")
 # Keys that name a run or its data and are facts themselves; the other keys distinguish settings of one model.
-_NOT_SETTINGS = {"dataset", "split", "slice", "features", "seed", "logger", "resume", "search", "final"}
+_NOT_SETTINGS = {"dataset", "split", "slice", "features", "seed", "logger", "resume", "search", "final", "music"}
 # Keys that change where and how fast a run is computed, not its result.
 _NO_EFFECT = {
     f"trainer.{name}" for name in ("accelerator", "strategy", "threads", "progress_bar", "stack", "checkpoint_seconds")
@@ -360,7 +360,7 @@ def _data_facts(dataset: DatasetConfig, split: SplitConfig, datamodule: "GenreDa
 
 def identity(model_name: str, config: Any, data_hashes: dict[str, str]) -> str:
     """Hash what determines a result, settings and data, to 16 hexadecimal digits; equal runs have equal identities."""
-    settings = _settings(config, without={"logger", "resume", "final"} | _NO_EFFECT | _LOCATIONS)
+    settings = _settings(config, without={"logger", "resume", "final", "music"} | _NO_EFFECT | _LOCATIONS)
     settings = {key: value for key, value in settings.items() if value is not None or key not in _NEW_SETTINGS}
     content = json.dumps([model_name, settings, sorted(data_hashes.values())], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

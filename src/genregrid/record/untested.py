@@ -55,9 +55,8 @@ class Untested:
         if self.card is None:
             lines.append("no track was left to test it: final=true also measures how good its settings are")
         else:
-            lines.append(
-                f"its settings were {self.card.evidence} ({self.card.folds} folds, split {self.card.protocol})"
-            )
+            how = f"{counted(self.card.folds, 'fold')}, split {self.card.protocol}"
+            lines.append(f"a model of these settings was {self.card.evidence} ({how})")
         return "\n".join(lines)
 
     def document(self) -> str:
