@@ -5,6 +5,7 @@
 Trains each model on the twin for two epochs, with the settings of its YAML and those given, into FOLDER, unless FOLDER
 has it already. Prints a Markdown table: the size of each file, and the largest difference of a probability on random
 windows of the scale of the training, of several lengths, alone and in batches (`genregrid.deploy.export.compare`).
+Each star is a window that was left out as unstable.
 """
 
 import sys
@@ -37,10 +38,8 @@ def main(folder: Path, settings: list[str]) -> None:
         for kind, ending in ENDINGS.items():
             try:
                 done = export(model, kind, folder / (name + ending))
-                cells += [
-                    f"{done.path.stat().st_size / 1e6:.2f}",
-                    f"{done.comparison.largest_difference:.0e}" + "*" * done.comparison.num_unstable,
-                ]
+                found, size = done.comparison, done.path.stat().st_size / 1e6
+                cells += [f"{size:.2f}", f"{found.largest_difference:.0e}" + "*" * found.num_unstable]
             except UserError as error:
                 cells += ["-", str(error)]
         rows.append(cells)

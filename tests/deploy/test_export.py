@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance
 from genregrid.training.run import train
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export has a folder of its own, see .ci/run")
-onnx = pytest.importorskip("onnx")
+APART = Path(sys.prefix) / "export"  # where .ci/run puts the packages of the extra
+if APART.is_dir():
+    sys.path.append(str(APART))
+pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="the extra export is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 # In .ci/run: a scan, a linear model, trees and a kernel; the MLP is in other tests. All take minutes.
@@ -36,6 +39,7 @@ PAIRS = [(name, kind) for name in NAMES for kind in ENDINGS]
 # Fewer steps and trees take less time.
 SMALL = {"logistic": {"summary": ["mean"]}, "kernel_ridge": {"summary": ["mean"]}, "lstm": {"num_layers": 1}}
 SMALL |= {"extra_trees": {"summary": ["mean"], "num_trees": 5, "min_leaf": 6}}
+Compute = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Refused = Callable[..., AbstractContextManager[None]]
 
 
@@ -76,18 +80,27 @@ def test_a_file_has_the_probabilities_of_its_model(
     model = fitted(composed(f"model={name}").model, windows(), **SMALL.get(name, {}))
     model.provenance = load_checkpoint(trained).provenance
     path = export(model, kind, tmp_path / f"file{ENDINGS[kind]}").path
-    run = None if kind == "torch" else onnxruntime.InferenceSession(path).run
-    module = torch.export.load(path).module() if run is None else None
+    compute = _torch(path) if kind == "torch" else _onnx(path)
     for size, num_slices in ((1, 1), (2, 9), (30, 4)):
         features, length = draw_windows(model.transform, size, num_slices)
         with torch.no_grad():
             expected = model.logits({"features": features, "length": length}).softmax(dim=1)
-            if module is not None:
-                log_probs = module(features, length)
-            else:
-                given = {"features": features.numpy(), "length": length.numpy()}
-                log_probs = torch.from_numpy(run(["log_probs"], given)[0])
+            log_probs = compute(features, length)
         torch.testing.assert_close(log_probs.exp(), expected, atol=1e-5, rtol=0)
+
+
+def _torch(path: Path) -> Compute:
+    module: Compute = torch.export.load(path).module()
+    return module
+
+
+def _onnx(path: Path) -> Compute:
+    import onnxruntime
+
+    run = onnxruntime.InferenceSession(path).run
+    return lambda features, length: torch.from_numpy(
+        run(["log_probs"], {"features": features.numpy(), "length": length.numpy()})[0]
+    )
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
@@ -110,6 +123,8 @@ def test_an_example_without_genregrid_has_the_predictions_of_the_run(
 def test_a_file_has_what_is_needed_to_use_it_and_no_path_of_this_machine(
     trained: Path, written: Callable[[Kind], Path]
 ) -> None:
+    import onnx
+
     model = load_checkpoint(trained)
     extra = {module.METADATA: ""}
     torch.export.load(written("torch"), extra_files=extra)
