@@ -248,10 +248,10 @@ def test_a_bad_call_is_one_sentence_in_the_words_of_python(
     name: str, table: gg.Table, csv: Path, user_error: UserErrors
 ) -> None:
     call, key = BAD_CALLS[name]
-    with user_error(key):
-        call(table, csv)
     with pytest.raises(gg.UserError) as caught:
         call(table, csv)
+    with user_error(key):
+        raise caught.value
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert len(traceback.extract_tb(caught.value.__traceback__)) <= 4  # the call, and the decorator

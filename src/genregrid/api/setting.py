@@ -1,7 +1,9 @@
 """Settings of a run as keywords: which there are, and the configuration that they make with the YAML files of conf."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from numbers import Number
 from os import PathLike, fspath
 from typing import Any
@@ -54,9 +56,16 @@ def composed(**chosen: str) -> DictConfig:
     register_schemas()
     for group, name in chosen.items():
         check_choice(group, name)
-    overrides = [f"{group}={name}" for group, name in ({"logger": "none"} | chosen).items()]
+    overrides = tuple(f"{group}={name}" for group, name in ({"logger": "none"} | chosen).items())
+    changed = max(path.stat().st_mtime_ns for path in conf_folder().rglob("*.yaml"))
+    return deepcopy(_composed(overrides, changed))
+
+
+@lru_cache(maxsize=32)
+def _composed(overrides: tuple[str, ...], _: int) -> DictConfig:
+    """Compose a configuration; it takes a tenth of a second, and a cross-validation in a notebook has many calls."""
     with initialize_config_dir(str(conf_folder().absolute()), version_base="1.3"):
-        return compose("train", overrides)
+        return compose("train", [*overrides])
 
 
 def check_choice(group: str, name: object) -> None:

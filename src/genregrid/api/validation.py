@@ -142,9 +142,14 @@ def compare(first: Outcome, second: Outcome) -> pd.DataFrame:
     if row is None:
         problem = "they have no test track with the same seed in common"
         raise UserError(problem, key="second", hint="test both on the same fold and seed, or cross-validate both")
-    names = {"t_difference": "by_folds", "t_difference_low": "by_folds_low", "t_difference_high": "by_folds_high"}
-    names |= {"difference_low": "low", "difference_high": "high", "t_p": "p_by_folds"}
-    shown = {names.get(key, key): value for key, value in row.items() if not key.endswith("_why")}
+    titles = {"t_difference": "by_folds", "t_difference_low": "by_folds_low", "t_difference_high": "by_folds_high"}
+    titles |= {"difference_low": "low", "difference_high": "high", "t_p": "p_by_folds"}
+    shown = {titles.get(key, key): value for key, value in row.items() if not key.endswith("_why")}
     for key in ("first", "second", "exact"):
         del shown[key]
-    return pd.DataFrame([shown], index=[f"{first.name}, {cells[0].split} - {second.name}, {cells[1].split}"])
+    names = [cell.model for cell in cells]
+    if names[0] == names[1]:
+        names = [first.name, second.name]
+    if cells[0].split != cells[1].split:
+        names = [f"{name} ({cell.split})" for name, cell in zip(names, cells, strict=True)]
+    return pd.DataFrame([shown], index=[" - ".join(names)])
