@@ -46,7 +46,9 @@ def part(make_table: Callable[..., FeatureTable]) -> GenreDataModule:
 
 def test_only_the_descriptor_that_carries_the_label_is_important(part: GenreDataModule) -> None:
     names = list(part.table.feature_names)
-    found = explained(OneColumn(genres=["a", "b"], feature_names=names, slice_seconds=3.0), part)
+    model = OneColumn(genres=["a", "b"], feature_names=names, slice_seconds=3.0)
+    model.transform.fit(part.table.features)
+    found = explained(model, part)
     assert found.genre == found.predicted
     assert len(found.tracks) == 60
     for after in (found.right_by_kind["tempo"], found.right_by_kind["all descriptors"]):

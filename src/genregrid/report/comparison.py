@@ -32,13 +32,13 @@ def comparison(cells: Sequence[Cell]) -> Table | None:
     """Compare every two cells of a corpus and protocol on common test tracks; ``None`` if there is no pair."""
     frames, marks = [], []
     for members in groups(cells):
-        compared = [(pair, compared(*pair)) for pair in combinations(members, 2)]
-        if rows := [row for _, row in compared if row]:
+        pairs = [(pair, compared(*pair)) for pair in combinations(members, 2)]
+        if rows := [row for _, row in pairs if row]:
             frame = pd.DataFrame(rows)
             frame.insert(0, "dataset", members[0].dataset)
             frame.insert(1, "split", members[0].split)
             frames.append(frame.assign(p_holm=holm(frame["p"])))
-            marks += [union(cell.marks for cell in pair) for pair, row in compared if row]
+            marks += [union(cell.marks for cell in pair) for pair, row in pairs if row]
     if not frames:
         return None
     shown = [
@@ -79,7 +79,7 @@ def compared(first: Cell, second: Cell) -> dict[str, object] | None:
         "p": test.p_value,
         "exact": test.exact,
         "tracks": hits.index.get_level_values("track").nunique(),
-        **__compared_by_folds(first, second),
+        **_compared_by_folds(first, second),
     }
 
 
@@ -106,7 +106,7 @@ def _hits(cell: Cell) -> "pd.Series[float]":
     return frame.groupby(["track", "split_seed", "seed"])["hit"].mean()
 
 
-def __compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
+def _compared_by_folds(first: Cell, second: Cell) -> dict[str, object]:
     """Run the corrected resampled t-test over common folds; NaN if there are fewer than two of one division."""
     # runs of one fold and division share their test part, so that other seeds and validation folds are no further runs
     parts = [_accuracies(first), _accuracies(second)]
