@@ -3,34 +3,53 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genregrid.data.columns import FEATURE_NAMES as ALL_NAMES
 from genregrid.deploy.program import Program
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorClassifier
 
-NAMES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf/model").glob("*.yaml"))
+CONF = Path(__file__).resolve().parents[2] / "conf/model"
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 FEATURE_NAMES = ALL_NAMES[:9]  # fewer columns take less time
 GENRES = ("blues", "classical", "metal")
 # Fewer trees take less time.
 SMALL = {"num_trees": 20, "num_rounds": 10, "num_clusters": 20}
-# A scan is compiled before it runs; .ci/run compiles one in test_export.
-SLOW = ("bilstm_attention", "gru", "lstm", "lstm_knn", "lstm_svm")
+# A scan is compiled before it runs. Some models are in test_export too.
+ELSEWHERE = {
+    "bilstm_attention",
+    "gru",
+    "lstm",
+    "lstm_knn",
+    "lstm_svm",
+    "mlp",
+    "logistic",
+    "extra_trees",
+    "kernel_ridge",
+}
 Config = Callable[[str], DictConfig]
 
 
 @pytest.fixture(scope="module")
-def config(composed: Callable[..., DictConfig]) -> Config:
-    """`config("mlp")` has the settings of a model."""
-    return cache(lambda name: composed(f"model={name}").model)
+def config() -> Config:
+    """`config("mlp")` has the settings of a model, without the time that Hydra takes."""
+
+    def load(name: str) -> DictConfig:
+        read = OmegaConf.load(CONF / f"{name}.yaml")
+        base = read.defaults[0]
+        shared = OmegaConf.load(CONF / f"{base}.yaml") if base.startswith("shared/") else load(base)
+        merged = OmegaConf.merge(shared, read.model)
+        assert isinstance(merged, DictConfig)
+        return merged
+
+    return load
 
 
 def windows(size: int = 40, num_slices: int = 5, num_genres: int = 3) -> dict[str, torch.Tensor]:
@@ -65,7 +84,7 @@ def assert_equal(model: GenreClassifier, batch: dict[str, torch.Tensor]) -> None
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.torture) if name in SLOW else name for name in NAMES]
+    "name", [pytest.param(name, marks=pytest.mark.torture) if name in ELSEWHERE else name for name in NAMES]
 )
 def test_probabilities_are_those_of_the_model(name: str, config: Config) -> None:
     model = fitted(config(name), windows())
@@ -104,7 +123,7 @@ def test_the_temperature_divides_logits_of_transformed_descriptors(transform: st
 def test_an_estimator_without_a_program_is_refused(
     config: Config, user_error: Callable[..., AbstractContextManager[None]]
 ) -> None:
-    settings = config("gaussian").copy()
+    settings = config("gaussian")
     settings.estimator = "sklearn.naive_bayes.GaussianNB"
     del settings.shrinkage
     model = fitted(settings, windows())
