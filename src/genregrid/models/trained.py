@@ -75,7 +75,7 @@ def _model(file: CheckpointFile) -> GenreClassifier:
     record = _dict(file.content, CHECKPOINT_KEY)
     name, added = today(_text(record.get("model_class"), "model_class"))
     arguments = {key: _plain(value, key) for key, value in _dict(file.content, "hyper_parameters").items()} | added
-    cls = _model_class(name)
+    cls = model_class(name)
     blank = blank_model(lambda: cls(**arguments))
     state = _dict(file.content, "state_dict")
     _check_shapes(blank, state)
@@ -117,8 +117,12 @@ def _plain(value: Any, key: str) -> Any:
     return _text(value, key)
 
 
-def _model_class(name: str) -> type[GenreClassifier]:
-    """Find a model's class by its dotted name: that of a file beside this one. No other module is imported."""
+def model_class(name: str) -> type[GenreClassifier]:
+    """Find a model's class by its dotted name: that of a file beside this one. No other module is imported.
+
+    Raises:
+        UserError: there is no such class.
+    """
     module, _, cls = name.rpartition(".")
     package, _, stem = module.rpartition(".")
     file = Path(__file__).with_name(f"{stem}.py")
