@@ -2,9 +2,8 @@
 
 import re
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # true for type checkers; importing `typing` would take longer than all else here
 if TYPE_CHECKING:
     from genregrid.api.extraction import extract as extract
     from genregrid.api.protocol import TrackSplit as TrackSplit
@@ -45,8 +44,10 @@ _OFFERED = {
 _COMMANDS = {"genregrid", "genregrid.features", "genregrid.search", "genregrid.tracking.workspace"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a name that is offered to notebooks."""
+    from importlib import import_module
+
     if name not in _OFFERED:
         raise AttributeError(f"module 'genregrid' has no attribute '{name}'")
     return getattr(import_module(f"genregrid.{_OFFERED[name]}"), name)

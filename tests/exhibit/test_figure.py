@@ -14,6 +14,7 @@ from genregrid.exhibit.figure import (
     Caption,
     accuracies,
     certainty_against_recall,
+    confusion_matrix,
     genre_tree,
     heat,
     learning_curves,
@@ -109,6 +110,11 @@ CASES: dict[str, tuple[Callable[[], Figure], list[str], list[str]]] = {
         lambda: genre_tree(CAPTION, CONFUSION, GENRES),
         GENRES,
         ["3 genres", "blues and jazz are closest, with 30.0 % of their tracks"],
+    ),
+    "confusion": (
+        lambda: confusion_matrix(CAPTION, CONFUSION, GENRES),
+        [*GENRES, "true genre", "predicted genre"],
+        [f"3 genres: {CONFUSION.diagonal().sum():g} of {CONFUSION.sum():g} tracks are right."],
     ),
     "heat": (
         lambda: heat(CAPTION, HEAT, ["tempo", ODD, "sum"], ["all", ODD], "points", apart=["sum", "all"]),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -283,7 +284,8 @@ def confusion_matrix(caption: Caption, confusion: NDArray[Any], genres: Sequence
     left, top = 40 + longest, 30 + longest
     drawing, axes = plot(cell * len(genres), top=top, left=left, width=left + cell * len(genres) + 12)
     edges = np.arange(len(genres) + 1) - 0.5
-    axes.pcolormesh(edges, edges, np.ones_like(share), facecolor=COLOURS[0], alpha=share, edgecolor="none")
+    shades = LinearSegmentedColormap.from_list("", [to_rgba(COLOURS[0], alpha) for alpha in (0, 0.75)])
+    axes.pcolormesh(edges, edges, share, cmap=shades, vmin=0, vmax=1, edgecolor="none")
     for true, predicted in zip(*np.nonzero(counts), strict=True):
         axes.text(predicted, true, f"{counts[true, predicted]:g}", ha="center", va="center")
     axes.set(xlim=edges[[0, -1]], ylim=edges[[-1, 0]], ylabel="true genre")
