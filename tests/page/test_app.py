@@ -259,3 +259,13 @@ def test_a_recording_of_a_folder_is_played_in_parts_and_scored_once(ask: Ask, re
     assert first.body == again.body
     assert len(reader.seen) == 1
     assert (tmp_path / "song <b>.wav").exists()
+
+
+def test_a_full_disk_is_a_sentence(ask: Ask, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(app_module, "_save", full)
+    answer = ask("POST", "/score?name=a.wav", b"RIFF")
+    assert (answer.status, answer.error) == (507, "It cannot be stored (No space left on device).")
+    assert list(folder.iterdir()) == []

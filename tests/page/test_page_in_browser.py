@@ -131,10 +131,22 @@ def test_dropped_recordings_have_verdicts_a_timeline_and_a_table(
     assert float(saved["deep.wav"]["p_low"]) > 0.5
 
 
+def test_a_file_that_is_too_large_is_not_sent(visit: Callable[..., Any], address: str) -> None:
+    page = visit(address)
+    page.evaluate("page.mostBytes = 3")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    drop(page, ("a.wav", b"RIFF"))
+    page.get_by_text("a.wav: It has more than 400 MB. Cut it, or save it as mp3 or flac.").wait_for()
+    assert [url for url in sent if "score" in url] == []
+
+
 def test_the_microphone_is_recorded_as_wav(visit: Callable[..., Any], address: str) -> None:
     page = visit(address)
     page.get_by_role("button", name="Record", exact=True).click()
-    page.get_by_role("button", name="Stop, 0:01").click()
+    page.get_by_role("button", name="Stop").wait_for()
+    page.wait_for_timeout(700)  # longer than a slice
+    page.get_by_role("button", name="Stop").click()
     page.get_by_text("recorded 1.wav, 0:0").wait_for()
     assert page.locator("#verdict").text_content() in ("high", "low")
 

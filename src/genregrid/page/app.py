@@ -122,6 +122,8 @@ class App:
             return await self._scored(path, name)
         except ClientDisconnect:
             return _refused("The upload was cut off.", 400)
+        except OSError as error:  # a full disk
+            return _refused(f"It cannot be stored ({error.strerror}).", 507)
         finally:
             self._num_running -= 1
             shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from genregrid.exhibit.page import Inlined, template
 from genregrid.files import write_text
 from genregrid.listening.timeline import ScoredRecording
 from genregrid.page.answer import answer, name_of
-from genregrid.page.limit import MOST_RECORDED_SECONDS, MOST_RECORDINGS, SENTENCE, TOO_MANY
+from genregrid.page.limit import MOST_BYTES, MOST_RECORDED_SECONDS, MOST_RECORDINGS, SENTENCE, TOO_LARGE, TOO_MANY
 from genregrid.report.recording import url_from
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -59,6 +59,8 @@ def render(
         "genres": [[genre, colours[genre], ink_on(colours[genre])] for genre in genres],
         "recordings": list(recordings),
         "recordSeconds": MOST_RECORDED_SECONDS,
+        "mostBytes": MOST_BYTES,  # a browser that still sends does not read why it is refused
+        "tooLarge": TOO_LARGE,
         "served": served,
     }
     # with < as an escape, no name ends the script element or begins a comment in it

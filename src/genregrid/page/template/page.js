@@ -278,6 +278,7 @@ function showAnswer(recording, plays = false) {
   box.append(panels);
   if (answer.contributions) box.append(...contributionTables(answer));
   box.hidden = false;
+  document.getElementById("announced").textContent = `${answer.name}: ${answer.verdict}`;
   showTable();
   if (plays) own.audio && audio.play().catch(() => {});
 }
@@ -411,6 +412,7 @@ async function score(one) {
 }
 
 async function ask(url, body) {
+  if (body?.size > page.mostBytes) return { error: page.tooLarge };
   const response = await fetch(url, { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } });
   const isJson = response.headers.get("Content-Type")?.startsWith("application/json");
   return isJson ? response.json() : { error: await response.text() };
