@@ -117,7 +117,7 @@ def test_ci_installs_with_the_readmes_commands(project_root: Path) -> None:
     assert len(installs) >= 4
     for command in installs:
         assert f"    {command}\n" in readme
-    commands = re.findall(r"^    python3 -m venv .*$", readme, re.MULTILINE)
+    commands = re.findall(r"^    python3 -m venv .* && pip .*$", readme, re.MULTILINE)
     assert len(commands) == 2
     assert all(" -c constraints.txt && " in command for command in commands)
 
