@@ -15,6 +15,7 @@ from genregrid.data.columns import FEATURE_NAMES as ALL_NAMES
 from genregrid.deploy.program import Program
 from genregrid.models.base import GenreClassifier
 from genregrid.models.estimator import EstimatorClassifier
+from genregrid.models.vote import Vote
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -129,3 +130,8 @@ def test_an_estimator_without_a_program_is_refused(
     model = fitted(settings, windows())
     with user_error("model.estimator", "GaussianNB"):
         Program(model)
+
+
+def test_a_vote_is_refused(user_error: Callable[..., AbstractContextManager[None]]) -> None:
+    with user_error("model", problem="a vote"):
+        Program(Vote.__new__(Vote))

@@ -4,10 +4,12 @@ from torch import Tensor, nn
 
 from genregrid.deploy.classifier import Head
 from genregrid.deploy.recurrent import ScannedLayers
+from genregrid.errors import UserError
 from genregrid.models.base import GenreClassifier
 from genregrid.models.bilstm_attention import BiLSTMAttention
 from genregrid.models.deep_features import DeepFeatureLSTM
 from genregrid.models.estimator import EstimatorClassifier
+from genregrid.models.vote import Vote
 
 
 class Program(nn.Module):
@@ -18,11 +20,14 @@ class Program(nn.Module):
         temperature: divides the logits, above 0.
 
     Raises:
-        UserError: the model's estimator has no form without scikit-learn.
+        UserError: the model is a vote, or its estimator has no form without scikit-learn.
     """
 
     def __init__(self, model: GenreClassifier, temperature: float = 1.0) -> None:
         super().__init__()
+        if isinstance(model, Vote):
+            hint = "export its members one by one"
+            raise UserError("a vote cuts tracks into windows of each member, which no file can", key="model", hint=hint)
         heads = {EstimatorClassifier: "head", DeepFeatureLSTM: "estimator"}
         name = heads.get(type(model))
         self.head = None if name is None else Head(getattr(model, name))
