@@ -71,7 +71,9 @@ def test_a_stopped_server_leaves_no_upload(
     assert [len(files) for files in seen] == [1]
     assert list(uploads.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == before
-    assert f"page: {addresses[0]}\nctrl-C stops it" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"page: {addresses[0]}\nctrl-C stops it" in printed.out
+    assert printed.err == ""
     assert addresses[0].startswith("http://127.0.0.1:")
 
 

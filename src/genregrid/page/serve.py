@@ -50,7 +50,7 @@ def serve(checkpoint: Path, audio: Sequence[Path], port: int, *, opens_browser: 
             ws="none",
             loop="asyncio",
             lifespan="off",
-            log_level="error",
+            log_level="critical",  # the application reports its faults; requests that end with the server are none
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
