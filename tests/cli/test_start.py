@@ -25,6 +25,7 @@ def started(
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.torture
 def test_a_run_and_its_report_depend_on_no_variable_of_the_environment(project_root: Path, tmp_path: Path) -> None:
     fonts = matplotlib.get_cachedir()  # without it, as HOME is missing, matplotlib looks at every font again
     odd = {

@@ -165,6 +165,7 @@ NODE = {
 }
 
 
+@pytest.mark.torture
 def test_a_ray_cluster_of_two_nodes_runs_the_papers_grid(run: Run, cluster: Any, tmp_path: Path) -> None:
     pick = ("experiment=paper", "seed=0", "split.fold=0,1")
     done = run("train.py", *pick, "launcher=ray", f"hydra.launcher.address={cluster.address}", *QUICK)

@@ -47,7 +47,7 @@ def test_more_devices_than_cores_are_refused(user_error: Callable[..., AbstractC
         check_devices(TrainerConfig(devices=100_000))
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_run_writes_its_results_whatever_launchers_left(project_root: Path, tmp_path: Path) -> None:
     left = {"LOCAL_RANK": "1", "RANK": "", "WORLD_SIZE": "4", "MASTER_PORT": "x", "PL_GLOBAL_SEED": "x"}
     left |= {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "1", "SLURM_PROCID": "x"}
