@@ -3,17 +3,21 @@
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from omegaconf import DictConfig
 
+from genregrid.config import EVERY_TRACK, SplitConfig, TrainConfig
 from genregrid.final.train import train_final
 from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance
+from genregrid.record.unlabelled import predict_unlabelled
 from genregrid.record.untested import Untested
 from genregrid.report.cell import read_grid
+from genregrid.training.build import datamodule_of, split_of, typed
 from genregrid.training.corpus_reader import CorpusReader
 from genregrid.training.run import evaluate, train
 
@@ -111,3 +115,21 @@ def test_a_final_model_needs_an_honest_score(
 ) -> None:
     with user_error(key):
         train_final(config("model=lda", *overrides), tmp_path / "run", "lda", CorpusReader())
+
+
+def test_predictions_of_a_table_without_labels_are_calibrated(config: MakeConfig, tmp_path: Path) -> None:
+    cfg = config("model=lda", "final=true")
+    train_final(cfg, tmp_path / "run", "lda", CorpusReader())
+    trained = provenance(tmp_path / "run")
+    settings = typed(cfg, TrainConfig)
+    corpus = CorpusReader().read(settings.dataset, settings.slice)
+    module = datamodule_of(corpus.table, split_of(corpus, SplitConfig(protocol=EVERY_TRACK)), trained)
+    model = load_checkpoint(tmp_path / "run")
+    names = [f"p_{genre}" for genre in model.genres]
+    raw, calibrated = (
+        predict_unlabelled(model, module, one, same_names=False).predictions[names].to_numpy()
+        for one in (replace(trained, card=None), trained)
+    )
+    assert trained.card is not None
+    powers = raw ** (1 / trained.card.temperature)
+    assert np.allclose(calibrated, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)

@@ -64,7 +64,7 @@ class Unlabelled:
 def predict_unlabelled(
     model: GenreClassifier, datamodule: GenreDataModule, trained: Provenance, same_names: bool
 ) -> Unlabelled:
-    """Predict the genre of every test track of `datamodule`.
+    """Predict the genre of every test track of `datamodule`; probabilities of tracks by a final model are calibrated.
 
     `same_names` is whether the names of tracks mean the recordings that the training named so.
 
@@ -73,6 +73,8 @@ def predict_unlabelled(
     """
     table = datamodule.table
     log_probs, _, track = voted(*model.predict_logits(datamodule.test_dataloader(), table.tracks))
+    if trained.card is not None:
+        log_probs = (log_probs / trained.card.temperature).log_softmax(dim=1)
     frame = prediction_table(table, "test", track, log_probs).drop(columns=["part", "genre"])
     frame.insert(1, "num_slices", table.num_slices[track.numpy()])
     prints = track_fingerprints(table)[track.numpy()].tolist()
