@@ -18,7 +18,8 @@ from genregrid.cli.report import report
 from genregrid.models.base import CHECKPOINT_KEY
 from genregrid.report.ensemble import ensemble
 from genregrid.search.study import load_study
-from genregrid.training.run import evaluate, train
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train
 
 pytestmark = pytest.mark.slow
 

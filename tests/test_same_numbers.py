@@ -21,7 +21,8 @@ from genregrid.cli.start import start
 from genregrid.data import datamodule
 from genregrid.models.estimator import EstimatorHead
 from genregrid.models.network import Network
-from genregrid.training.run import evaluate, train
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,8 @@ from genregrid.record.untested import Untested
 from genregrid.report.cell import read_grid
 from genregrid.training.build import datamodule_of, split_of, typed
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import evaluate, train
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train
 
 QUICK = ("logger=none", "trainer.accelerator=cpu", "split.folds=3", "slice=3")
 MakeConfig = Callable[..., DictConfig]

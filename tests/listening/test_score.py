@@ -18,7 +18,8 @@ from genregrid.errors import UserError
 from genregrid.features.__main__ import main as extract
 from genregrid.listening import score
 from genregrid.listening.score import score_recording, score_recordings
-from genregrid.training.run import evaluate, train
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train
 
 RATE_HZ = 22_050
 TONES_HZ = {"high": 2500.0, "low": 200.0}

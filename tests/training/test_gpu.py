@@ -20,7 +20,8 @@ from genregrid.models.network import Network
 from genregrid.record.result import Result
 from genregrid.training.build import typed
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import evaluate, train, train_together
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train, train_together
 from genregrid.training.stack import StackCheckpoint
 
 pytestmark = [

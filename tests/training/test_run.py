@@ -23,7 +23,8 @@ from genregrid.record.result import Result
 from genregrid.report.cell import read_grid
 from genregrid.report.ensemble import ensemble
 from genregrid.report.leaderboard import leaderboard
-from genregrid.training.run import evaluate, train
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import train
 
 GENRES = ("blues", "classical", "metal")
 QUICK = ("logger=none", "trainer.max_epochs=3", "trainer.accelerator=cpu", "split.folds=3")

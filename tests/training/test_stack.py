@@ -19,7 +19,8 @@ from genregrid.data.datamodule import GenreDataModule
 from genregrid.record.result import Result
 from genregrid.training.build import prepare, typed
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import evaluate, finished_before, train, train_together
+from genregrid.training.evaluation import evaluate
+from genregrid.training.run import finished_before, train, train_together
 from genregrid.training.stack import Fitted, StackCheckpoint, _Stack, can_be_stacked, fit_stack
 
 QUICK = ("dataset=csv", "logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=3", "split.folds=3")

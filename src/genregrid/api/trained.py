@@ -26,7 +26,7 @@ from genregrid.record.card import Card
 from genregrid.record.facts import Provenance
 from genregrid.record.unlabelled import predict_unlabelled
 from genregrid.training.build import datamodule_of, split_of
-from genregrid.training.run import check_features, check_recipe
+from genregrid.training.evaluation import check_features, check_recipe
 
 #: A table, the path of one, a recording, a folder of recordings, or a list of recordings.
 Source: TypeAlias = Table | pd.DataFrame | str | PathLike[str] | Sequence[str | PathLike[str]]

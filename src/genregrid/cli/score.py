@@ -13,7 +13,9 @@ from genregrid.config import DatasetConfig
 
 def score(cfg: DictConfig, folder: Path) -> str:
     """Score a checkpoint on tracks that it was not trained on, and return its table."""
-    from genregrid.training.run import evaluate  # torch and Lightning take seconds to import; a report needs neither
+    from genregrid.training.evaluation import (
+        evaluate,  # torch and Lightning take seconds to import; a report needs neither
+    )
 
     checkpoint = given_checkpoint(cfg.checkpoint)
     return evaluate(cfg, folder, checkpoint=checkpoint, dataset_named=dataset_named).summary()

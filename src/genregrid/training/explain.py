@@ -21,7 +21,7 @@ from genregrid.models.network import Network
 from genregrid.record.explanation import Evidence, Explanation
 from genregrid.training.build import datamodule_of
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import open_trained
+from genregrid.training.evaluation import open_trained
 
 # So many tracks are exchanged for each kind: the noise of a permutation is one of its tracks.
 _TRACKS_IN_ALL = 2000
@@ -36,7 +36,7 @@ def explain(
     corpora: CorpusReader | None = None,
     dataset_named: Callable[[str], DatasetConfig | None] = lambda _: None,
 ) -> Explanation:
-    """Explain a checkpoint on the test part of its training; arguments as in `genregrid.training.run.open_trained`.
+    """Explain a checkpoint on the test part of its training; arguments as in `training.evaluation.open_trained`.
 
     Raises:
         UserError: the corpus does not fit the checkpoint or lacks its test tracks, there are fewer than two, or
