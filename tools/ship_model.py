@@ -14,7 +14,7 @@ The three models were made by these commands, on GTZAN's tables; AUDIO holds the
         split=artist final=true
 """
 
-import shutil
+import re
 import sys
 from pathlib import Path
 
@@ -33,7 +33,8 @@ def ship(run: Path, name: str, folder: Path = FOLDER) -> None:
     content[CHECKPOINT_KEY].pop("map", None)
     folder.mkdir(exist_ok=True)
     torch.save(content, folder / f"{name}.ckpt")
-    shutil.copyfile(run / CARD_FILE, folder / f"{name}.md")
+    card = (run / CARD_FILE).read_text(encoding="utf-8")
+    (folder / f"{name}.md").write_text(re.sub(r"^# .*", f"# {name}", card), encoding="utf-8")
 
 
 if __name__ == "__main__":

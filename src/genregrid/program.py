@@ -1,6 +1,7 @@
 """How this process was started, and where its configuration is: in a checkout, or in an installation."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def command_name(name: str) -> str:
     if started.stem == "genregrid" or is_installed():
         return f"genregrid {name}"
     return _TYPED.get(name, f"python -m genregrid{'.' if name in _MODULES else ' '}{name}")
+
+
+def next_line(name: str, *words: str) -> str:
+    """Return the line that ends the output of a command: what to type next.
+
+    >>> next_line("evaluate", "runs=my runs")
+    "next: `python evaluate.py 'runs=my runs'`"
+    """
+    return f"next: `{command_name(name)} {shlex.join(words)}`"
 
 
 def is_child() -> bool:

@@ -237,7 +237,8 @@ def test_the_list_of_tracks_is_an_artist_index(music: Path, tmp_path: Path) -> N
 def test_success_is_the_genres_one_line_and_code_zero(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(music) == 0
     out, err = capsys.readouterr()
-    genres, summary = out.splitlines()
+    genres, summary, after = out.splitlines()
+    assert after == "next: `python train.py features.csv`"
     assert genres == f"{music}: 4 recordings of 2 genres: pop 2, rock 2"
     assert summary == "features.csv: 11 slices of 0.5 s of 4 tracks in 2 genres, recipe kaggle-reflect"
     assert err == ""
@@ -281,6 +282,7 @@ def test_every_bad_recording_is_named_in_one_line_and_the_rest_is_done(
         "features.csv: 11 slices of 0.5 s of 4 tracks in 2 genres, recipe kaggle-reflect",
         "not audio, ignored: 1 .jpg",
         "9 skipped; features.tracks.csv lists the reasons",
+        "next: `python train.py features.csv`",
     ]
     assert err == ""
     assert Path("features.csv").read_bytes() == Path("good.csv").read_bytes()

@@ -63,7 +63,7 @@ def test_the_status_of_a_grid_is_read_from_its_folder(tmp_path: Path, capsys: py
     assert progress.conclude()
     printed = capsys.readouterr()
     assert printed.err.splitlines() == ["1 of 6 jobs failed:", f"  {tmp_path / 'twin/e'}: slice=4: too short."]
-    assert printed.out == f"run: {tmp_path}\n"
+    assert printed.out.splitlines() == [f"next: `python evaluate.py runs={tmp_path}`", f"run: {tmp_path}"]
     forget_failures(tmp_path)
     assert not progress.conclude()
 

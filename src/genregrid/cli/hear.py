@@ -89,13 +89,7 @@ def _scorer(name: str | None) -> "tuple[Scorer, list[str]]":
 
     chosen = choose_model(name)
     scorer = Scorer(chosen.checkpoint)
-    lines = [f"model: {chosen.name}, {scorer.about}" if chosen.name else f"model: {chosen.checkpoint}, {scorer.about}"]
-    if chosen.better is not None and name is None:
-        card = Scorer.provenance(chosen.better.checkpoint).card
-        assert card is not None  # each model that is shipped has one
-        better = f"better: {chosen.better.name} was {card.evidence}"
-        lines.append(f"{better}; get what it needs (29 MB) by `{chosen.better.get}`")
-    return scorer, lines
+    return scorer, [f"model: {chosen.name or chosen.checkpoint}, {scorer.about}", *chosen.advice()]
 
 
 def _answer(one: "ScoredRecording") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from genregrid.cli.place import given_checkpoint
 from genregrid.errors import Options, UserError, command
 from genregrid.files import files_below, home_path
-from genregrid.listening.shipped import choose_model
+from genregrid.listening.shipped import ChosenModel, choose_model
 from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.record.place import LATEST
@@ -26,10 +26,12 @@ def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
     import starlette  # noqa: F401  # the first to be reported if the extra is missing; torch takes seconds to import
 
-    checkpoint, audio = _sorted_out(options.paths)
+    chosen, audio = _sorted_out(options.paths)
     from genregrid.page.serve import serve
 
-    serve(checkpoint, audio, options.port, opens_browser=not options.no_browser)
+    for line in chosen.advice():
+        print(line)
+    serve(chosen.checkpoint, audio, options.port, opens_browser=not options.no_browser)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -53,8 +55,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _sorted_out(paths: Sequence[str]) -> tuple[Path, list[Path]]:
-    """Return the checkpoint among some paths, by default that of a shipped model, and the others, which are music.
+def _sorted_out(paths: Sequence[str]) -> tuple[ChosenModel, list[Path]]:
+    """Return the model among some paths, by default a shipped one, and the others, which are music.
 
     Raises:
         UserError: there are several checkpoints.
@@ -64,8 +66,8 @@ def _sorted_out(paths: Sequence[str]) -> tuple[Path, list[Path]]:
     if len(checkpoints) > 1:
         raise UserError("these are several checkpoints", key=", ".join(checkpoints), hint="give one")
     if not checkpoints:
-        return choose_model().checkpoint, audio
-    return given_checkpoint(str(home_path(checkpoints[0]))), audio
+        return choose_model(), audio
+    return ChosenModel(given_checkpoint(str(home_path(checkpoints[0])))), audio
 
 
 def _is_checkpoint(text: str) -> bool:

@@ -9,9 +9,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from genregrid.config import NO_TEST
 from genregrid.errors import UserError
 from genregrid.files import home_path
+from genregrid.program import next_line
 from genregrid.training.corpus_reader import CorpusReader
+from genregrid.training.devices import is_first_process
 
 ABOUT = "Train one model on one corpus, slice length and protocol, and test it on tracks that it was not trained on."
 USAGES: dict[str, str] = {}
@@ -42,9 +45,14 @@ def main(cfg: DictConfig, folder: Path, corpora: CorpusReader, fitted: Mapping[s
 
         trained = train_final(cfg, folder, model, corpora)
         print(f"{trained} is finished already" if isinstance(trained, Path) else trained.summary())
+        print(next_line("hear", "song.mp3", "--model", str(folder)))
         return None
     if cfg.resume and (finished := finished_before(cfg, folder, model, corpora)) is not None:
         print(f"{finished} is finished already")
     else:
         print(train(cfg, folder, model, corpora, fitted).summary())
+        if HydraConfig.get().mode == RunMode.RUN and is_first_process():
+            is_tested = cfg.split.protocol != NO_TEST
+            after = ("evaluate", f"runs={folder}") if is_tested else ("hear", "song.mp3", "--model", str(folder))
+            print(next_line(*after))
     return None

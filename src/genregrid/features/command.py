@@ -20,7 +20,7 @@ from genregrid.features.spectrum import Padding
 from genregrid.features.weights import get_musicnn
 from genregrid.files import home_path
 from genregrid.parallel.pool import num_cores
-from genregrid.program import command_name
+from genregrid.program import command_name, next_line
 
 _MOST_KINDS = 20  # of files that are not audio, in the summary
 # Endings of files, which are no names of folders.
@@ -202,5 +202,7 @@ def _print_summary(found: Found, outputs: dict[TableKey, Path], done: Extracted)
         print(f"not audio, ignored: {kinds}{more}")
     if done.num_skipped:
         print(f"{done.num_skipped} skipped; {printable(str(done.tracks_path))} lists the reasons")
+    if first := next((path for table, path in outputs.items() if done.written[table].num_slices), None):
+        print(next_line("train", str(first)))
     everything = done.num_skipped == 0 and all(written.num_slices for written in done.written.values())
     return 0 if everything else _SOMETHING_SKIPPED

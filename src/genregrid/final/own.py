@@ -13,7 +13,7 @@ from genregrid.final.card import card_of
 from genregrid.final.music import MusicTable, music_table
 from genregrid.final.train import cross_validate, train_on_all
 from genregrid.name import name_fault
-from genregrid.program import command_name
+from genregrid.program import next_line
 from genregrid.record.facts import marked_name
 from genregrid.report.cell import Cell
 from genregrid.report.comparison import difference, paired
@@ -70,7 +70,7 @@ def train_on_music(music: Path, folder: Path, given: Sequence[str], compose: Com
             "note: artists are not known, so one artist may be in training and in test, and new artists are harder; "
             "a CSV of path,label,artist keeps artists apart"
         )
-    lines.append(f"next: `{command_name('hear')} song.mp3 --model latest`")
+    lines.append(next_line("hear", "song.mp3", "--model", str(folder)))
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from genregrid.errors import UserError, printable
 from genregrid.files import parse_yaml, read_bytes
 from genregrid.models.argument import is_number
+from genregrid.program import next_line
 from genregrid.record.facts import RunFacts
 from genregrid.record.folder import ERROR_FILE, read_run_json, run_folders, why_failed
 
@@ -133,6 +134,8 @@ class Progress:
             for reason, runs in runs_by_reason.items():
                 more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
                 print(f"  {runs[0]}{more}: {reason}", file=sys.stderr)
+        if any((run / "run.json").is_file() for run in self.status().done):
+            print(next_line("evaluate", f"runs={self.folder}"))
         print(f"run: {self.folder}")
         return bool(failed)
 

@@ -55,6 +55,17 @@ class ChosenModel(NamedTuple):
     name: str = ""
     better: ShippedModel | None = None
 
+    def advice(self) -> list[str]:
+        """Return a line that says how good the better model is and how to get it; none if there is no better one."""
+        from genregrid.listening.score import Scorer  # torch takes seconds to import
+
+        if self.better is None:
+            return []
+        card = Scorer.provenance(self.better.checkpoint).card
+        assert card is not None  # each model that is shipped has one
+        better = f"better: {self.better.name} was {card.evidence}"
+        return [f"{better}; get what it needs (29 MB) by `{self.better.get}`"]
+
 
 def choose_model(text: str | None = None) -> ChosenModel:
     """Find a model by name, path or ``latest``; by default the best one that comes with genregrid and can be used here.
@@ -75,7 +86,7 @@ def choose_model(text: str | None = None) -> ChosenModel:
                 raise
             better = better or model
             continue
-        return ChosenModel(model.checkpoint, model.name, better)
+        return ChosenModel(model.checkpoint, model.name, better if text is None else None)
     if text == LATEST or Path(str(text)).exists():
         return ChosenModel(find_checkpoint(str(text)))
     hint = f"choose {', '.join(model.name for model in shipped_models())}, or give a checkpoint"
