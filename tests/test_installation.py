@@ -8,7 +8,9 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 pytestmark = pytest.mark.slow
 QUICK = ("model=lda", "dataset.num_tracks=50", "logger=none", "trainer.accelerator=cpu", "hydra.run.dir=outputs/run")
@@ -53,7 +55,7 @@ def command(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return scripts / "genregrid"
 
 
-def test_an_installed_wheel_trains_and_reports_in_any_folder(command: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_trains_reports_and_answers_in_any_folder(command: Path, tmp_path: Path) -> None:
     (installed,) = command.parents[1].rglob("site-packages/genregrid")
     assert "genregrid train" in run(command, "--help", cwd=tmp_path)
     trained = run(command, "train", *QUICK, cwd=tmp_path).splitlines()
@@ -62,6 +64,11 @@ def test_an_installed_wheel_trains_and_reports_in_any_folder(command: Path, tmp_
     reported = run(command, "report", "outputs", "hydra.run.dir=outputs/report", cwd=tmp_path).splitlines()
     assert reported[-1] == "run: outputs/report"
     assert "SYNTHETIC" in (tmp_path / "outputs/report/report.html").read_text(encoding="utf-8")
+    random = np.random.default_rng(0)
+    soundfile.write(tmp_path / "song.wav", 0.1 * random.standard_normal(11 * 22_050), 22_050)
+    heard = run(command, "hear", "song.wav", cwd=tmp_path)
+    assert heard.startswith("song.wav: ")
+    assert "next: `genregrid hear FOLDER`" in heard
     usage = run(command, "train", "--help", cwd=tmp_path)
     assert {path.stem for path in (installed / "conf/model").glob("*.yaml")} <= set(usage.split())
 
