@@ -10,8 +10,8 @@ The three models were made by these commands, on GTZAN's tables; AUDIO holds the
     python -m genregrid.features AUDIO --recipe musicnn-msd,musicnn-mtt --slice 3 --out data/gtzan
     python train.py model=lda model.refit=true 'model.summary=[mean]' dataset=gtzan features=musicnn-msd slice=3 \
         split=artist final=true
-    python train.py model=lda model.refit=true 'model.summary=[mean]' dataset=gtzan features=musicnn-mtt slice=3 \
-        split=artist final=true
+    python train.py model=logistic model.refit=true 'model.summary=[mean]' ++model.class_weight=balanced \
+        dataset=gtzan features=musicnn-mtt slice=3 split=artist final=true
 """
 
 import re
