@@ -235,6 +235,18 @@ BAD_CALLS: dict[str, tuple[Callable[[gg.Table, Path], object], str]] = {
     "no training": (lambda *_: gg.load("latest"), "checkpoint"),
     "no recordings": (lambda *_: gg.extract("."), "."),
     "an unknown recipe": (lambda *_: gg.extract(".", recipe="x"), "recipe"),
+    "a slice of no length": (lambda *_: gg.extract(".", slice=0), "slice"),
+    "the name of a corpus": (lambda *_: gg.train("lda", "twin"), "table"),  # type: ignore[arg-type]
+    "a slice in a training": (lambda table, _: gg.train("lda", table, slice=6), "slice"),
+    "artists in a split": (lambda table, _: gg.split(table, "artist", artists="x.csv"), "artists"),
+    "a split of another table": (
+        lambda table, csv: gg.train("lda", pd.read_csv(csv)[4:], split=gg.split(table, folds=3)),  # type: ignore[arg-type]
+        "split",
+    ),
+    "a DataFrame without labels": (
+        lambda _, csv: gg.read_table(pd.read_csv(csv).drop(columns="label")),
+        "DataFrame, row 1",
+    ),
     "two things that are no models": (lambda *_: gg.compare(1, 2), "first"),  # type: ignore[arg-type]
 }
 COMMAND_LINE = re.compile(
@@ -275,6 +287,26 @@ def test_a_table_without_labels_names_what_predicts_it(csv: Path, user_error: Us
     frame = pd.read_csv(csv).drop(columns="label")
     with pytest.raises(gg.UserError, match=r"gg.load\(CHECKPOINT\).predict"):
         gg.read_table(frame)
+
+
+def test_a_column_of_another_name_is_named_by_the_hint(csv: Path, user_error: UserErrors) -> None:
+    with user_error("DataFrame, row 1", hint="rename 'genre' to 'label'"):
+        gg.read_table(pd.read_csv(csv).rename(columns={"label": "genre"}))
+
+
+def test_a_final_model_is_not_trained_for_a_folder_that_is_not_there(
+    validated: gg.CrossValidation, result: gg.TrainResult, user_error: UserErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genregrid.api.validation.train_run", lambda *_, **__: pytest.fail("it was trained"))
+    for save in (validated.final, result.save):
+        with user_error("path", "nowhere/lda.ckpt", problem="folder does not exist"):
+            save("nowhere/lda.ckpt")
+
+
+def test_a_synthetic_corpus_is_not_compared_with_another(result: gg.TrainResult, user_error: UserErrors) -> None:
+    twin = gg.train("gaussian", gg.read_corpus("twin", num_tracks=50))
+    with user_error("second", problem="synthetic"):
+        gg.compare(result, twin)
 
 
 def test_only_pictures_and_checkpoints_are_replaced(result: gg.TrainResult, user_error: UserErrors, csv: Path) -> None:

@@ -43,7 +43,7 @@ def extract(
         from genregrid.features.folder import find_tracks
         from genregrid.features.known_recipe import OPTIONS, Choice
         from genregrid.features.level import check_level
-        from genregrid.features.recipe import TableKey
+        from genregrid.features.recipe import MAX_SLICE_SECONDS, TableKey
     except ModuleNotFoundError as error:
         from genregrid.program import install_command
 
@@ -56,6 +56,8 @@ def extract(
         raise UserError("choose reflect or constant", key="padding", value=padding)
     if isinstance(slice, bool) or not isinstance(slice, int | float):
         raise UserError("expected seconds, a number", key="slice", value=slice)
+    if not 0 < slice <= MAX_SLICE_SECONDS:
+        raise UserError(f"expected more than 0 and at most {MAX_SLICE_SECONDS:g} seconds", key="slice", value=slice)
     found = find_tracks(Path(music).expanduser())
     check_level(found)
     lines: list[str] = []

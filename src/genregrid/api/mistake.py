@@ -32,6 +32,9 @@ _PLAIN_WORD = re.compile(r"(?<![\w'\"/.-])(null|true|false)(?![\w'\"/.-])")
 _SENTENCES = {
     "dataset=csv dataset.path=FILE": 'gg.read_table("FILE")',
     "set dataset.path=FILE to yours": 'give the path of yours, gg.read_table("FILE")',
+    "set dataset.artists to a CSV with the columns track,artist": (
+        "read the table with a CSV of the columns track,artist: gg.read_table(FILE, artists=CSV)"
+    ),
     "or resume the training with resume=true": "or resume the training by the command that started it",
     "`--cfg job` shows every key": "gg.settings(MODEL) shows every setting",
     "leave out -m and experiment, or set": "set",

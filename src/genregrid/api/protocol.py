@@ -30,10 +30,22 @@ class TrackSplit:
     def __init__(self, table: Table, protocol: str, given: dict[str, Any], split: Split, fold: str) -> None:
         self.protocol = protocol
         self.given = given
+        self._all_tracks = table.tracks
         self.split = split
         self._fold = fold
         #: One row per track and part: track, part, genre, group (tracks of one number stay together), num_slices.
         self.tracks = split_frame(table.corpus.table, split)
+
+    def check_is_of(self, table: Table) -> None:
+        """Check that a table has the tracks that were divided.
+
+        Raises:
+            UserError: it has others.
+        """
+        if not self._all_tracks.equals(table.tracks):
+            raise UserError(
+                "it divides the tracks of another table", key="split", hint="split this one: gg.split(TABLE)"
+            )
 
     @property
     def leaks(self) -> bool:
@@ -117,6 +129,7 @@ def run_config(model: str, table: Table, protocol: object, given: dict[str, Any]
     """
     check_choice("model", model)
     if isinstance(protocol, TrackSplit):
+        protocol.check_is_of(table)
         given = protocol.given | {name: value for name, value in given.items() if name not in ("fold", "folds")}
         protocol = protocol.protocol
     if not isinstance(protocol, str):

@@ -34,13 +34,25 @@ def copied(checkpoint: Path, path: str | PathLike[str]) -> Path:
     """Copy a checkpoint to a path, and return it.
 
     Raises:
-        UserError: its name does not end in ``.ckpt``.
+        UserError: its name does not end in ``.ckpt``, or its folder does not exist.
+    """
+    target = check_target(path)
+    with replacing(target) as part:
+        shutil.copyfile(checkpoint, part)
+    return target
+
+
+def check_target(path: str | PathLike[str]) -> Path:
+    """Return the path of a checkpoint that will be written.
+
+    Raises:
+        UserError: its name does not end in ``.ckpt``, or its folder does not exist.
     """
     target = Path(path).expanduser()
     if target.suffix != _ENDING:
         raise UserError(f"the name of a checkpoint ends in {_ENDING}", key="path", value=str(path))
-    with replacing(target) as part:
-        shutil.copyfile(checkpoint, part)
+    if not target.parent.is_dir():
+        raise UserError("its folder does not exist", key="path", value=str(path))
     return target
 
 

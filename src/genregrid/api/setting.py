@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from genregrid.api.mistake import offered
-from genregrid.config import register_schemas
+from genregrid.config import DatasetConfig, register_schemas
 from genregrid.errors import UserError
 from genregrid.program import conf_folder
 
@@ -68,13 +68,18 @@ def _composed(overrides: tuple[str, ...], _: int) -> DictConfig:
         return compose("train", [*overrides])
 
 
+def choices(group: str) -> list[str]:
+    """Return the names of the files of a group of conf."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
 def check_choice(group: str, name: object) -> None:
     """Refuse a name that is no file of a group of conf.
 
     Raises:
         UserError: with the names that there are, and the one that was probably meant.
     """
-    names = sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+    names = choices(group)
     if name in names:
         return
     near = get_close_matches(name.lower(), names, n=1) if isinstance(name, str) else []
@@ -102,6 +107,9 @@ def with_settings(cfg: DictConfig, given: Mapping[str, Any]) -> DictConfig:
     """
     keys = _keys(cfg)
     for name, value in given.items():
+        if name in ("slice", *DatasetConfig.__dataclass_fields__) and name not in keys:
+            hint = f"read the table with it: gg.read_table(FILE, {name}=...)"
+            raise UserError("it is a setting of a table", key=name, value=value, hint=hint)
         if name not in keys:
             near = get_close_matches(name, keys, n=1)
             own = [key for key in cfg.model if key not in _NOT_SETTINGS["model"]]

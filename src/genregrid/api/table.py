@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from genregrid.api.mistake import offered, python_words
-from genregrid.api.setting import composed, plain, with_values
+from genregrid.api.setting import choices, composed, plain, with_values
 from genregrid.config import DatasetConfig, TrainConfig
 from genregrid.data.corpus import Corpus, own_slice_seconds
 from genregrid.data.note import read_note
@@ -159,7 +159,10 @@ def table_of(
     if isinstance(source, pd.DataFrame):
         with TemporaryDirectory(prefix="genregrid-") as folder:
             write_csv(source, path := Path(folder) / _FRAME, index=False)
-            table = table_of(path, slice_seconds, given, recipe, genres)
+            try:
+                table = table_of(path, slice_seconds, given, recipe, genres)
+            except UserError as error:
+                raise _of_frame(error, path) from None
         del table.values["dataset.path"]
         return table
     if not isinstance(source, str | PathLike):
@@ -226,11 +229,18 @@ def _read(
     try:
         corpus = CorpusReader().read(dataset, slice_seconds, recipe, needs_labels=needs_labels)
     except UserError as error:
-        if error.problem != _NO_LABELS:
+        if error.problem != _NO_LABELS or (error.hint or "").startswith("rename "):
             raise
         hint = "a model predicts a table without labels: gg.load(CHECKPOINT).predict(TABLE)"
         raise UserError(error.problem, key=error.key, hint=hint) from None
     return Table(name, values | {"slice": plain("slice", slice_seconds)}, corpus, str(dataset.corpus))
+
+
+def _of_frame(error: UserError, path: Path) -> UserError:
+    """Return a mistake about the file of a DataFrame as one about the DataFrame."""
+    if error.key is None or not error.key.startswith(str(path)):
+        return error
+    return UserError(error.problem, key=error.key.replace(str(path), "DataFrame", 1), hint=error.hint)
 
 
 def check_table(table: object) -> Table:
@@ -241,6 +251,8 @@ def check_table(table: object) -> Table:
     """
     if isinstance(table, Table):
         return table
+    if isinstance(table, str) and not Path(table).exists() and table in choices("dataset"):
+        raise UserError("it is a corpus", key="table", value=table, hint=f"read it first: gg.read_corpus({table!r})")
     if isinstance(table, str | PathLike | pd.DataFrame):
         return read_table(table)
     hint = 'read it first: gg.read_table("FILE.csv") or gg.read_corpus("twin")'

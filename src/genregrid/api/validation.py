@@ -10,13 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from genregrid.api.mistake import offered
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import run_config
-from genregrid.api.runs import RunsFolder, copied, own_state
+from genregrid.api.runs import RunsFolder, check_target, copied, own_state
 from genregrid.api.setting import with_values
 from genregrid.api.table import HeldCorpus, Table, check_table
 from genregrid.api.trained import Model
 from genregrid.api.training import check_tested, described
 from genregrid.config import NO_TEST, UNFOLDED_PROTOCOLS
 from genregrid.errors import UserError
+from genregrid.exhibit.mark import Mark
 from genregrid.final.card import card_of
 from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.report.cell import read_grid
@@ -52,8 +53,10 @@ class CrossValidation(Outcome):
             path: to save the checkpoint to; ``None`` for a temporary one.
 
         Raises:
-            UserError: the protocol leaks, or the name of the file does not end in ``.ckpt``.
+            UserError: the protocol leaks, the name of the file does not end in ``.ckpt``, or its folder does not exist.
         """
+        if path is not None:
+            check_target(path)
         card = card_of(self._cell)
         folder = self.folder / "final"
         OmegaConf.update(self._cfg, "split.protocol", NO_TEST)
@@ -135,6 +138,9 @@ def compare(first: Outcome, second: Outcome) -> pd.DataFrame:
             hint = "give what gg.cross_validate or gg.train returned"
             raise UserError(f"expected a tested model, not {type(one).__name__}", key=key, hint=hint)
     cells = first._cell, second._cell
+    if len({Mark.SYNTHETIC in cell.marks for cell in cells}) > 1:
+        hint = "test both on the same table"
+        raise UserError("one is of a synthetic corpus and the other is not", key="second", hint=hint)
     row = compared(*cells)
     if row is None:
         problem = "they have no test track with the same seed in common"
