@@ -1,5 +1,6 @@
 """A song has an answer without a training, and mistakes have a sentence before anything slow."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,33 @@ def test_a_folder_has_a_page_and_tables(song: Path, capsys: pytest.CaptureFixtur
     assert set(";".join(table["possible"].dropna()).replace(" ", "").split(";")) <= GENRES
     assert table["notes"].str.startswith("skipped: ").sum() == 1
     assert "1 of 3 recordings skipped" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_scored(
+    song: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("genregrid.cli.hear.TemporaryDirectory", refuse)
+    assert main([str(song), "--out", "answers"]) == 2
+    expected = "--out=answers: it cannot be written (Read-only file system); give another folder by --out.\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_a_full_disk_is_one_sentence_after_the_answers(
+    song: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("genregrid.listening.score.ScoredFolder.write", full)
+    assert main([str(song), "--out", "answers"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.startswith(str(song))
+    assert (
+        printed.err == "--out=answers: it cannot be written (No space left on device); give another folder by --out.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ def run(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("train", ("~trainer.devices", "logger=none"), "trainer.devices=null: "),
         ("train", ("~nothing",), "Could not delete"),
         ("train", ("slice",), "slice"),
+        (
+            "train",
+            ("musik",),
+            "musik: it is not key=value; write key=value without spaces, such as model=lstm, or a folder of recordings",
+        ),
         ("train", ("=",), ""),
         ("train", ("",), ""),
         ("train", ("slice=${oc.env:HOME}", "logger=none"), ""),

@@ -233,6 +233,8 @@ def test_nothing_is_there_without_the_token(ask: Ask) -> None:
     assert ask("GET", "/", token="").status == 404
     assert ask("GET", "/recordings/1/audio").status == 404
     assert ask("GET", "/recordings/..%2f/audio").status == 404
+    for number in ("9" * 5000, "-1", "²", "00000000000"):
+        assert ask("POST", f"/recordings/{quote(number)}/score").status == 404
     assert ask("GET", "/score").status == 405
 
 

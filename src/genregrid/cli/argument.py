@@ -191,6 +191,9 @@ def _of_words(bare: set[int], arguments: Sequence[str], keys: Keys) -> UserError
         hint = f"a path with spaces has quotation marks: {shlex.quote(whole)}"
         return UserError(NOT_KEY_VALUE, key=word, hint=hint)
     with_keys = [keys.with_key(text) if place in bare else [text] for place, text in enumerate(arguments)]
+    if keys.script == "train" and not sign and not all(with_keys):
+        hint = "write key=value without spaces, such as model=lstm, or a folder of recordings that exists"
+        return UserError(NOT_KEY_VALUE, key=word, hint=hint)
     if sign or not all(with_keys):
         return of_form(sign or word)
     words = [text for own in with_keys for text in own if text != "--"]

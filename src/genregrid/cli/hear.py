@@ -3,6 +3,7 @@
 import argparse
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from genregrid.errors import Options, UserError, command, printable
@@ -46,14 +47,19 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     from genregrid.page.limit import MOST_RECORDINGS
 
     folder = options.out or Path("outputs", "hear", f"{datetime.now():%Y%m%dT%H%M%S.%f}")
+    _check_writable(folder)
     if replaced := check_replaceable(folder, _WRITTEN):
         print(replaced)
     scorer, about = _scorer(options.model)
-    done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
+    try:
+        done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
+        has_page = 0 < len(done.scored) <= MOST_RECORDINGS
+        if has_page:
+            write_page(done.scored, folder / _PAGE, scorer.about)
+    except OSError as error:  # a full disk
+        raise _unwritable(error, folder) from None
     if not done.scored:
         raise UserError(f"none of {len(files)} recordings could be scored", key=", ".join(map(str, options.audio)))
-    if has_page := len(done.scored) <= MOST_RECORDINGS:
-        write_page(done.scored, folder / _PAGE, scorer.about)
     skipped = [f"{len(done.skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"]
     print("\n".join(["", *about, *(skipped if done.skipped else [])]))
     if has_page:
@@ -61,6 +67,25 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     else:
         print(f"tables: {folder}; a page shows {MOST_RECORDINGS} recordings at most")
     return _SOMETHING_SKIPPED if done.skipped else 0
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before the minutes that many recordings take.
+
+    Raises:
+        UserError: the folder, or the one that it would be made in, cannot be written.
+    """
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    try:
+        with TemporaryDirectory(dir=parent, prefix=".genregrid-"):
+            pass
+    except OSError as error:
+        raise _unwritable(error, folder) from None
+
+
+def _unwritable(error: OSError, folder: Path) -> UserError:
+    problem = f"it cannot be written ({error.strerror or error})"
+    return UserError(problem, key="--out", value=str(folder), hint="give another folder by --out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         f"{command_name('hear')} music --model latest",
     )
     parser.add_argument("audio", type=home_path, nargs="+", help="recordings, or folders of them")
-    model = "a name of a model that comes with genregrid, a checkpoint, or latest (the best one whose needs are met)"
+    model = (
+        "a name of a model that comes with genregrid, a checkpoint, or latest, your newest one (by default the best "
+        "that comes with genregrid and whose needs are met)"
+    )
     parser.add_argument("--model", metavar="MODEL", help=model)
     out = "folder for the page and the tables (of several recordings: outputs/hear/TIME)"
     parser.add_argument("--out", type=home_path, metavar="FOLDER", help=out)

@@ -83,8 +83,8 @@ class App:
         routes = [
             Route("/", self._page),
             Route("/score", self._score_upload, methods=["POST"]),
-            Route("/recordings/{number:int}/score", self._score_file, methods=["POST"]),
-            Route("/recordings/{number:int}/audio", self._audio),
+            Route("/recordings/{number}/score", self._score_file, methods=["POST"]),
+            Route("/recordings/{number}/audio", self._audio),
         ]
         errors: Any = {404: _not_found, 500: _fault}
         self.asgi: ASGIApp = Starlette(
@@ -129,8 +129,8 @@ class App:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _score_file(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if number >= len(self._files):
+        number = self._number(request)
+        if number is None:
             return _not_found(request, None)
         if number in self._answers:
             return JSONResponse(self._answers[number])
@@ -151,9 +151,16 @@ class App:
             self._answers[number] = answer
         return JSONResponse(answer)
 
+    def _number(self, request: Request) -> int | None:
+        """Return the number of the recording that a path names; ``None`` if there is no such recording."""
+        text = request.path_params["number"]
+        # Python refuses to read a number of thousands of digits
+        number = int(text) if len(text) < 10 and text.isascii() and text.isdecimal() else len(self._files)
+        return number if number < len(self._files) else None
+
     async def _audio(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if number >= len(self._files) or not self._files[number].is_file():
+        number = self._number(request)
+        if number is None or not self._files[number].is_file():
             return _not_found(request, None)
         path = self._files[number]
         kind = mimetypes.guess_type(path.name)[0] or ""
