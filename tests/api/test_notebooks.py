@@ -41,7 +41,12 @@ def test_the_code_of_the_page_runs(
     run(blocks, monkeypatch)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    # the other one trains on the whole twin
+    [pytest.param(path, marks=[pytest.mark.torture] * (path.stem == "first_steps")) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_the_code_of_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("soundfile")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
