@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import re
 import subprocess
 import sys
@@ -134,6 +135,15 @@ def test_tables_of_a_result_are_of_pandas_and_show_themselves(result: gg.TrainRe
     assert metadata["image/svg+xml"] == {"needs_background": "light"}
     picture.save("confusion.svg")
     assert Path("confusion.svg").read_text().endswith("</svg>")
+
+
+def test_tables_and_results_can_be_given_to_other_processes(csv: Path, table: gg.Table, result: gg.TrainResult) -> None:
+    artists = gg.read_table(csv, artists=csv.with_name("artists.csv"))
+    for source in (table, artists, gg.read_corpus("twin", num_tracks=20)):
+        again = pickle.loads(pickle.dumps(source))  # made here
+        pd.testing.assert_frame_equal(again.frame, source.frame, check_exact=True)
+        assert again.corpus.artists() == source.corpus.artists()
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(result)).scores, result.scores)
 
 
 def test_names_from_data_are_no_markup(csv: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def load_corpus(
     if dataset.synthetic:
         twin = draw_twin(num_tracks=dataset.num_tracks)
         table = table_from_frame(twin.frame, source=dataset.name, genres=dataset.genres)
-        corpus = Corpus(table, table, dataset.recipe, lambda: twin.artists, lambda: twin.filtered, lambda: None)
+        artists, lists = (partial(getattr, twin, name) for name in ("artists", "filtered"))
+        corpus = Corpus(table, table, dataset.recipe, artists, lists, _nothing)
         key: dict[str, Any] = {}  # it is never cached
         more: list[str] = []
     else:
@@ -258,25 +260,33 @@ def _read(
     table = stored(dataset.cache, key, read)
     _check_notes(notes, table)
     more = _unused_notes(unused, table, slice_seconds, needs_labels)
-    index, listed = dataset.artists, dataset.filtered or {}
-
-    def artists() -> Mapping[str, str] | None:
-        if index is None:
-            return None
-        path = _file(dataset, index)
-        return fma_artists(path, table.tracks) if is_fma(path) else read_artists(path, table.tracks)
-
-    def lists() -> Mapping[str, str] | None:
-        if missing := [part for part in PARTS if listed and part not in listed]:
-            hint = "write dataset.filtered={train:FILE,val:FILE,test:FILE}"
-            raise UserError(f"it has no list of the part '{missing[0]}'", key="dataset.filtered", hint=hint)
-        files = {part: _file(dataset, path) for part, path in listed.items()}
-        return read_lists(files, table.tracks) if files else None
-
-    def official() -> Mapping[str, str] | None:
-        return fma_parts(_file(dataset, dataset.official), table.tracks) if dataset.official else None
-
+    # no closures, which cannot be pickled: a notebook gives tables to other processes
+    artists, lists, official = (partial(read, dataset, table.tracks) for read in (_artists, _lists, _official))
     return Corpus(table, table, recipe, artists, lists, official), key, more
+
+
+def _nothing() -> None:
+    return None
+
+
+def _artists(dataset: DatasetConfig, tracks: Sequence[str]) -> Mapping[str, str] | None:
+    if dataset.artists is None:
+        return None
+    path = _file(dataset, dataset.artists)
+    return fma_artists(path, tracks) if is_fma(path) else read_artists(path, tracks)
+
+
+def _lists(dataset: DatasetConfig, tracks: Sequence[str]) -> Mapping[str, str] | None:
+    listed = dataset.filtered or {}
+    if missing := [part for part in PARTS if listed and part not in listed]:
+        hint = "write dataset.filtered={train:FILE,val:FILE,test:FILE}"
+        raise UserError(f"it has no list of the part '{missing[0]}'", key="dataset.filtered", hint=hint)
+    files = {part: _file(dataset, path) for part, path in listed.items()}
+    return read_lists(files, tracks) if files else None
+
+
+def _official(dataset: DatasetConfig, tracks: Sequence[str]) -> Mapping[str, str] | None:
+    return fma_parts(_file(dataset, dataset.official), tracks) if dataset.official else None
 
 
 def _check_file(dataset: DatasetConfig) -> None:
