@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ _MOST_TEXT = 200_000
 _LONGEST_LABEL = 2000
 #: Columns that distinguish cells.
 KEY = ("dataset", "split", "features", "model", "slice_seconds", "trained_on", "settings")
+_MOST_NAMED = 3  # runs that were run again
 _RUN_FACTS = ["folder", "fold", "seed", "split_seed", "val_fold"]
 _RUN_FACTS += ["num_train", "num_test", "accuracy", "started", "commit"]
 
@@ -215,11 +216,24 @@ def read_grid(*folders: Path) -> tuple[list[Cell], list[str]]:
     frame["settings"] = _settings(frame)
     frame["names_features"] = frame.groupby("dataset")["features"].transform("nunique") > 1
     repeated = frame.duplicated([*KEY, "fold", "val_fold", "seed", "split_seed", "scored"], keep="last")
-    notes += [f"{path} was run again later and is not counted twice" for path in frame["folder"][repeated]]
+    notes += _notes_on_repeated([*frame["folder"][repeated]])
     frame = frame[~repeated]
     cells = [_cell(dict(zip(KEY, key, strict=True)), runs) for key, runs in frame.groupby(list(KEY), sort=False)]
     cells.sort(key=lambda cell: (cell.dataset, cell.split, cell.missing_folds > 0, -cell.correct.mean()))
     return cells, [*notes, *_notes_on_comparing(cells)]
+
+
+def _notes_on_repeated(folders: Sequence[object]) -> list[str]:
+    """Return the notes on runs that were run again; a whole grid that was run again is one note.
+
+    >>> _notes_on_repeated(["a", "b"])
+    ['a was run again later and is not counted twice', 'b was run again later and is not counted twice']
+    >>> _notes_on_repeated(["a", "b", "c", "d"])
+    ['4 runs were run again later and are not counted twice, such as a']
+    """
+    if len(folders) > _MOST_NAMED:
+        return [f"{len(folders)} runs were run again later and are not counted twice, such as {folders[0]}"]
+    return [f"{path} was run again later and is not counted twice" for path in folders]
 
 
 def _notes_on_comparing(cells: list[Cell]) -> Iterator[str]:
