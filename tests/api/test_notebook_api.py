@@ -247,6 +247,7 @@ BAD_CALLS: dict[str, tuple[Callable[[gg.Table, Path], object], str]] = {
     "no training": (lambda *_: gg.load("latest"), "checkpoint"),
     "no recordings": (lambda *_: gg.extract("."), "."),
     "an unknown recipe": (lambda *_: gg.extract(".", recipe="x"), "recipe"),
+    "model and table exchanged": (lambda table, _: gg.train(table, "lda"), "model"),  # type: ignore[arg-type]
     "a slice of no length": (lambda *_: gg.extract(".", slice=0), "slice"),
     "the name of a corpus": (lambda *_: gg.train("lda", "twin"), "table"),  # type: ignore[arg-type]
     "a slice in a training": (lambda table, _: gg.train("lda", table, slice=6), "slice"),

@@ -46,6 +46,7 @@ def test_evidence_names_the_share_and_what_was_new() -> None:
         {"folds": 0},
         {"epochs": -1},
         {"accuracy": {"value": 2.0}},
+        {"accuracy": {"value": None}},
         {"per_genre": {"jazz": {}}},
         {"per_genre": []},
         {"tested": {"jazz": -1}},

@@ -12,6 +12,7 @@ from genregrid.api.mistake import offered, python_words
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import TrackSplit, run_config
 from genregrid.api.runs import RunsFolder, copied, own_state
+from genregrid.api.setting import check_choice
 from genregrid.api.table import HeldCorpus, Table, check_table
 from genregrid.api.trained import Model
 from genregrid.config import NO_TEST
@@ -123,6 +124,7 @@ def train(
     >>> result.scores.index.tolist()
     ['accuracy', 'top3', 'f1_macro']
     """
+    check_choice("model", model)
     table = check_table(table)
     cfg = run_config(model, table, split, {"fold": fold, "folds": folds} | settings, seed)
     runs = RunsFolder(folder)

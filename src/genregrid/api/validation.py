@@ -11,7 +11,7 @@ from genregrid.api.mistake import offered
 from genregrid.api.outcome import Outcome
 from genregrid.api.protocol import run_config
 from genregrid.api.runs import RunsFolder, check_target, copied, own_state
-from genregrid.api.setting import with_values
+from genregrid.api.setting import check_choice, with_values
 from genregrid.api.table import HeldCorpus, Table, check_table
 from genregrid.api.trained import Model
 from genregrid.api.training import check_tested, described
@@ -99,6 +99,7 @@ def cross_validate(
     >>> gg.compare(cv, gg.train("gaussian", table, folds=2))["difference"].tolist()  # the same on 25 tracks
     [0.0]
     """
+    check_choice("model", model)
     table = check_table(table)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError("1 seed or more", key="seeds", value=seeds)

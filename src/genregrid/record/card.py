@@ -91,6 +91,8 @@ class Card:
             raise UserError("its card has too many genres", key=source, hint=HINT)
         per_genre = {genre: _scores(checked_dict(table, genre, source), source) for genre in table}
         accuracy = Score(**checked(Score, checked_dict(content, "accuracy", source), source))
+        if accuracy.value is None:
+            raise UserError("its card has no accuracy", key=source, hint=HINT)
         return cls(accuracy=accuracy, per_genre=per_genre, **values)
 
 
