@@ -252,3 +252,24 @@ def test_a_second_checkpoint_is_not_advised(project_root: Path) -> None:
     words = ["checkpoint=mine.ckpt", "weights=models"]
     mistake = UserError(NO_SUCH_KEY, key="weights")
     assert with_hint(mistake, words, "evaluate", project_root / "conf").hint is None
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "hint"),
+    [
+        (["a", "b"], "a b", "lists the recordings of both"),
+        (["a", "--model", "svm"], "--model", "write model=svm"),
+        (["a", "--slice=6"], "--slice", "write slice=6"),
+        (["nothere/"], "nothere/", "model=lstm"),
+    ],
+)
+def test_a_mistake_in_music_to_train_on_has_a_way_out(
+    words: list[str], key: str, hint: str, project_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(name).mkdir()
+    with pytest.raises(UserError) as caught:
+        check_form(words, "train", project_root / "conf")
+    assert caught.value.key == key
+    assert hint in (caught.value.hint or "")

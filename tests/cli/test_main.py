@@ -92,7 +92,8 @@ def test_the_help_is_short_and_has_examples(command: Command, capsys: pytest.Cap
         (["train", "model=lda,lstm"], "genregrid train -m model=lda,lstm"),
         (["evaluate", "song.mp3"], "write `genregrid evaluate checkpoint=PATH audio=song.mp3`"),
         (["evaluate", "seed=1,2"], "genregrid evaluate -m seed=1,2"),
-        (["train", "song.mp3"], "`genregrid features FOLDER "),
+        (["train", "song.mp3"], "`genregrid hear song.mp3`"),
+        (["/"], "`genregrid hear /` for its genre"),
         (["train", "checkpoint=latest"], "`genregrid evaluate checkpoint=latest`"),
     ],
 )

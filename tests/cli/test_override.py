@@ -262,7 +262,8 @@ def test_lists_of_tracks_are_a_file_for_each_part(filtered: str, user_error: Cal
         ("train", ["lstm", "slice=3"], "python train.py model=lstm slice=3"),
         ("train", ["gtzan", "-m"], "python train.py dataset=gtzan -m"),
         ("train", ["my.csv"], "python train.py dataset=csv dataset.path=my.csv"),
-        ("train", ["music"], "python -m genregrid.features FOLDER"),
+        ("train", ["song 1.mp3"], "python -m genregrid hear 'song 1.mp3'"),
+        ("train", ["nothere"], "give a folder with one folder per genre"),
         ("train", ["dataset.path=my", "f.csv"], "'dataset.path=my f.csv'"),
     ],
 )

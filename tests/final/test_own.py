@@ -93,11 +93,28 @@ def test_a_table_is_music_too(music: Path, trained: Callable[..., str], tmp_path
     assert "accuracy on 10 test tracks: lda" in trained(table.path, "model=lda", "split.folds=3")
 
 
-def test_too_few_songs_of_a_genre_are_refused(music: Path, trained: Callable[..., str], user_error: UserErrors) -> None:
-    for number in range(1, 5):
-        (music / "low" / f"song {number}.wav").unlink()
-    with user_error("split.folds", hint="add tracks"):
-        trained(music, "slice=0.25")
+def test_too_few_songs_of_a_genre_are_refused_before_they_are_described(
+    music: Path, trained: Callable[..., str], user_error: UserErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("genregrid.final.music.extract", None)  # before hours of work
+        for number in range(1, 5):
+            (music / "low" / f"song {number}.wav").unlink()
+        with user_error(str(music), problem="the genre 'low' has only 1 recording", hint="3 or more"):
+            trained(music, "slice=0.25")
+        (music / "low" / "song 0.wav").unlink()
+        with user_error(str(music), problem="'high'", hint="two genres"):
+            trained(music, "slice=0.25")
+
+
+def test_a_genre_without_a_usable_recording_is_named(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for genre in ("bad", "empty"):
+        (music / genre).mkdir()
+    for number in range(3):
+        (music / "bad" / f"{number}.mp3").write_text("no music")
+    for _ in range(2):  # the second time, the table is there
+        music_table(music, music.parent / "features", "kaggle", 0.25)
+        assert "no recording of bad, empty could be used" in capsys.readouterr().out
 
 
 def test_a_word_that_is_music_is_the_key(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:

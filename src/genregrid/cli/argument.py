@@ -15,10 +15,14 @@ from genregrid.cli.nearest import Keys, command_of
 from genregrid.config import EXPECTED_NUMBERS, LABEL_KEYS, TEXT_DICTS, TEXT_KEYS, TEXT_LISTS
 from genregrid.errors import UserError
 from genregrid.files import folder_name, home_expanded
+from genregrid.program import command_name
+from genregrid.recording.content import AUDIO_SUFFIXES
 
 # of Hydra, followed by a value
 _OPTIONS_WITH_VALUE = {"--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"}
 _OPTIONS_WITH_VALUE |= {"--experimental-rerun", "--info", "-i", "--package", "-p"}
+# keys that other programs take as options
+_KEYS_LIKE_OPTIONS = {"model", "slice", "split", "dataset", "features", "seed", "checkpoint", "audio", "runs"}
 _OVERRIDE = re.compile(r"~|\+{0,2}[A-Za-z_$][\w$./@-]*=", re.ASCII)
 _SPACED = re.compile(r"\s*(\+{0,2}[A-Za-z_][\w./@-]*)\s*=\s*(.*?)\s*", re.ASCII | re.DOTALL)
 _TABLE = re.compile(r"\.(csv|tsv|txt|parquet|npz)(\.gz)?$", re.IGNORECASE)
@@ -35,8 +39,12 @@ def check_form(arguments: Sequence[str], script: str, conf: Path) -> None:
         UserError: the first of them.
     """
     bare = bare_words(arguments)
-    for argument in arguments:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         _check_path(argument)
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name[2:] in _KEYS_LIKE_OPTIONS:
+            right = f"{name[2:]}={value if equals else following or 'VALUE'}"
+            raise UserError("it is not an option", key=name, hint=f"write {shlex.quote(right)}")
         if script == "train" and re.fullmatch("~(model|dataset|split)(=.*)?", argument):
             hint = f"leave out {argument}, or choose another by {argument[1:].partition('=')[0]}=NAME"
             raise UserError("it cannot be removed", key=argument, hint=hint)
@@ -190,6 +198,8 @@ def _of_words(bare: set[int], arguments: Sequence[str], keys: Keys) -> UserError
     if whole := _whole_path(bare, arguments):
         hint = f"a path with spaces has quotation marks: {shlex.quote(whole)}"
         return UserError(NOT_KEY_VALUE, key=word, hint=hint)
+    if keys.script == "train" and (of_music := _of_music([arguments[place] for place in sorted(bare)], keys)):
+        return of_music
     with_keys = [keys.with_key(text) if place in bare else [text] for place, text in enumerate(arguments)]
     if keys.script == "train" and not sign and not all(with_keys):
         hint = "write key=value without spaces, such as model=lstm, or a folder of recordings that exists"
@@ -200,6 +210,23 @@ def _of_words(bare: set[int], arguments: Sequence[str], keys: Keys) -> UserError
     if keys.script == "evaluate" and not any(text.startswith(("checkpoint=", "runs=")) for text in words):
         words.insert(0, "checkpoint=PATH")
     return UserError(NOT_KEY_VALUE, key=word, hint=f"write `{command_of(keys.script, words)}`")
+
+
+def _of_music(words: Sequence[str], keys: Keys) -> UserError | None:
+    """Return the mistake of words in place of music to train on; ``None`` if they may mean something else."""
+    word, folder = words[0], "a folder with one folder per genre"
+    if len(words) > 1:
+        if not all(map(_is_music, words)):
+            return None
+        hint = f"give {folder}, or a CSV of path and label that lists the recordings of both"
+        return UserError("a training takes one folder or table of music", key=" ".join(words), hint=hint)
+    if Path(word).suffix.lower() in AUDIO_SUFFIXES:
+        hint = f"write `{command_name('hear')} {shlex.quote(word)}` for its genre; a training takes {folder}"
+        return UserError("it is one recording", key=word, hint=hint)
+    if not word or "=" in word or os.path.exists(word) or keys.with_key(word):
+        return None
+    hint = f"write key=value without spaces, such as model=lstm, or give {folder}"
+    return UserError("it is neither key=value nor a folder that exists", key=word, hint=hint)
 
 
 def _without_spaces(bare: set[int], arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ It imports the standard library only, so that packages that are missing are repo
 """
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def _unknown(name: str, given: Sequence[str]) -> UserError:
     if "=" in name or name in ("-m", "--multirun"):
         evaluates = any(word.startswith(("checkpoint=", "runs=", "ensemble=")) for word in given)
         hint = f"begin with `{command_name('evaluate' if evaluates else 'train')}`"
+    elif os.path.exists(name):
+        hint = f"write `{command_name('hear')} {shlex.quote(name)}` for its genre"
     elif near := get_close_matches(name, _COMMANDS, n=1):
         hint = f"write `{command_name(near[0])}`"
     else:

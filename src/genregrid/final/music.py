@@ -2,12 +2,13 @@
 
 import csv
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from genregrid.data.note import read_note
 from genregrid.data.table import peek_slice_seconds
-from genregrid.errors import UserError, printable
+from genregrid.errors import UserError, counted, printable
 from genregrid.exhibit.spreadsheet import read_csv
 from genregrid.features.extraction import extract
 from genregrid.features.folder import Found, find_tracks
@@ -19,6 +20,7 @@ from genregrid.parallel.pool import num_cores
 _LEARNED = "musicnn-msd"  # the best one for new artists, docs/results.md
 _USUAL_SECONDS = 3.0
 _HEADER_BYTES = 1 << 16
+_FEWEST_TRACKS = 3  # of a genre: one each for training, validation and test
 
 
 class MusicTable(NamedTuple):
@@ -53,12 +55,14 @@ def music_table(music: Path, folder: Path, features: str | None, slice_seconds: 
     recipe, seconds = _recipe(features), slice_seconds or _USUAL_SECONDS
     found = find_tracks(music)
     check_level(found)
+    _check_genres(found)
     path = folder / f"features_{seconds:g}_sec{recipe.file_ending or f'.{recipe.option}'}.csv"
     tracks = path.with_suffix(".tracks.csv")
     if _is_described(found, path, tracks):
         print(f"{printable(str(path))} has these recordings already", flush=True)
     else:
         extract(found, {TableKey(recipe, seconds): path}, num_workers=num_cores(), overwrite=True, show_bar=None)
+    _print_lost(found, tracks)
     has_artists = any(track.artist for track in found.tracks)
     return MusicTable(path, seconds, tracks if has_artists else None)
 
@@ -74,6 +78,30 @@ def _recipe(features: str | None) -> Recipe:
         except UserError:
             return OPTIONS["kaggle"](Choice())
     return recipe
+
+
+def _check_genres(found: Found) -> None:
+    """Raise if no model can be scored on these genres, before the recordings are described, which may take hours."""
+    count = Counter(track.genre for track in found.tracks)
+    if len(count) == 1:
+        problem = f"all its recordings are '{printable(next(iter(count)))}'"
+        raise UserError(problem, key=found.source, hint="a model needs two genres or more: add one")
+    genre, number = min(count.items(), key=lambda item: item[1])
+    if number < _FEWEST_TRACKS:
+        problem = f"the genre '{printable(genre)}' has only {counted(number, 'recording')}"
+        hint = f"a genre needs {_FEWEST_TRACKS} or more: add some, or leave the genre out"
+        raise UserError(problem, key=found.source, hint=hint)
+
+
+def _print_lost(found: Found, tracks: Path) -> None:
+    """Print which genres the model will not know, as no recording of theirs is there or could be described."""
+    described = set(read_csv(tracks).query("track.notna() and skipped.isna()")["label"])
+    lost = {track.genre for track in found.tracks} - described
+    if found.is_by_folder:
+        lost |= {path.name for path in found.source.iterdir() if path.is_dir() and path.name[0].isalnum()} - described
+    if lost:
+        names = ", ".join(printable(genre) for genre in sorted(lost))
+        print(f"note: no recording of {names} could be used, so the model will not know it", flush=True)
 
 
 def _is_list(path: Path) -> bool:
