@@ -44,15 +44,25 @@ def test_a_song_has_an_answer_and_leaves_no_file(song: Path, capsys: pytest.Capt
     assert [path.name for path in Path().iterdir()] == ["music"]
 
 
-def test_a_folder_has_a_page_and_tables(song: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_has_a_page_and_tables(
+    song: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (song.parent / "notes.mp3").write_text("no music")
     (song.parent / "again.wav").write_bytes(song.read_bytes())
     assert main([str(song.parent), "--out", "answers"]) == 3
     assert sorted(path.name for path in Path("answers").iterdir()) == ["hear.html", "recordings.csv", "timeline.csv"]
+    assert '"name":"notes.mp3","audio":"","answer":null,"fault":"not audio' in Path("answers/hear.html").read_text()
     table = read_csv(Path("answers/recordings.csv"))
     assert set(";".join(table["possible"].dropna()).replace(" ", "").split(";")) <= GENRES
     assert table["notes"].str.startswith("skipped: ").sum() == 1
     assert "1 of 3 recordings skipped" in capsys.readouterr().out
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genregrid.listening.score.Scorer.score_all", interrupted)
+    assert main([str(song.parent), "--out", "answers"]) == 130
+    assert not Path("answers/hear.html").exists()  # it would show other recordings than the tables
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_scored(
@@ -88,6 +98,7 @@ def test_a_full_disk_is_one_sentence_after_the_answers(
         (["nothere.mp3"], "it does not exist"),
         (["music/song.wav", "--model", "nothere"], "no model of this name; choose gtzan-musicnn-msd, "),
         (["music/song.wav", "--model", "gtzan-musicnn-msd"], "--get musicnn"),
+        (["music/song.wav", "--model", "latest"], "--model=latest: "),
         (["music/text.wav"], "text.wav"),
     ],
 )

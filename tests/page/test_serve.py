@@ -100,6 +100,7 @@ def test_a_folder_with_too_many_recordings_is_refused(
         (["a.ckpt", "b.ckpt"], "several checkpoints"),
         (["a.ckpt", "--port", "70000"], "expected a number from 0 to 65535"),
         (["a.ckpt", "--prot", "1"], "unrecognized arguments"),
+        (["gtzan-descriptors", "nothere"], "nothere: it does not exist"),  # the first word is a model that is there
     ],
 )
 def test_a_mistake_is_a_sentence(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +121,7 @@ def test_the_arguments_may_be_in_any_order(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "run").mkdir()
     (tmp_path / "run/checkpoint.ckpt").touch()
     (tmp_path / "music").mkdir()
+    (tmp_path / "music/song.wav").touch()
     assert main([str(tmp_path / "music"), "--no-browser", str(tmp_path / "run"), "--port", "8000"]) == 0
     paths = (tmp_path / "run/checkpoint.ckpt", [tmp_path / "music"], 8000)
     assert given == [(paths, {"opens_browser": False})]

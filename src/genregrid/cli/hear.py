@@ -52,10 +52,11 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
         print(replaced)
     scorer, about = _scorer(options.model)
     try:
+        (folder / _PAGE).unlink(missing_ok=True)  # after an interruption, it would not belong to the tables
         done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
         has_page = 0 < len(done.scored) <= MOST_RECORDINGS
         if has_page:
-            write_page(done.scored, folder / _PAGE, scorer.about)
+            write_page(done.scored, folder / _PAGE, scorer.about, done.skipped)
     except OSError as error:  # a full disk
         raise _unwritable(error, folder) from None
     if not done.scored:
@@ -97,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("audio", type=home_path, nargs="+", help="recordings, or folders of them")
     model = (
-        "a name of a model that comes with genregrid, a checkpoint, or latest, your newest one (by default the best "
-        "that comes with genregrid and whose needs are met)"
+        "a checkpoint, the folder of a training, latest for the newest training below outputs/, or the name of a model "
+        "that comes with genregrid; without it, the best of those that can be used here"
     )
     parser.add_argument("--model", metavar="MODEL", help=model)
     out = "folder for the page and the tables (of several recordings: outputs/hear/TIME)"
@@ -112,10 +113,11 @@ def _scorer(name: str | None) -> "tuple[Scorer, list[str]]":
     Raises:
         UserError: there is no such model, or it cannot score recordings.
     """
-    from genregrid.listening.score import Scorer
     from genregrid.listening.shipped import choose_model
 
-    chosen = choose_model(name)
+    chosen = choose_model(name)  # before torch is imported, which takes seconds
+    from genregrid.listening.score import Scorer
+
     scorer = Scorer(chosen.checkpoint)
     return scorer, [f"model: {chosen.name or chosen.checkpoint}, {scorer.about}", *chosen.advice()]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from genregrid.cli.place import given_checkpoint
 from genregrid.errors import Options, UserError, command
+from genregrid.features.folder import recordings_in
 from genregrid.files import files_below, home_path
-from genregrid.listening.shipped import ChosenModel, choose_model
+from genregrid.listening.shipped import ChosenModel, choose_model, shipped_models
 from genregrid.program import command_name
 from genregrid.record.folder import BEST_CHECKPOINT
 from genregrid.record.place import LATEST
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     import starlette  # noqa: F401  # the first to be reported if the extra is missing; torch takes seconds to import
 
     chosen, audio = _sorted_out(options.paths)
+    recordings_in(audio)  # its mistakes come before torch is imported
     from genregrid.page.serve import serve
 
     for line in chosen.advice():
@@ -42,7 +44,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=f"Examples:\n  {name}\n  {name} latest\n  {name} outputs/twin-synthetic/RUN music/",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    about = "a checkpoint (a file, the folder of a training, or latest), and recordings or folders of them to show"
+    about = (
+        "a model (a checkpoint, the folder of a training, latest for the newest one, or the name of one that comes "
+        "with genregrid), and recordings or folders of them to show"
+    )
     parser.add_argument("paths", nargs="*", metavar="PATH", help=about)
     parser.add_argument("--port", type=_port, default=0, help="of 127.0.0.1; by default a free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -67,11 +72,17 @@ def _sorted_out(paths: Sequence[str]) -> tuple[ChosenModel, list[Path]]:
         raise UserError("these are several checkpoints", key=", ".join(checkpoints), hint="give one")
     if not checkpoints:
         return choose_model(), audio
+    if checkpoints[0] in _names():
+        return choose_model(checkpoints[0]), audio
     return ChosenModel(given_checkpoint(str(home_path(checkpoints[0])))), audio
 
 
 def _is_checkpoint(text: str) -> bool:
     path = home_path(text)
-    if text == LATEST or path.suffix == _CHECKPOINT_SUFFIX:
+    if text == LATEST or text in _names() or path.suffix == _CHECKPOINT_SUFFIX:
         return True
     return path.is_dir() and next(files_below(path, [BEST_CHECKPOINT]), None) is not None
+
+
+def _names() -> set[str]:
+    return {model.name for model in shipped_models()}

@@ -88,6 +88,6 @@ def choose_model(text: str | None = None) -> ChosenModel:
             continue
         return ChosenModel(model.checkpoint, model.name, better if text is None else None)
     if text == LATEST or Path(str(text)).exists():
-        return ChosenModel(find_checkpoint(str(text)))
+        return ChosenModel(find_checkpoint(str(text), "--model"))
     hint = f"choose {', '.join(model.name for model in shipped_models())}, or give a checkpoint"
     raise UserError("there is no such file, and no model of this name", key="--model", value=text, hint=hint)

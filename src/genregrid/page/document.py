@@ -5,17 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from os.path import commonpath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
 
-from genregrid.errors import UserError
+from genregrid.errors import UserError, printable
 from genregrid.exhibit.colour import genre_colours, ink_on
 from genregrid.exhibit.page import Inlined, template
 from genregrid.files import write_text
 from genregrid.listening.timeline import ScoredRecording
 from genregrid.page.answer import answer, name_of
-from genregrid.page.limit import MOST_BYTES, MOST_RECORDED_SECONDS, MOST_RECORDINGS, SENTENCE, TOO_LARGE, TOO_MANY
+from genregrid.page.limit import (
+    LONGEST_NAME,
+    MOST_BYTES,
+    MOST_RECORDED_SECONDS,
+    MOST_RECORDINGS,
+    SENTENCE,
+    TOO_LARGE,
+    TOO_MANY,
+)
 from genregrid.report.recording import url_from
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -78,7 +87,12 @@ def render(
     )
 
 
-def write_page(recordings: Sequence[ScoredRecording], path: Path, about: str = "") -> None:
+def write_page(
+    recordings: Sequence[ScoredRecording],
+    path: Path,
+    about: str = "",
+    skipped: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write predictions for recordings as one HTML file, which links to the recordings and needs no server.
 
     The recordings are linked relatively: if the file and the recordings are moved together, it still plays them.
@@ -87,6 +101,7 @@ def write_page(recordings: Sequence[ScoredRecording], path: Path, about: str = "
         recordings: of one model; at most `MOST_RECORDINGS`.
         path: of the file.
         about: a line below the title, such as the model and how good it is.
+        skipped: recordings without predictions, by path, with the reason.
 
     Raises:
         UserError: there is no recording, or there are too many.
@@ -95,8 +110,8 @@ def write_page(recordings: Sequence[ScoredRecording], path: Path, about: str = "
         problem = TOO_MANY if recordings else "there is no recording"
         raise UserError(problem, key=path, hint="write several pages, each for a part of them" if recordings else None)
     files = [Path(one.file) for one in recordings]
-    root = Path(commonpath([file.absolute().parent for file in files]))
-    rows = [
+    root = Path(commonpath([file.absolute().parent for file in [*files, *map(Path, skipped)]]))
+    rows: list[dict[str, Any]] = [
         {
             "name": (name := name_of(file.absolute(), root)),
             "audio": url_from(path.parent, file),
@@ -104,8 +119,11 @@ def write_page(recordings: Sequence[ScoredRecording], path: Path, about: str = "
         }
         for one, file in zip(recordings, files, strict=True)
     ]
-    marks = sorted({str(mark) for one in recordings for mark in one.marks})
     title = "Genres of " + (f"{len(rows)} recordings" if len(rows) > 1 else "a recording")
+    for missing, reason in skipped.items():
+        shown = printable(name_of(Path(missing).absolute(), root), LONGEST_NAME)
+        rows.append({"name": shown, "audio": "", "answer": None, "fault": printable(reason)})
+    marks = sorted({str(mark) for one in recordings for mark in one.marks})
     write_text(path, render(title, about, recordings[0].genres, rows, marks=marks, served=False))
 
 

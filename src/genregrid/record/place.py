@@ -14,16 +14,20 @@ _RUN = "run.json"
 _LONGEST = 250  # characters of the folders that a sentence names
 
 
-def find_checkpoint(text: str) -> Path:
+def find_checkpoint(text: str, key: str = "checkpoint") -> Path:
     """Return the path of a checkpoint: a file, the folder of a training, or ``latest`` for the newest training.
 
     The newest training is the one that started last, of all finished ones below outputs/.
+
+    Args:
+        text: as it was given.
+        key: of the command line that `text` is the value of, for mistakes.
 
     Raises:
         UserError: there is no training below outputs/, or the folder has none, several or an unfinished one.
     """
     if text == LATEST:
-        return _newest()
+        return _newest(key)
     path = Path(text)
     if not path.is_dir():
         return path
@@ -34,15 +38,15 @@ def find_checkpoint(text: str) -> Path:
         shown = [name for num, name in enumerate(found) if not num or len(", ".join(found[: num + 1])) < _LONGEST]
         more = ", ..." if len(shown) < len(found) else ""
         several = counted(len(found), "run with a checkpoint is below it", "runs with a checkpoint are below it")
-        raise UserError(several, key="checkpoint", value=text, hint=f"choose {', '.join(shown)}{more}")
+        raise UserError(several, key=key, value=text, hint=f"choose {', '.join(shown)}{more}")
     problem, hint = "the folder has no checkpoint", f"give the folder of a training, or its {BEST_CHECKPOINT}"
     if os.path.lexists(path / LAST_CHECKPOINT):
         problem = "its training is not finished"
         hint = f"give {path / LAST_CHECKPOINT}, or resume the training with resume=true"
-    raise UserError(problem, key="checkpoint", value=text, hint=hint)
+    raise UserError(problem, key=key, value=text, hint=hint)
 
 
-def _newest() -> Path:
+def _newest(key: str) -> Path:
     found = []
     for folder, names in files_below(_OUTPUTS, [BEST_CHECKPOINT, _RUN]):
         if names == {BEST_CHECKPOINT, _RUN}:
@@ -53,5 +57,5 @@ def _newest() -> Path:
             found.append((started, (folder / _RUN).stat().st_mtime_ns, folder / BEST_CHECKPOINT))
     if not found:
         hint = f"train a model first, or give a path; a file of this name is ./{LATEST}"
-        raise UserError(f"there is no finished training below {_OUTPUTS}/", key="checkpoint", value=LATEST, hint=hint)
+        raise UserError(f"there is no finished training below {_OUTPUTS}/", key=key, value=LATEST, hint=hint)
     return max(found)[-1]
