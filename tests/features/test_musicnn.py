@@ -442,7 +442,8 @@ def test_the_wheel_is_fetched_once(
     assert [path.name for path in wheel.parent.iterdir()] == [wheel.name]
     monkeypatch.setattr(sys, "executable", "/no/python")
     assert extract(["--get", "musicnn"]) == 0
-    assert capsys.readouterr().out == f"{wheel}: weights of musicnn\n" * 2
+    next_one = "next: `python -m genregrid hear song.mp3`"
+    assert capsys.readouterr().out == f"{wheel}: weights of musicnn\n{next_one}\n" * 2
 
 
 @pytest.mark.parametrize(

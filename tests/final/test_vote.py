@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from genregrid.cli.vote import vote
 from genregrid.config import EVERY_TRACK, SplitConfig, TrainConfig
 from genregrid.errors import UserError
 from genregrid.exhibit.spreadsheet import read_csv
@@ -42,9 +43,10 @@ def run(
 def test_the_checkpoint_predicts_as_the_vote_did(run: Callable[..., DictConfig], tmp_path: Path) -> None:
     run("lda")
     cfg = run("mlp", "window=1")  # single slices, whose votes vote
-    ensemble(str(tmp_path / "runs"), tmp_path / "vote")
-    (line,) = write_votes([tmp_path / "runs"], tmp_path / "vote")
+    evaluate = OmegaConf.create({"ensemble": str(tmp_path / "runs")})
+    *_, line, following = vote(evaluate, tmp_path / "vote").splitlines()
     path = Path(line.removeprefix("checkpoint of the vote: "))
+    assert f"hear song.mp3 --model {path}" in following
     model = load_checkpoint(path)
     assert isinstance(model, Vote)
     provenance = Provenance.of(model, path)

@@ -35,6 +35,7 @@ def run(arguments: list[str] | None) -> int:
     options = parser.parse_args(arguments)
     if options.get:
         print(f"{printable(str(get_musicnn()))}: weights of musicnn")
+        print(next_line("hear", "song.mp3"))
         return 0
     if missing := [name for name, value in (("source", options.source), ("--out", options.out)) if value is None]:
         parser.error(f"the following arguments are required: {', '.join(missing)}")

@@ -20,6 +20,8 @@ from genregrid.record.untested import Untested
 from genregrid.report.cell import Cell, read_grid
 from genregrid.training.resume import write_checkpoint
 
+#: Begins the line that names the checkpoint of a vote.
+CHECKPOINT_LINE = "checkpoint of the vote: "
 # What all members must share, as they are given the same slices.
 _SHARED = ("genres", "feature_names", "slice_seconds")
 
@@ -52,7 +54,7 @@ def write_votes(runs: list[Path], folder: Path) -> Iterator[str]:
         except UserError as error:
             yield f"no checkpoint of the vote on {vote.dataset_title}, {vote.split}: {str(error).rstrip('.')}"
         else:
-            yield f"checkpoint of the vote: {path / BEST_CHECKPOINT}"
+            yield f"{CHECKPOINT_LINE}{path / BEST_CHECKPOINT}"
 
 
 def _write(vote: Cell, cells: list[Cell], folder: Path) -> Path:
