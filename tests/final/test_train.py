@@ -5,12 +5,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
 from genregrid.config import EVERY_TRACK, SplitConfig, TrainConfig
+from genregrid.final.card import _temperature
 from genregrid.final.train import train_final
 from genregrid.models.trained import load_checkpoint
 from genregrid.record.facts import Provenance
@@ -134,3 +137,19 @@ def test_predictions_of_a_table_without_labels_are_calibrated(config: MakeConfig
     assert trained.card is not None
     powers = raw ** (1 / trained.card.temperature)
     assert np.allclose(calibrated, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"), [((), 1.0), (("test",), "test"), (("validation", "test"), "validation")]
+)
+def test_tracks_that_are_all_right_determine_no_temperature(
+    wrong: tuple[str, ...], expected: float | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = {
+        name: pd.DataFrame({"genre": ["a", "b"], "predicted": ["a", "a" if name in wrong else "b"], "part": name})
+        for name in ("validation", "test")
+    }
+    cell = SimpleNamespace(validation=frames["validation"], predictions=frames["test"], genres=["a", "b"])
+    monkeypatch.setattr("genregrid.final.card.log_probs_of", lambda frame: frame["part"].iloc[0])
+    monkeypatch.setattr("genregrid.final.card.fit_temperature", lambda log_probs, _: log_probs)
+    assert _temperature(cell) == expected  # type: ignore[arg-type]

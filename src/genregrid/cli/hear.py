@@ -1,6 +1,7 @@
 """Answer which genre a recording is, by a model that comes with genregrid: ``genregrid hear song.mp3``."""
 
 import argparse
+import sys
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +58,9 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
         has_page = 0 < len(done.scored) <= MOST_RECORDINGS
         if has_page:
             write_page(done.scored, folder / _PAGE, scorer.about, done.skipped)
+    except KeyboardInterrupt:
+        print(f"the answers so far are in {folder}", file=sys.stderr)
+        raise
     except OSError as error:  # a full disk
         raise _unwritable(error, folder) from None
     if not done.scored:

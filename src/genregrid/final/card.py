@@ -15,12 +15,11 @@ from genregrid.report.paper import genre_scores
 def card_of(cell: Cell) -> Card:
     """Make the card of the settings that the runs of a cell share.
 
-    The temperature is fitted on the validation tracks of all folds. The sets are calibrated on the test tracks: no
-    model was trained on the tracks that it predicts here, and they chose nothing.
+    The temperature is fitted on the validation tracks of all folds, if any of them is wrong. The sets are calibrated on
+    the test tracks: no model was trained on the tracks that it predicts here, and they chose nothing.
     """
     estimates = genre_scores(cell.predictions, cell.genres, cell.bootstrap)
-    known = cell.validation
-    temperature = fit_temperature(log_probs_of(known), genre_numbers(known, cell.genres)) if len(known) else 1.0
+    temperature = _temperature(cell)
     log_probs, random = rescale(cell.log_probs, temperature), np.random.default_rng(0)  # lac draws nothing
     # with too few tracks the threshold is infinite: every genre is in every set, as with 1
     limit = min(threshold(log_probs, cell.genre, method="lac", level=LEVEL, random=random), 1.0)
@@ -39,6 +38,17 @@ def card_of(cell: Cell) -> Card:
         set_size=round(float(sets.sum(axis=1).mean()), 4),
         epochs=_median_epochs(cell),
     )
+
+
+def _temperature(cell: Cell) -> float:
+    """Fit a temperature on validation tracks; if all are right, on test tracks; if these are right too, it is 1.
+
+    Tracks that are all right have no best temperature: the lower it is, the likelier they are.
+    """
+    for known in (cell.validation, cell.predictions):
+        if len(known) and (known["genre"] != known["predicted"]).any():
+            return fit_temperature(log_probs_of(known), genre_numbers(known, cell.genres))
+    return 1.0
 
 
 def _score(estimate: Estimate) -> Score:
