@@ -14,6 +14,7 @@ from genregrid.record.folder import check_replaceable
 
 if TYPE_CHECKING:
     from genregrid.listening.score import Scorer
+    from genregrid.listening.shipped import ChosenModel
     from genregrid.listening.timeline import ScoredRecording
 
 _LONGEST = 1000  # characters of a printed path
@@ -27,22 +28,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 3 if a recording was skipped."""
     options = _parser().parse_args(arguments)
     from genregrid.features.folder import recordings_in
+    from genregrid.listening.ahead import DescribedAhead
+    from genregrid.listening.shipped import choose_model
     from genregrid.recording.audio import AudioError
 
-    files = recordings_in(options.audio)  # before torch is imported, which takes seconds
+    # mistakes are found before torch is imported, which takes seconds
+    files, chosen = recordings_in(options.audio), choose_model(options.model)
     if len(files) > 1 or options.out is not None:
-        return _hear_all(files, options)
-    scorer, about = _scorer(options.model)
+        return _hear_all(files, chosen, options)
+    ahead = None if chosen.source is None else DescribedAhead(files[0], chosen.source)
+    scorer, about = _scorer(chosen)
     try:
-        answer = _answer(scorer.score(files[0]))
+        print(_answer(scorer.score(files[0], None if ahead is None else ahead.result())), flush=True)
     except AudioError as error:
         raise UserError(str(error), key=files[0]) from None
-    print("\n".join([answer, "", *about]))
+    print("\n".join(["", about, *chosen.advice()]))
     print(f"next: `{command_name('hear')} FOLDER` answers for all songs of a folder, on one page")
     return 0
 
 
-def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
+def _hear_all(files: list[Path], chosen: "ChosenModel", options: argparse.Namespace) -> int:
     """Answer for several recordings, a line each; write a page and tables."""
     from genregrid.page.document import write_page
     from genregrid.page.limit import MOST_RECORDINGS
@@ -51,7 +56,7 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     _check_writable(folder)
     if replaced := check_replaceable(folder, _WRITTEN):
         print(replaced)
-    scorer, about = _scorer(options.model)
+    scorer, about = _scorer(chosen)
     try:
         (folder / _PAGE).unlink(missing_ok=True)  # after an interruption, it would not belong to the tables
         done = scorer.score_all(files, folder, lambda _, one: print(_line(one), flush=True))
@@ -66,7 +71,7 @@ def _hear_all(files: list[Path], options: argparse.Namespace) -> int:
     if not done.scored:
         raise UserError(f"none of {len(files)} recordings could be scored", key=", ".join(map(str, options.audio)))
     skipped = [f"{len(done.skipped)} of {len(files)} recordings skipped; recordings.csv has the reasons"]
-    print("\n".join(["", *about, *(skipped if done.skipped else [])]))
+    print("\n".join(["", about, *chosen.advice(), *(skipped if done.skipped else [])]))
     if has_page:
         print(f"page: {folder / _PAGE}, with tables beside it")
     else:
@@ -111,19 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _scorer(name: str | None) -> "tuple[Scorer, list[str]]":
-    """Load the model, and return it with lines about it.
+def _scorer(chosen: "ChosenModel") -> "tuple[Scorer, str]":
+    """Load the model, and return it with a line about it.
 
     Raises:
-        UserError: there is no such model, or it cannot score recordings.
+        UserError: it cannot score recordings.
     """
-    from genregrid.listening.shipped import choose_model
-
-    chosen = choose_model(name)  # before torch is imported, which takes seconds
-    from genregrid.listening.score import Scorer
+    from genregrid.listening.score import Scorer  # torch takes seconds to import
 
     scorer = Scorer(chosen.checkpoint)
-    return scorer, [f"model: {chosen.name or chosen.checkpoint}, {scorer.about}", *chosen.advice()]
+    return scorer, f"model: {chosen.name or chosen.checkpoint}, {scorer.about}"
 
 
 def _answer(one: "ScoredRecording") -> str:

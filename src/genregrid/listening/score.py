@@ -77,10 +77,10 @@ class Scorer:
         evidence = "" if self.trained.card is None else f"; {self.trained.card.evidence}"
         return self.trained.title + evidence
 
-    def score(self, path: Path) -> ScoredRecording:
-        """Score one recording; errors as in `score_recording`."""
+    def score(self, path: Path, description: Description | None = None) -> ScoredRecording:
+        """Score one recording; arguments and errors as in `score_recording`."""
         with threadpool_limits(1):  # as in extraction: sums differ in their last bits with the number of threads
-            return score_recording(self.model, self.settings, path)
+            return score_recording(self.model, self.settings, path, description)
 
     def score_all(
         self, files: Sequence[Path], folder: Path, on_scored: Callable[[int, ScoredRecording], object]
@@ -205,18 +205,27 @@ class Settings:
         return cls(trained, TableKey(recipe, source), trained.window_slices, hop)
 
 
-def score_recording(model: GenreClassifier, settings: Settings, path: Path) -> ScoredRecording:
+def score_recording(
+    model: GenreClassifier, settings: Settings, path: Path, description: Description | None = None
+) -> ScoredRecording:
     """Predict the genre of one recording, slice by slice and as a whole.
 
     The prediction at a slice is that of the window that ends with it. Windows are as long as those of training, and
     shorter near the beginning. The prediction for the whole recording is the vote of the windows that evaluation would
     use: one for a recording as long as those of training, otherwise all complete windows.
 
+    Args:
+        model: of the training of `settings`.
+        settings: of its checkpoint.
+        path: of the recording.
+        description: of the recording, if it was described before by the recipe and slice length of the settings.
+
     Raises:
         AudioError: the recording cannot be read, is shorter than one slice, or too long for windows of that length.
         UserError: the model's predictions are not finite.
     """
-    description = describe_recording(path, [settings.source])
+    if description is None or settings.source not in description.rows:
+        description = describe_recording(path, [settings.source])
     table = _table(model, settings, description)
     num_slices = len(table.features)
     longest = min(settings.window_slices, num_slices)

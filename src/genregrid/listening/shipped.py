@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from genregrid.errors import UserError
 from genregrid.features.known_recipe import recipe_named
+from genregrid.features.recipe import TableKey
 from genregrid.program import command_name
 from genregrid.record.place import LATEST, find_checkpoint
 
@@ -21,11 +22,13 @@ class ShippedModel:
     Attributes:
         name: such as ``gtzan-musicnn-msd``.
         recipe: of the descriptors that it takes.
+        slice_seconds: length of its slices.
         get: the command that gets what the recipe needs; empty if it needs nothing.
     """
 
     name: str
     recipe: str
+    slice_seconds: float
     get: str = ""
 
     @property
@@ -37,9 +40,9 @@ class ShippedModel:
 def shipped_models() -> Iterator[ShippedModel]:
     """Yield the models, the one with the best score on new artists first."""
     get = f"{command_name('features')} --get musicnn"
-    yield ShippedModel("gtzan-musicnn-msd", "musicnn-msd", get)
-    yield ShippedModel("gtzan-musicnn-mtt", "musicnn-mtt", get)
-    yield ShippedModel("gtzan-descriptors", "kaggle-constant")
+    yield ShippedModel("gtzan-musicnn-msd", "musicnn-msd", 3.0, get)
+    yield ShippedModel("gtzan-musicnn-mtt", "musicnn-mtt", 3.0, get)
+    yield ShippedModel("gtzan-descriptors", "kaggle-constant", 10.0)
 
 
 class ChosenModel(NamedTuple):
@@ -49,11 +52,13 @@ class ChosenModel(NamedTuple):
         checkpoint: its path.
         name: of a model that comes with genregrid; empty for others.
         better: a better one that comes with genregrid, whose needs are not met here; ``None`` if there is none.
+        source: what it needs of a recording; ``None`` for a model that does not come with genregrid.
     """
 
     checkpoint: Path
     name: str = ""
     better: ShippedModel | None = None
+    source: TableKey | None = None
 
     def advice(self) -> list[str]:
         """Return a line that says how good the better model is and how to get it; none if there is no better one."""
@@ -86,7 +91,8 @@ def choose_model(text: str | None = None) -> ChosenModel:
                 raise
             better = better or model
             continue
-        return ChosenModel(model.checkpoint, model.name, better if text is None else None)
+        source = TableKey(recipe, model.slice_seconds)
+        return ChosenModel(model.checkpoint, model.name, better if text is None else None, source)
     if text == LATEST or Path(str(text)).exists():
         return ChosenModel(find_checkpoint(str(text), "--model"))
     hint = f"choose {', '.join(model.name for model in shipped_models())}, or give a checkpoint"
