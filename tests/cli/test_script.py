@@ -63,7 +63,7 @@ def run(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         (
             "train",
             ("musik",),
-            "musik: it is not key=value; write key=value without spaces, such as model=lstm, or a folder of recordings",
+            "musik: it is neither key=value nor a folder that exists; write key=value without spaces, such as",
         ),
         ("train", ("=",), ""),
         ("train", ("",), ""),
