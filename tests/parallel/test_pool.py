@@ -139,4 +139,5 @@ def test_without_a_main_guard_the_hint_is_raised(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "unguarded.py"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert done.stderr.endswith("UserError: processes cannot be started; use a main guard.\n")
+    # Python's resource tracker may warn of semaphores after it
+    assert "UserError: processes cannot be started; use a main guard.\n" in done.stderr
