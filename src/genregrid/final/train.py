@@ -9,13 +9,13 @@ from genregrid.config import NO_TEST, UNFOLDED_PROTOCOLS, TrainConfig
 from genregrid.errors import UserError
 from genregrid.final.card import card_of
 from genregrid.record.card import Card
-from genregrid.record.folder import BEST_CHECKPOINT, RESULT_FILES, check_replaceable
+from genregrid.record.folder import check_replaceable
 from genregrid.record.result import Result
 from genregrid.record.untested import Untested
 from genregrid.report.cell import Cell, read_grid
 from genregrid.training.build import typed
 from genregrid.training.corpus_reader import CorpusReader
-from genregrid.training.run import finished_before, train
+from genregrid.training.run import TRAINED_FILES, finished_before, train
 
 
 def train_final(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusReader) -> Untested | Path:
@@ -37,7 +37,7 @@ def train_final(cfg: DictConfig, folder: Path, model_name: str, corpora: CorpusR
         UserError: a mistake in the configuration or in the data it names, or the folder has files of others.
     """
     typed(cfg, TrainConfig)  # checks the values
-    check_replaceable(folder, (*RESULT_FILES, "config.yaml", BEST_CHECKPOINT))
+    check_replaceable(folder, TRAINED_FILES)
     last = _with(cfg, protocol=NO_TEST)
     if cfg.resume and (finished := finished_before(last, folder, model_name, corpora)) is not None:
         return finished

@@ -61,7 +61,7 @@ class ChosenModel(NamedTuple):
     source: TableKey | None = None
 
     def advice(self) -> list[str]:
-        """Return a line that says how good the better model is and how to get it; none if there is no better one."""
+        """Return a line on the accuracy of the better model and how to get it; none if there is no better one."""
         from genregrid.listening.score import Scorer  # torch takes seconds to import
 
         if self.better is None:

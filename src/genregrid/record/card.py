@@ -35,11 +35,20 @@ class Score:
     high: _Share | None = None
 
     def __str__(self) -> str:
+        return self.written()
+
+    def written(self, unit: str = "") -> str:
+        """Write it in per cent, with its interval.
+
+        >>> Score(value=0.5, low=0.4, high=0.6).written(" %"), Score(value=0.5).written(), Score(value=None).written()
+        ('50.0 % (40.0 to 60.0)', '50.0', '-')
+        """
         if self.value is None:
             return "-"
+        share = f"{100 * self.value:.1f}{unit}"
         if self.low is None or self.high is None:
-            return f"{100 * self.value:.1f}"
-        return f"{100 * self.value:.1f} ({100 * self.low:.1f} to {100 * self.high:.1f})"
+            return share
+        return f"{share} ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +75,9 @@ class Card:
     @property
     def evidence(self) -> str:
         """How good the settings are, such as "right for 61.0 % (55.0 to 67.0) of 1000 tracks by artists that ..."."""
-        low, high = self.accuracy.low, self.accuracy.high
-        bounds = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
-        share = 100 * (self.accuracy.value or 0)
         by = f" by {self.unit}s" if self.unit == "artist" else ""
-        return f"right for {share:.1f} %{bounds} of {counted(self.num_tracks, 'track')}{by} that it was not trained on"
+        tracks = counted(self.num_tracks, "track")
+        return f"right for {self.accuracy.written(' %')} of {tracks}{by} that it was not trained on"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

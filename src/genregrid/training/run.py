@@ -39,7 +39,8 @@ from genregrid.training.fit import (
 from genregrid.training.resume import check_names_free
 from genregrid.training.stack import STACK_CHECKPOINT, Fitted, StackCheckpoint, can_be_stacked, fit_stack
 
-_TRAINED_FILES = (*RESULT_FILES, "config.yaml", BEST_CHECKPOINT)
+#: Files that a training writes.
+TRAINED_FILES = (*RESULT_FILES, "config.yaml", BEST_CHECKPOINT)
 
 
 def train(
@@ -72,7 +73,7 @@ def train(
         UserError: a mistake in the configuration or in the data it names, the folder has files of others, or with
             `resume` another run.
     """
-    replaced = check_replaceable(folder, _TRAINED_FILES)
+    replaced = check_replaceable(folder, TRAINED_FILES)
     ready = prepare(cfg, model_name, corpora or CorpusReader())
     if ready.settings.resume and (folder / "run.json").is_file():  # `finished_before` would have found the same run
         problem = f"{folder} holds a finished run of other settings or data"
@@ -139,7 +140,7 @@ def train_together(jobs: Sequence[tuple[DictConfig, Path, str]], corpora: Corpus
     num_finished = 0
     for cfg, folder, model_name in jobs:
         with suppress(UserError):
-            check_replaceable(folder, _TRAINED_FILES)
+            check_replaceable(folder, TRAINED_FILES)
             is_finished = bool(cfg.resume and finished_before(cfg, folder, model_name, corpora))
             num_finished += is_finished
             runs.append(prepare(cfg, model_name, corpora))
