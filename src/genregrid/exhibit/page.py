@@ -77,9 +77,11 @@ class Inlined(NamedTuple):
 
 
 def template(name: str, folder: Path = _TEMPLATE) -> Template:
-    """Load a template of HTML, in which values are escaped and must be given."""
+    """Load a template of HTML, in which values are escaped and must be given; it may include those of this room."""
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, **blocks)
+    environment = Environment(
+        loader=FileSystemLoader([folder, _TEMPLATE]), autoescape=True, undefined=StrictUndefined, **blocks
+    )
     return environment.get_template(name)
 
 

@@ -76,7 +76,7 @@ def render(
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return template("page.html", _TEMPLATE).render(
         title=title,
-        about=about,
+        subtitle=about,
         marks=marks,
         served=served,
         limits=SENTENCE,
